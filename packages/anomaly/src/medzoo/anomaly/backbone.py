@@ -1,0 +1,78 @@
+"""Residual networks of timm, cut into the three stages whose features the image methods compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from medzoo.core.errors import ConfigError, first_line
+
+
+class Stages(nn.Module):
+    """Stem and first three stages of a residual network; strides 4, 8 and 16.
+
+    Args:
+        name: A residual network of timm, such as `resnet18` or `wide_resnet50_2`.
+        widths: Channels of the stages with one block each, for a network that a CPU can train; empty keeps timm's.
+        weights: "imagenet" downloads timm's, "none" draws them at random, anything else is a local file
+            (`.safetensors`, or a checkpoint of tensors).
+
+    Raises:
+        ConfigError: The network or its weights are not to be had.
+    """
+
+    def __init__(self, name: str = "resnet18", widths: Sequence[int] = (), weights: str = "none") -> None:
+        super().__init__()
+        if widths and len(widths) != 3:
+            raise ConfigError(f"--model.widths: expected three numbers or none, got {list(widths)}")
+        if "resnet" not in name or not timm.is_model(name):
+            raise ConfigError(f"--model.backbone: expected a residual network of timm such as resnet18, got {name}")
+        if widths and weights != "none":
+            raise ConfigError("--model.widths: weights fit timm's own widths only; leave one of the two out")
+        shape = {"layers": [1] * 4, "channels": (*widths, 8), "stem_width": widths[0]} if widths else {}
+        try:
+            net = timm.create_model(name, pretrained=weights == "imagenet", **shape)
+        except Exception as error:  # the hub's client raises whatever the network does
+            raise ConfigError(
+                f"--model.weights imagenet: cannot be fetched ({type(error).__name__}: {first_line(error)[:80]}); "
+                "give a local file, or none"
+            ) from error
+        if weights not in ("imagenet", "none"):
+            net.load_state_dict(_local(weights), strict=False)
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
+        self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3])
+        self.channels: tuple[int, ...] = tuple(info["num_chs"] for info in net.feature_info[1:4])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features of the three stages of `(B, 3, H, W)`, finest first."""
+        x = self.stem(x)
+        found = []
+        for layer in self.layers:
+            x = layer(x)
+            found.append(x)
+        return found
+
+
+def stacked(features: Sequence[Tensor]) -> Tensor:
+    """Return `(B, ΣC, h, w)` at the finest grid; each coarse cell is copied to the fine cells within it."""
+    size = features[0].shape[-2:]
+    return torch.cat([nn.functional.interpolate(f, size, mode="nearest") for f in features], dim=1)
+
+
+def _local(weights: str) -> dict[str, Tensor]:
+    path = Path(weights)
+    if not path.is_file():
+        raise ConfigError(f"--model.weights {weights}: no such file; give imagenet, none or a local file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what the bytes lead to
+        raise ConfigError(f"--model.weights {weights}: refused: damaged, or more than tensors") from error
+    return dict(loaded.get("state_dict", loaded))

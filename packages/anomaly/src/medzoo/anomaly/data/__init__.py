@@ -1,0 +1,1 @@
+"""Data modules: CT volumes with organ masks, and images by category."""

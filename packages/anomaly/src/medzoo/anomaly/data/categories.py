@@ -1,0 +1,299 @@
+"""The data module that all image layouts share: categories of normal images, a few of which are the support."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.geometry import resample, resize_affine
+from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+
+_MOST = 2**31  # bytes of supports that a checkpoint may carry
+_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image that is read when it is needed.
+
+    Attributes:
+        id: Name, unique in the data set.
+        load: Reads it, `(3, H, W)` in [0, 1].
+        label: 1 where abnormal.
+        mask: Reads where, `(H, W)` bool; None where that is not known. A normal image needs none.
+        group: Whose image it is; figures with an interval draw these.
+        kind: What is wrong with it, as far as known.
+        path: Its file; empty for a phantom.
+        mask_path: File of the mask; empty where there is none.
+    """
+
+    id: str
+    load: Callable[[], NDArray[np.float32]]
+    label: int = 0
+    mask: Callable[[], NDArray[np.bool_]] | None = None
+    group: str = ""
+    kind: str = ""
+    path: str = ""
+    mask_path: str = ""
+
+
+@dataclass(frozen=True)
+class Category:
+    """Images of one kind of thing: normal ones to learn from, normal and abnormal ones to test on."""
+
+    name: str
+    train: tuple[Item, ...]
+    test: tuple[Item, ...]
+
+
+class Queries(Dataset[dict[str, Any]]):
+    """Normal images, each with other normal images of its category; index with `(index, epoch)`."""
+
+    def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
+        self.members = [list(category.train) for category in categories]
+        self.items = [(c, i) for c, items in enumerate(self.members) for i in range(len(items))]
+        self.groups = [c for c, _ in self.items]
+        self.shots, self.size, self.seed = shots, size, seed
+        self.cache: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        index, epoch = key
+        category, own = self.items[index]
+        rng = np.random.default_rng((self.seed, epoch, index))
+        others = [i for i in range(len(self.members[category])) if i != own]
+        chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
+        return {
+            "image": self._image(category, own),
+            "support": torch.stack([self._image(category, int(i)) for i in chosen]),
+            "id": self.members[category][own].id,
+            "domain": category,
+        }
+
+    def _image(self, category: int, index: int) -> Tensor:
+        item = self.members[category][index]
+        if item.id not in self.cache:
+            if len(self.cache) * self.size[0] * self.size[1] * 6 > _MOST:
+                return resized(item.load(), self.size)
+            self.cache[item.id] = resized(item.load(), self.size).half()
+        return self.cache[item.id].float()
+
+
+class Labelled(Dataset[dict[str, Any]]):
+    """Images with `label`, and `mask` at the network's size where a category has masks; index with an integer."""
+
+    def __init__(self, categories: Sequence[Category], size: tuple[int, int]) -> None:
+        self.items = [(c, item) for c, category in enumerate(categories) for item in category.test]
+        self.groups = [c for c, _ in self.items]
+        self.masked = [all(i.mask or not i.label for i in c.test) for c in categories]
+        self.size = size
+        names = sorted({item.group or item.id for _, item in self.items})
+        self.owner = {name: number for number, name in enumerate(names)}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        category, item = self.items[index]
+        array = item.load()
+        height, width = array.shape[-2:]
+        sample: dict[str, Any] = {
+            "image": resized(array, self.size),
+            "affine": torch.from_numpy(resize_affine((width, height), self.size[::-1])),
+            "original_size": torch.tensor([width, height]),
+            "label": torch.tensor(item.label),
+            "group": torch.tensor(self.owner[item.group or item.id]),
+            "id": item.id,
+            "path": item.path,
+            "domain": category,
+            "kind": item.kind,
+        }
+        if self.masked[category]:
+            mask = item.mask() if item.mask and item.label else np.zeros((height, width), dtype=bool)
+            if mask.shape != (height, width):
+                raise DataError(
+                    item.mask_path or item.id, f"is {mask.shape[::-1]}, its image {(width, height)}", "give one size"
+                )
+            if item.label and not mask.any():
+                raise DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
+            affine = resize_affine((width, height), self.size[::-1])
+            near = resample(mask.astype(np.float32), affine, self.size[::-1], mode="nearest")
+            sample["mask"] = torch.from_numpy(np.asarray(near)) > 0.5
+        return sample
+
+
+class CategoryDataModule(LightningDataModule):
+    """Base of the image data modules: a subclass tells the categories, everything else is here.
+
+    The categories to test are never trained on: a method that learns gets the others, and of a tested category only the
+    support. Where there are no others, it learns from the supports alone.
+
+    Args:
+        test_categories: Categories to test; empty: the last third, or the only one.
+        shots: Normal images of a tested category that a method may see; empty: all.
+        draw: Which of the random draws of them; published figures are means over ten.
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
+        batch_size: Images a batch; empty: what the model asks for.
+        num_workers: Processes that load images; results do not depend on their number.
+        seed: Seed of draws and order.
+    """
+
+    def __init__(
+        self,
+        test_categories: list[str] | None = None,
+        shots: int | None = 4,
+        draw: int = 0,
+        size: int | list[int] | None = None,
+        batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if shots is not None and shots < 1:
+            raise ConfigError(f"--data.shots: expected at least 1, got {shots}")
+        if draw < 0:
+            raise ConfigError(f"--data.draw: expected at least 0, got {draw}")
+        self._wanted, self._shots, self._draw, self._seed = test_categories, shots, draw, seed
+        sides = [size, size] if isinstance(size, int) else size
+        if sides is not None and (len(sides) != 2 or min(sides) < 16):
+            raise ConfigError(f"--data.size: expected one number or [height, width] of at least 16, got {size}")
+        self._size = None if sides is None else (sides[0], sides[1])
+        self._batch_size, self._num_workers = batch_size, num_workers
+
+    @abstractmethod
+    def make_categories(self) -> Sequence[Category]:
+        """List the categories without decoding an image.
+
+        Raises:
+            DataError: A folder is missing or has another layout.
+        """
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """All categories; folders are looked at when this is first asked for."""
+        return tuple(self.make_categories())
+
+    @cached_property
+    def tested(self) -> tuple[Category, ...]:
+        """The categories that are tested; a sample's `domain` in a test counts these."""
+        names = [category.name for category in self.categories]
+        unknown = [name for name in self._wanted or () if name not in names]
+        if unknown:
+            raise ConfigError(f"--data.test_categories: no {unknown[0]}; there are {', '.join(names)}")
+        chosen = self._wanted or names[len(names) - max(1, len(names) // 3) :]
+        return tuple(category for category in self.categories if category.name in chosen)
+
+    @cached_property
+    def others(self) -> tuple[Category, ...]:
+        """The categories that a method may learn from."""
+        held = {category.name for category in self.tested}
+        return tuple(category for category in self.categories if category.name not in held)
+
+    def support_items(self, category: Category) -> tuple[Item, ...]:
+        """Return the support of a category: the same for every method, given `shots`, `draw` and `seed`."""
+        if self._shots is None or self._shots >= len(category.train):
+            return category.train
+        number = sum(map(ord, category.name))
+        order = np.random.default_rng((self._seed, self._draw, number)).permutation(len(category.train))
+        return tuple(category.train[i] for i in sorted(order[: self._shots]))
+
+    def supports(self) -> dict[str, Tensor]:
+        """Return the support images of every tested category, `(K, 3, H, W)` float16."""
+        size, found = self.size, {}
+        for category in self.tested:
+            items = self.support_items(category)
+            if len(items) * size[0] * size[1] * 6 > _MOST:
+                raise ConfigError(f"--data.shots: {len(items)} images of {category.name} are too many; give fewer")
+            found[category.name] = torch.stack([resized(item.load(), size).half() for item in items])
+        return found
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the network sees."""
+        size = self._size or self._asked("input_size") or (_SIDE, _SIDE)
+        if len(size) != 2:
+            raise ConfigError(f"--model: this data holds images, but the model takes volumes of size {tuple(size)}")
+        return int(size[0]), int(size[1])
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        """Return everything that is wrong with the files of a stage as far as their headers tell."""
+        try:
+            categories = self.categories
+            tested = self.tested
+        except DataError as error:
+            return [error]
+        learnt = {item: None for c in categories for item in (*c.train, *(() if stage == "fit" else c.test))}
+        used = (
+            learnt if stage in ("fit", None) else {i: None for c in tested for i in (*self.support_items(c), *c.test)}
+        )
+        return [fault for item in used for fault in self.faults(item)]
+
+    def faults(self, item: Item) -> list[DataError]:
+        """Return the faults of the files of an image; a phantom has none."""
+        del item
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Tell what is trained on and what is tested."""
+        tested = ", ".join(category.name for category in self.tested)
+        shots = "all" if self._shots is None else self._shots
+        learnt = ", ".join(category.name for category in self.others) or "the supports alone"
+        if stage == "fit":
+            rank_zero_info(f"tested: {tested}, {shots} normal images each (draw {self._draw}); learnt from: {learnt}")
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Load single-category batches of images with supports; of a method that does not learn, the supports only."""
+        learns = bool(self._asked("learns"))
+        source: Sequence[Category] = (
+            self.others
+            if learns and self.others
+            else [Category(c.name, self.support_items(c), ()) for c in self.tested]
+        )
+        source = [category for category in source if len(category.train) > 1 or not learns]
+        if not source:
+            raise ConfigError("--data.shots: with one image and no other category there are no pairs to learn from")
+        shots = 1 if not learns else int(self._asked("train_shots") or self._shots or 4)
+        if not learns:
+            source = [Category(c.name, c.train[:1] * 2, ()) for c in source[:1]]
+        data = Queries(source, shots, self.size, self._seed)
+        batch = int(self._batch_size or self._asked("batch_size") or 32)
+        return ResumableLoader(
+            data, EpochBatches(partial(shuffled_batches, data.groups, batch, self._seed)), self._num_workers
+        )
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load the test images of the tested categories, batch after batch of one category."""
+        data = Labelled(self.tested, self.size)
+        batch = int(self._batch_size or self._asked("batch_size") or 32)
+        return evaluation_loader(data, batch, data.groups, self._num_workers)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Load the same images as for the test."""
+        return self.test_dataloader()
+
+    def _asked(self, name: str) -> Any:
+        return getattr(getattr(self.trainer, "lightning_module", None), name, None)
+
+
+def resized(array: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
+    """Resize `(3, H, W)` to a height and width, smoothed where it shrinks."""
+    height, width = array.shape[-2:]
+    if (height, width) == size:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    affine = resize_affine((width, height), size[::-1])
+    return torch.from_numpy(np.ascontiguousarray(resample(array, affine, size[::-1])))

@@ -1,0 +1,63 @@
+"""Built-in chest CT phantoms: healthy ones to train on, ones with lesions to test on."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
+from medzoo.core.errors import ConfigError
+
+_LESION_SEED = 10_000  # test patients are others than those of training
+
+
+class CtPhantoms(VolumeDataModule):
+    """Chest CT phantoms; healthy for training and validation, with one kind of lesion each for the test.
+
+    Args:
+        train: Healthy volumes to train on.
+        val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
+        test: Volumes with lesions.
+        size: Voxels along z, y, x; they cover 220 × 250 × 320 mm.
+        kinds: Lesions of the test volumes, in turn; empty: all that the phantom knows.
+        common: Options of all CT data.
+    """
+
+    def __init__(
+        self,
+        train: int = 24,
+        val: int = 3,
+        test: int = 10,
+        size: list[int] = [56, 64, 80],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        kinds: list[str] | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        from medzoo.core.phantoms.ct import KINDS
+
+        if len(size) != 3 or min(size) < 16:
+            raise ConfigError(f"--data.size: expected three numbers of at least 16, got {size}")
+        unknown = sorted(set(kinds or ()) - set(KINDS))
+        if unknown:
+            raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
+        self._counts = (train, val, test)
+        self._size, self._kinds = (size[0], size[1], size[2]), tuple(kinds or KINDS)
+
+    def make_cases(self) -> Cases:
+        """Number the patients."""
+        train, val, test = self._counts
+        base = 100_000 * self._seed
+        healthy = [self._case(base + i, ()) for i in range(train + val)]
+        ill = [self._case(base + _LESION_SEED + i, (self._kinds[i % len(self._kinds)],)) for i in range(test)]
+        return Cases(tuple(healthy[:train]), tuple(healthy[train:]), tuple(ill))
+
+    def _case(self, seed: int, kinds: tuple[str, ...]) -> Case:
+        name = f"phantom{seed:06d}"
+        return Case(name, name, partial(_make, seed, self._size, kinds), kind=kinds[0] if kinds else "")
+
+
+def _make(seed: int, size: tuple[int, int, int], kinds: tuple[str, ...]) -> Volume:
+    from medzoo.core.phantoms.ct import lung_ct
+
+    made = lung_ct(seed, size, kinds)
+    return Volume(made.image, made.lungs, made.lesions, made.spacing)

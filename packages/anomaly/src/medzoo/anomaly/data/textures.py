@@ -1,0 +1,63 @@
+"""Built-in pictures of ten surfaces and parts, perfect or with a defect."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+
+_TEST_SEED = 5000
+
+
+class TexturePhantoms(CategoryDataModule):
+    """Ten procedural categories; by default the last three (gear, screw, blister) are tested, the others learnt from.
+
+    Args:
+        train: Perfect pictures of each category.
+        test: Pictures of each category to test, half of them with a defect.
+        pixels: Height and width that pictures are made at.
+        common: Options of all image data.
+    """
+
+    def __init__(self, train: int = 24, test: int = 32, pixels: int = 128, **common: Any) -> None:
+        super().__init__(**common)
+        self._train, self._test, self._pixels = train, test, pixels
+
+    def make_categories(self) -> tuple[Category, ...]:
+        """Number the pictures."""
+        from medzoo.core.phantoms.textures import CATEGORIES, DEFECTS
+
+        base = 100_000 * self._seed
+        found = []
+        for name in CATEGORIES:
+            train = tuple(self._item(name, base + i, "") for i in range(self._train))
+            kinds = [DEFECTS[i // 2 % len(DEFECTS)] if i % 2 else "" for i in range(self._test)]
+            test = tuple(self._item(name, base + _TEST_SEED + i, kind) for i, kind in enumerate(kinds))
+            found.append(Category(name, train, test))
+        return tuple(found)
+
+    def _item(self, category: str, seed: int, defect: str) -> Item:
+        make = partial(_picture, category, seed, self._pixels, defect)
+        return Item(
+            f"{category}{seed:06d}",
+            make,
+            int(bool(defect)),
+            partial(_mask, category, seed, self._pixels, defect) if defect else None,
+            kind=defect,
+        )
+
+
+def _picture(category: str, seed: int, pixels: int, defect: str) -> NDArray[np.float32]:
+    from medzoo.core.phantoms.textures import textured
+
+    return textured(category, seed, (pixels, pixels), defect).image
+
+
+def _mask(category: str, seed: int, pixels: int, defect: str) -> NDArray[np.bool_]:
+    from medzoo.core.phantoms.textures import textured
+
+    return textured(category, seed, (pixels, pixels), defect).mask

@@ -1,0 +1,290 @@
+"""The data module that all CT layouts share: cases, patches to train on, whole volumes to test."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+
+_PATCH = (32, 40, 40)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One CT in memory.
+
+    Attributes:
+        hu: `(D, H, W)` float32 Hounsfield units.
+        organ: `(D, H, W)` bool.
+        lesions: `(D, H, W)` integer labels, 0 for none; None where nobody looked.
+        spacing: Millimetres per voxel along x, y, z.
+    """
+
+    hu: NDArray[np.float32]
+    organ: NDArray[np.bool_]
+    lesions: NDArray[np.uint8] | None
+    spacing: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume that is read when it is needed.
+
+    Attributes:
+        id: Name, unique in the data set.
+        patient: Whose volume it is; figures with an interval draw patients.
+        load: Reads it.
+        path: File of the image; empty for a phantom.
+        kind: What lesions it has, where that is known and results are told apart by it.
+        masks: Files of lesions and organ, which must lie on the image's grid.
+    """
+
+    id: str
+    patient: str
+    load: Callable[[], Volume]
+    path: str = ""
+    kind: str = ""
+    masks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of a data set by use; training and validation cases are healthy."""
+
+    train: tuple[Case, ...] = ()
+    val: tuple[Case, ...] = ()
+    test: tuple[Case, ...] = ()
+    predict: tuple[Case, ...] = field(default=())
+
+
+class _Memory:
+    """Keeps volumes as int16 up to a number of bytes, the longest unused given up first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+        self.kept: OrderedDict[str, tuple[NDArray[np.int16], NDArray[np.bool_], tuple[float, float, float]]] = (
+            OrderedDict()
+        )
+
+    def volume(self, case: Case) -> tuple[NDArray[np.int16], NDArray[np.bool_], tuple[float, float, float]]:
+        if case.id in self.kept:
+            self.kept.move_to_end(case.id)
+            return self.kept[case.id]
+        loaded = case.load()
+        entry = (np.rint(loaded.hu).clip(-1024, 32767).astype(np.int16), loaded.organ, loaded.spacing)
+        self.kept[case.id] = entry
+        self.used += entry[0].nbytes + entry[1].nbytes
+        while self.used > self.limit and len(self.kept) > 1:
+            _, (image, organ, _) = self.kept.popitem(last=False)
+            self.used -= image.nbytes + organ.nbytes
+        return entry
+
+
+class Patches(Dataset[dict[str, Any]]):
+    """Patches around random voxels of the organ; index with `(index, epoch)`."""
+
+    def __init__(
+        self, cases: Sequence[Case], size: tuple[int, int, int], number: int, spacing: float | None, seed: int, mb: int
+    ) -> None:
+        self.cases, self.size, self.number, self.spacing, self.seed = cases, size, number, spacing, seed
+        self.memory = _Memory(mb * 2**20)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        index, epoch = key
+        case = self.cases[index]
+        image, organ, spacing = self.memory.volume(case)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        inside = np.flatnonzero(organ)
+        # Cut what becomes one patch of the network's spacing, then resample that alone.
+        steps = spacing[::-1]  # z, y, x
+        scale = [1.0 if self.spacing is None else self.spacing / s for s in steps]
+        cut = [max(1, round(n * k)) for n, k in zip(self.size, scale, strict=True)]
+        parts = [_crop(image, organ, rng.choice(inside), cut) for _ in range(self.number)]
+        images = torch.from_numpy(np.stack([p[0] for p in parts])).float()[:, None]  # (P, 1, d, h, w)
+        organs = torch.from_numpy(np.stack([p[1] for p in parts])).float()[:, None]
+        network = steps if self.spacing is None else (self.spacing,) * 3
+        return {
+            "image": _resized(images, self.size)[:, 0],
+            "organ": _resized(organs, self.size)[:, 0] >= 0.5,
+            "spacing": torch.tensor(network[::-1], dtype=torch.float32),
+            "id": case.id,
+        }
+
+
+class Wholes(Dataset[dict[str, Any]]):
+    """Whole volumes with the keys of `medzoo.core.sample.MaskSample`; index with an integer."""
+
+    def __init__(self, cases: Sequence[Case], spacing: float | None) -> None:
+        self.cases, self.spacing = cases, spacing
+        self.patients = {name: number for number, name in enumerate(sorted({case.patient for case in cases}))}
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        case = self.cases[index]
+        loaded = case.load()
+        size = loaded.hu.shape
+        to = [
+            n if self.spacing is None else max(1, round(n * s / self.spacing))
+            for n, s in zip(size, loaded.spacing[::-1], strict=True)
+        ]
+        scale = np.array([n / o for n, o in zip(to, size, strict=True)])[::-1]  # x, y, z
+        affine = np.column_stack([np.diag(scale), 0.5 * scale - 0.5])
+        sample: dict[str, Any] = {
+            "image": _resized(torch.from_numpy(loaded.hu)[None, None], to)[0],  # (1, D, H, W)
+            "organ": _resized(torch.from_numpy(loaded.organ)[None, None].float(), to)[0] >= 0.5
+            if tuple(to) != size
+            else torch.from_numpy(loaded.organ)[None],
+            "spacing": torch.tensor(loaded.spacing, dtype=torch.float32),
+            "affine": torch.from_numpy(affine),
+            "original_size": torch.tensor(size[::-1]),
+            "id": case.id,
+            "path": case.path,
+            "domain": 0,
+            "group": self.patients[case.patient],
+            "kind": case.kind,
+        }
+        if loaded.lesions is not None:
+            sample["mask"] = torch.from_numpy(loaded.lesions.astype(np.int64))
+        return sample
+
+
+class VolumeDataModule(LightningDataModule):
+    """Base of the CT data modules: a subclass tells the cases, everything else is here.
+
+    Training batches hold `image (B, P, D, H, W)` in HU, `organ` and `spacing` (mm per voxel of the patch along x, y, z)
+    and never a lesion mask; evaluation batches hold one whole volume.
+
+    Args:
+        spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
+        batch_size: Volumes that a training batch takes patches from; empty: what the model asks for.
+        patches: Patches of each of them.
+        num_workers: Processes that load volumes; results do not depend on their number.
+        seed: Seed of splits, order and patches.
+        cache_mb: Megabytes for decoded training volumes.
+    """
+
+    def __init__(
+        self,
+        spacing: float | None = None,
+        batch_size: int | None = None,
+        patches: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_mb: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value in (("batch_size", batch_size), ("patches", patches), ("spacing", spacing)):
+            if value is not None and not value > 0:
+                raise ConfigError(f"--data.{option}: expected more than 0, got {value}")
+        self._spacing, self._batch_size, self._patches = spacing, batch_size, patches
+        self._num_workers, self._seed, self._cache_mb = num_workers, seed, cache_mb
+
+    @abstractmethod
+    def make_cases(self) -> Cases:
+        """List the cases without reading a voxel.
+
+        Raises:
+            DataError: A folder is missing or has another layout.
+        """
+
+    @cached_property
+    def cases(self) -> Cases:
+        """The cases; folders are looked at when this is first asked for."""
+        return self.make_cases()
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        """Return everything that is wrong with the files of a stage (of all) as far as their headers tell."""
+        try:
+            cases = self.cases
+        except DataError as error:
+            return [error]
+        used = {
+            "fit": (*cases.train, *cases.val),
+            "validate": cases.val,
+            "test": cases.test,
+            "predict": cases.predict or cases.test,
+        }.get(stage or "", (*cases.train, *cases.val, *cases.test, *cases.predict))
+        return [fault for case in dict.fromkeys(used) for fault in self.faults(case)]
+
+    def faults(self, case: Case) -> list[DataError]:
+        """Return the faults of the files of a case; a phantom has none."""
+        del case
+        return []
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Load patches of healthy volumes, whose order and place depend on seed and epoch alone."""
+        if not self.cases.train:
+            raise ConfigError("there are no training volumes; give healthy ones")
+        patch = self._asked("input_size") or _PATCH
+        if len(patch) != 3:
+            raise ConfigError(f"--model: this data holds volumes, but the model takes images of size {tuple(patch)}")
+        data = Patches(self.cases.train, patch, self._patches, self._spacing, self._seed, self._cache_mb)
+        batch = int(self._batch_size or self._asked("batch_size") or 2)
+        plan = partial(shuffled_batches, [0] * len(data), batch, self._seed)
+        return ResumableLoader(data, EpochBatches(plan), self._num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Load the healthy validation volumes whole."""
+        return self._whole(self.cases.val)
+
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Load the test volumes whole, with masks."""
+        return self._whole(self.cases.test)
+
+    def predict_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Load the volumes to predict."""
+        return self._whole(self.cases.predict or self.cases.test)
+
+    def _whole(self, cases: Sequence[Case]) -> DataLoader[Any] | list[Any]:
+        return evaluation_loader(Wholes(cases, self._spacing), 1, num_workers=self._num_workers) if cases else []
+
+    def _asked(self, name: str) -> Any:
+        return getattr(getattr(self.trainer, "lightning_module", None), name, None)
+
+
+def _crop(
+    image: NDArray[np.int16], organ: NDArray[np.bool_], voxel: int, size: Sequence[int]
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Cut a box around a voxel, moved inwards at the border and padded with air where the volume is smaller."""
+    at = np.unravel_index(int(voxel), organ.shape)
+    cut = []
+    for centre, extent, limit in zip(at, size, organ.shape, strict=True):
+        start = int(np.clip(centre - extent // 2, 0, max(0, limit - extent)))
+        cut.append(slice(start, min(limit, start + extent)))
+    part, mask = image[tuple(cut)], organ[tuple(cut)]
+    if part.shape == tuple(size):
+        return part, mask
+    fill = [(0, n - have) for n, have in zip(size, part.shape, strict=True)]
+    return np.pad(part, fill, constant_values=-1024), np.pad(mask, fill)
+
+
+def _resized(volumes: Tensor, size: Sequence[int]) -> Tensor:
+    """Resample `(B, 1, D, H, W)`; what shrinks is averaged first, so that thin structures stay."""
+    have = volumes.shape[2:]
+    if tuple(have) == tuple(size):
+        return volumes
+    # Blurring before sampling keeps the rule x' = (x + 0.5) s − 0.5, which pooling by whole cells would break.
+    sigma = [0.5 * max(0.0, (h / n) ** 2 - 1) ** 0.5 for h, n in zip(have, size, strict=True)]
+    volumes = gaussian(volumes, [0.0, 0.0, *sigma])
+    return F.interpolate(volumes, tuple(size), mode="trilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""NormNet: what a network that knows healthy lungs does not recognise is a lesion."""

@@ -1,0 +1,316 @@
+"""NormNet as a LightningModule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medzoo.anomaly.lesions import PRESETS
+from medzoo.anomaly.normnet.losses import labels, normalcy_loss
+from medzoo.anomaly.normnet.network import UNet3d
+from medzoo.anomaly.normnet.segment import Growth, box_of, grow, level_of, probability, seeds, windowed
+from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, save_png
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io import write_csv
+from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
+from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice
+from medzoo.core.module import Method
+from medzoo.core.seeding import mix
+
+_SHOWN = 5  # volumes with a mosaic
+
+
+class NormNet(Method):
+    """Segments lesions in CT by what a network trained on healthy volumes does not recognise as normal.
+
+    Args:
+        widths: Channels of each level of the U-Net.
+        patch: Size (z, y, x) in voxels of training patches and of the sliding window.
+        members: Networks whose probabilities are averaged.
+        threshold_hu: T, the brightness from which voxels are classified.
+        least: η, the part of the window that a synthetic lesion must add for a voxel to count as lesion.
+        keep_vessels: Teach that a bright voxel inside a synthetic lesion is still normal.
+        preset: Generator of synthetic lesions: lung, liver or brain-flair.
+        focus: Exponent of the focal weight; 0 for plain cross entropy.
+        noise: Greatest standard deviation of noise added in training, in parts of the window.
+        thick: Share of training patches whose slices are averaged as thick ones are.
+        batch: Volumes a batch.
+        epochs: Passes over the training volumes.
+        lr: Learning rate of Adam, lowered along a cosine.
+        overlap: Share of the window that neighbouring windows share.
+        windows: Windows a step of inference.
+        floor_hu: Least brightness of voxels that the mask grows into.
+        smallest_mm3: Lesions below this volume are dropped.
+        preset_threshold: Probability of being abnormal that makes a seed; empty: chosen in the fit on healthy
+            validation volumes with synthetic lesions and kept in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        widths: list[int] = [32, 64, 128, 256, 320],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        patch: list[int] = [96, 96, 96],  # noqa: B006
+        members: int = 5,
+        threshold_hu: float = -500.0,
+        least: float = 0.05,
+        keep_vessels: bool = True,
+        preset: str = "lung",
+        focus: float = 0.0,
+        noise: float = 0.05,
+        thick: float = 0.2,
+        batch: int = 2,
+        epochs: int = 250,
+        lr: float = 3e-4,
+        overlap: float = 0.5,
+        windows: int = 1,
+        floor_hu: float = -750.0,
+        smallest_mm3: float = 30.0,
+        preset_threshold: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check(widths, patch, members, preset)
+        self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
+        self.generator = PRESETS[preset]
+        self.patch = (patch[0], patch[1], patch[2])
+        self.level, self.least, self.keep_vessels = level_of(threshold_hu), least, keep_vessels
+        self.focus, self.noise, self.thick = focus, noise, thick
+        self.batch, self.epochs, self.lr = batch, epochs, lr
+        self.overlap, self.windows = overlap, windows
+        self.growth = Growth(floor=floor_hu, smallest=smallest_mm3)
+        self.fixed = preset_threshold
+        self.register_buffer("threshold", torch.tensor(0.5 if preset_threshold is None else preset_threshold))
+        self.validation: list[tuple[Tensor, Tensor]] = []
+        self.threshold: Tensor
+        self.scores: dict[str, SegmentationMetrics] = {}
+        self.pixels = PixelAnomalyMetrics(limit=0.05)
+        self.rows: list[dict[str, Any]] = []
+        self.lesions: list[dict[str, Any]] = []
+        self.pictures: list[tuple[str, Any]] = []
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """Training patch."""
+        return self.patch
+
+    @property
+    def batch_size(self) -> int:
+        """Volumes a batch."""
+        return self.batch
+
+    @property
+    def max_epochs(self) -> int:
+        """Passes over the training volumes."""
+        return self.epochs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the probability of being normal, `(B, 1, D, H, W)`, of patches in [0, 1]."""
+        return torch.stack([torch.sigmoid(net(x)) for net in self.networks]).mean(0)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Give every member its own lesions in the same patches."""
+        organ = batch["organ"].flatten(0, 1)  # (B, P, d, h, w) -> (N, d, h, w)
+        healthy = windowed(batch["image"].flatten(0, 1)) * organ
+        per_volume = batch["image"].shape[1]
+        steps = [s.tolist()[::-1] for s in batch["spacing"].repeat_interleave(per_volume, 0)]
+        losses = []
+        for network in self.networks:
+            # Drawn from torch's generator, which every step seeds anew: a resumed run makes the same lesions.
+            generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
+            made = [self.spoil(x, o, s, generator) for x, o, s in zip(healthy, organ, steps, strict=True)]
+            image, target, bright = (torch.stack(part)[:, None] for part in zip(*made, strict=True))
+            losses.append(normalcy_loss(network(image), target, bright, self.focus))
+        loss = torch.stack(losses).mean()
+        self.log("train/loss", loss, batch_size=len(healthy))
+        return loss
+
+    def spoil(
+        self, healthy: Tensor, organ: Tensor, spacing: list[float], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return one patch with lesions, noisy and flipped, its labels (1 normal, 0 lesion), and where they count."""
+        made = self.generator(healthy, organ, spacing, generator)
+        target = labels(healthy, made.contribution, self.level, self.least, self.keep_vessels)
+        image = made.image
+        draw = torch.rand(5, generator=generator, device=generator.device).tolist()
+        if draw[0] < self.thick:
+            image = _thick(image, 2 + int(draw[0] / max(self.thick, 1e-9) * 3))
+        grain = torch.randn(image.shape, generator=generator, device=image.device)
+        image = (image + self.noise * draw[1] * grain).clamp(0, 1) * organ
+        flipped = [axis for axis in range(3) if draw[2 + axis] < 0.5]
+        bright = organ & (image >= self.level)
+        return image.flip(flipped), target.flip(flipped), bright.flip(flipped)
+
+    def normal_probability(self, hu: Tensor, organ: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probability of being normal and windowed image of a whole volume, both `(D, H, W)` in main memory.
+
+        Only the box around the organ is looked at; outside of it everything counts as normal.
+        """
+        box = box_of(organ, margin=4)
+        image = torch.zeros_like(hu)
+        image[box] = windowed(hu[box]) * organ[box]
+        normal = torch.ones_like(hu)
+        normal[box] = probability(image[box], list(self.networks), self.patch, self.overlap, self.device, self.windows)
+        return normal, image
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Put synthetic lesions, the same in every epoch, into a healthy volume and look for them."""
+        hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
+        scale = batch["affine"][0].diagonal().cpu()
+        spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
+        generator = torch.Generator().manual_seed(mix(batch_idx, 7))
+        certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
+        made = certain(windowed(hu) * organ, organ, spacing, generator)
+        spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
+        normal, image = self.normal_probability(spoiled, organ)
+        bright = organ & (image >= self.level)
+        truth = labels(windowed(hu), made.contribution, self.level, self.least, keep_vessels=False) == 0
+        self.validation.append((1 - normal[bright], truth[bright]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Choose the threshold on the synthetic lesions."""
+        maps, masks = [m for m, _ in self.validation], [t for _, t in self.validation]
+        self.validation = []
+        if not any(bool(mask.any()) for mask in masks):
+            return
+        level, value = best_threshold(maps, masks)
+        if self.fixed is None:
+            # An untrained network may put the best threshold at an end, where everything or nothing is abnormal.
+            self.threshold.fill_(min(max(level, 0.05), 0.95))
+        self.log("val/dice", value)
+        self.log("val/threshold", float(self.threshold))
+
+    def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
+        """Return score map and mask of a whole volume.
+
+        Args:
+            hu: `(D, H, W)` Hounsfield units.
+            organ: `(D, H, W)` bool.
+            spacing: Millimetres per voxel along z, y, x.
+
+        Returns:
+            `(D, H, W)` float32, probability of being abnormal on the bright voxels of the organ and 0 elsewhere; and
+            `(D, H, W)` bool.
+        """
+        normal, image = self.normal_probability(hu, organ)
+        start = seeds(normal, image, organ, self.level, float(self.threshold))
+        mask = grow(start, normal, image, organ, self.growth, spacing)
+        score = torch.where(organ & ((image >= self.level) | mask), 1 - normal, 0.0)
+        return score, mask
+
+    def _original(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Segment the one volume of a batch and return score and mask on its original grid."""
+        hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
+        if not organ.any():
+            raise DataError(batch["path"][0] or batch["id"][0], "has an empty organ mask", "give a mask of the lungs")
+        scale = batch["affine"][0].diagonal().cpu()
+        score, mask = self.segment(hu, organ, (batch["spacing"][0].cpu() / scale).tolist()[::-1])
+        size = batch["original_size"][0].tolist()[::-1]
+        if size != list(score.shape):
+            score = F.interpolate(score[None, None], size, mode="trilinear", align_corners=False)[0, 0]
+            mask = F.interpolate(mask[None, None].float(), size, mode="trilinear", align_corners=False)[0, 0] >= 0.5
+        return score, mask
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an earlier test left."""
+        self.scores, self.rows, self.lesions, self.pictures = {}, [], [], []
+        self.pixels.reset()
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Segment one volume and compare."""
+        score, mask = self._original(batch)
+        name, kind = batch["id"][0], batch["kind"][0]
+        spacing = batch["spacing"][0].tolist()
+        self.lesions += lesion_table(name, mask.numpy(), score.numpy(), spacing, None)
+        truth = batch["mask"][0].cpu() != 0 if "mask" in batch else None
+        if truth is not None:
+            group = int(batch["group"][0])
+            for key in dict.fromkeys(("all", kind or "all")):
+                self.scores.setdefault(key, SegmentationMetrics().to(self.device)).update(mask, truth, group)
+            self.rows.append({"id": name, "kind": kind, "dice": dice(mask, truth)})
+            organ = batch["organ"][0].cpu()
+            if organ.shape[1:] == truth.shape:
+                self.pixels.update(*(part.to(self.device) for part in (score[None], truth[None], organ)))
+        if len(self.pictures) < _SHOWN:
+            hu = batch["image"][0, 0].cpu()
+            if hu.shape == score.shape:
+                self.pictures.append(
+                    (name, (hu.numpy(), score.numpy(), mask.numpy(), None if truth is None else truth.numpy()))
+                )
+
+    def on_test_epoch_end(self) -> None:
+        """Log figures of all volumes and of each kind of lesion."""
+        for name, metric in sorted(self.scores.items()):
+            found = metric.compute()
+            shown = (
+                found if name == "all" else {"dice": found["dice"], "lesion_sensitivity": found["lesion_sensitivity"]}
+            )
+            self.log_dict({f"{name}/{key}": value for key, value in shown.items()})
+        if self.scores:
+            pixels = self.pixels.compute()
+            self.log_dict({"voxels/auroc_in_organ": pixels["pixel_auroc"], "voxels/aupro_5": pixels["aupro"]})
+
+    def report(self, folder: Path) -> None:
+        """Write the tables of volumes and lesions, and mosaics."""
+        write_csv(folder / "lesions.csv", self.lesions, LESION_COLUMNS)
+        if self.rows:
+            write_csv(folder / "volumes.csv", self.rows)
+        for name, (hu, score, mask, truth) in self.pictures:
+            save_png(mosaic(hu, score, mask, truth, title=name), folder / "figures" / f"{name}.png")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Write score map, mask, table and mosaic of a volume and return what was found."""
+        from medzoo.core.io import read_image
+        from medzoo.core.io.nifti_out import write_nifti
+
+        score, mask = self._original(batch)
+        name, path, spacing = batch["id"][0], batch["path"][0], batch["spacing"][0].tolist()
+        folder = Path(self.trainer.default_root_dir) / "volumes" / name
+        source = path if path.endswith((".nii", ".nii.gz")) else None
+        image = read_image(source) if source else None
+        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, image.affine if image else None)
+        write_nifti(folder / "score.nii.gz", score.numpy(), source, spacing)
+        write_nifti(folder / "mask.nii.gz", mask.numpy(), source, spacing)
+        write_csv(folder / "lesions.csv", rows, LESION_COLUMNS)
+        hu = batch["image"][0, 0].cpu().numpy()
+        if hu.shape == score.shape:
+            save_png(mosaic(hu, score.numpy(), mask.numpy(), title=name), folder / "mosaic.png")
+        return [
+            {
+                "id": name,
+                "path": path,
+                "folder": str(folder),
+                "threshold": float(self.threshold),
+                "volume_ml": sum(row["volume_ml"] for row in rows),
+                "lesions": rows,
+            }
+        ]
+
+    def configure_optimizers(self) -> Any:
+        """Adam with a cosine over the run."""
+        optimizer = torch.optim.Adam(self.parameters(), self.lr)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _check(widths: list[int], patch: list[int], members: int, preset: str) -> None:
+    cell = 2 ** (len(widths) - 1)
+    if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
+        raise ConfigError(
+            f"--model.patch: expected three multiples of {cell}, at least {2 * cell}, with {len(widths)} widths; "
+            f"got {patch}"
+        )
+    if members < 1:
+        raise ConfigError(f"--model.members: expected at least 1, got {members}")
+    if preset not in PRESETS:
+        raise ConfigError(f"--model.preset: expected one of {', '.join(PRESETS)}, got {preset}")
+
+
+def _thick(image: Tensor, count: int) -> Tensor:
+    """Average each `count` slices and interpolate back, as a volume of thick slices resampled to thin ones looks."""
+    depth = image.shape[0]
+    thin = F.avg_pool3d(image[None, None], (count, 1, 1), ceil_mode=True, count_include_pad=False)
+    return F.interpolate(thin, image.shape, mode="trilinear", align_corners=False)[0, 0][:depth]

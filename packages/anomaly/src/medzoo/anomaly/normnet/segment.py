@@ -1,0 +1,135 @@
+"""From the network's opinion to a mask: window, bright voxels, growth into the dark border, specks dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+LOW, HIGH = -800.0, 100.0
+"""Window in HU: below is air, above is soft tissue and bone."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a mask grows from bright seeds.
+
+    Attributes:
+        rounds: Repetitions at most.
+        share: Part of the 5 × 5 × 5 neighbours that must be in the mask.
+        floor: Least HU of a voxel that is added.
+        sure: Probability of being normal from which a voxel is never added.
+        smallest: Volume in mm³ below which a region is dropped.
+    """
+
+    rounds: int = 10
+    share: float = 0.3
+    floor: float = -750.0
+    sure: float = 0.9
+    smallest: float = 30.0
+
+
+def windowed(hu: Tensor) -> Tensor:
+    """Return `(clip(HU, −800, 100) + 800) / 900`."""
+    return (hu.clamp(LOW, HIGH) - LOW) / (HIGH - LOW)
+
+
+def level_of(hu: float) -> float:
+    """Return where a value of HU lies in the window."""
+    return (min(max(hu, LOW), HIGH) - LOW) / (HIGH - LOW)
+
+
+def box_of(organ: Tensor, margin: int) -> tuple[slice, slice, slice]:
+    """Return the box around the organ with a margin, within the volume; the whole volume where there is no organ."""
+    found = []
+    for axis, extent in enumerate(organ.shape):
+        others = tuple(a for a in range(3) if a != axis)
+        used = organ.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
+        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, extent)
+        found.append(slice(max(0, low - margin), min(extent, high + margin)))
+    return found[0], found[1], found[2]
+
+
+def probability(
+    volume: Tensor,
+    networks: Sequence[Callable[[Tensor], Tensor]],
+    patch: Sequence[int],
+    overlap: float,
+    device: torch.device,
+    windows: int = 1,
+) -> Tensor:
+    """Return the probability of being normal, the mean over the networks, by MONAI's sliding window.
+
+    Only the windows are on `device`; the volume and its result stay in main memory.
+
+    Args:
+        volume: `(D, H, W)` in [0, 1].
+        networks: Each maps `(B, 1, d, h, w)` to logits.
+        patch: Window.
+        overlap: Share of the window that neighbours share.
+        device: Where the networks are.
+        windows: Windows a step.
+    """
+    from monai.inferers import sliding_window_inference
+
+    total: Tensor | None = None
+    for network in networks:
+        part = sliding_window_inference(
+            volume[None, None],
+            tuple(patch),
+            windows,
+            lambda x, net=network: torch.sigmoid(net(x)),
+            overlap=overlap,
+            mode="gaussian",
+            sw_device=device,
+            device=torch.device("cpu"),
+        )[0, 0]  # (1, 1, D, H, W) -> (D, H, W)
+        total = part if total is None else total.add_(part)
+    if total is None:
+        raise ValueError("networks must hold at least one")
+    return total.div_(len(networks))
+
+
+def seeds(normal: Tensor, volume: Tensor, organ: Tensor, level: float, threshold: float) -> Tensor:
+    """Return the bright voxels of the organ that are abnormal with at least the probability `threshold`.
+
+    Args:
+        normal: `(D, H, W)` probability of being normal.
+        volume: `(D, H, W)` in [0, 1].
+        organ: `(D, H, W)` bool.
+        level: τ.
+        threshold: Least probability of being abnormal.
+    """
+    return organ & (volume >= level) & (1 - normal >= threshold)
+
+
+def grow(mask: Tensor, normal: Tensor, volume: Tensor, organ: Tensor, rule: Growth, spacing: Sequence[float]) -> Tensor:
+    """Add voxels around the seeds that are too dark to be seeds themselves, then drop small regions.
+
+    Args:
+        mask: `(D, H, W)` bool seeds.
+        normal: Probability of being normal.
+        volume: In [0, 1].
+        organ: Bool; the mask never leaves it.
+        rule: How to grow.
+        spacing: Millimetres per voxel, any order.
+    """
+    allowed = (organ & (volume >= level_of(rule.floor)) & (normal < rule.sure)).numpy()
+    grown = mask.numpy().copy()
+    for _ in range(rule.rounds):
+        near = ndimage.uniform_filter(grown.astype(np.float32), 5, mode="constant") >= rule.share
+        added = near & allowed & ~grown
+        if not added.any():
+            break
+        grown |= added
+    regions, count = ndimage.label(grown, np.ones((3, 3, 3), dtype=bool))
+    if count:
+        sizes = np.bincount(regions.ravel()) * float(np.prod(np.asarray(spacing, dtype=float)))
+        kept = sizes >= rule.smallest
+        kept[0] = False
+        grown = kept[regions]
+    return torch.from_numpy(grown)

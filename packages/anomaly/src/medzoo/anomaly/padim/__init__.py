@@ -1,0 +1,1 @@
+"""PaDiM: a Gaussian a position over features of a fixed network."""

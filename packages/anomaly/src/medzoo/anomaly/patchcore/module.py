@@ -1,0 +1,109 @@
+"""PatchCore as a LightningModule, a baseline."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medzoo.anomaly.backbone import Stages, stacked
+from medzoo.anomaly.coreset import coreset, neighbours
+from medzoo.anomaly.fewshot import TrainingFree
+from medzoo.core.errors import ConfigError
+
+_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Bank(NamedTuple):
+    """The coreset."""
+
+    patches: Tensor
+    """`(M, C)`."""
+
+
+class PatchCore(TrainingFree[Bank]):
+    """Scores patches by the distance to the nearest normal one, images by the re-weighted largest (Roth et al. 2022).
+
+    Args:
+        size: Height and width of the images.
+        backbone: Residual network of timm.
+        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        weights: "imagenet", "none" (random, from the seed) or a local file.
+        share: Part of the patches that the coreset keeps.
+        most: Patches that the coreset keeps at most.
+        nearest: Neighbours that the image score is re-weighted by; 1 leaves it as it is.
+        batch: Images a batch.
+        smooth: Standard deviation in pixels by which score maps are smoothed.
+        false_alarms: Share of normal images that the threshold may call abnormal.
+    """
+
+    def __init__(
+        self,
+        size: list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        backbone: str = "wide_resnet50_2",
+        widths: list[int] | None = None,
+        weights: str = "imagenet",
+        share: float = 0.1,
+        most: int = 20000,
+        nearest: int = 9,
+        batch: int = 16,
+        smooth: float = 4.0,
+        false_alarms: float = 0.05,
+    ) -> None:
+        super().__init__(size, smooth, false_alarms)
+        self.save_hyperparameters()
+        if not 0 < share <= 1:
+            raise ConfigError(f"--model.share: expected more than 0 and at most 1, got {share}")
+        self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
+        self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
+        self.share, self.most, self.nearest, self.batch = share, most, nearest, batch
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return self.batch
+
+    def train(self, mode: bool = True) -> PatchCore:
+        """Keep the fixed network's batch statistics as they are."""
+        super().train(mode)
+        self.net.eval()
+        return self
+
+    @torch.no_grad()
+    def patches(self, images: Tensor) -> Tensor:
+        """Return features of the second and third stage, averaged over 3 × 3 neighbours, `(B, C, H/8, W/8)`."""
+        parts = []
+        for part in images.split(32):
+            middle = self.net((part - self.mean) / self.spread)[1:]
+            parts.append(stacked([F.avg_pool2d(f, 3, 1, 1) for f in middle]))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def reference(self, supports: Tensor) -> Bank:
+        """Choose the coreset."""
+        points = self.patches(supports).permute(0, 2, 3, 1).flatten(0, 2)  # (K, C, h, w) -> (N, C)
+        count = max(1, min(self.most, int(self.share * len(points))))
+        return Bank(points[coreset(points, count).to(points.device)])
+
+    @torch.no_grad()
+    def coarse_scores(self, reference: Bank, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distances to the nearest patch of the bank, and the re-weighted largest of each image."""
+        found = self.patches(images)
+        batch, channels, height, width = found.shape
+        points = found.permute(0, 2, 3, 1).reshape(-1, channels)
+        distance, index = neighbours(points, reference.patches)
+        maps = distance.reshape(batch, height, width)
+        top = maps.flatten(1).max(1)
+        rows = torch.arange(batch, device=images.device) * height * width + top.indices
+        return maps, top.values * self._weight(points[rows], index[rows, 0], top.values, reference.patches)
+
+    def _weight(self, points: Tensor, match: Tensor, distance: Tensor, bank: Tensor) -> Tensor:
+        """Return `1 − exp(d*) / Σ exp(dᵢ)` over the neighbours of the match in the bank, without overflow."""
+        if self.nearest <= 1 or len(bank) == 1:
+            return torch.ones_like(distance)
+        _, around = neighbours(bank[match], bank, self.nearest)  # (B, k), the match itself first
+        others = torch.linalg.vector_norm(points[:, None] - bank[around], dim=-1)
+        return 1 - torch.exp(distance - torch.logsumexp(others, dim=1))

@@ -1,0 +1,1 @@
+"""RegAD: a network that learned to register images of other categories compares a new one with a few normal images."""

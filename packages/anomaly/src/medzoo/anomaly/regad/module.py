@@ -1,0 +1,111 @@
+"""RegAD as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medzoo.anomaly.backbone import Stages, stacked
+from medzoo.anomaly.fewshot import FewShot
+from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.regad.losses import registration_loss
+from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
+from medzoo.anomaly.regad.support import augmented
+from medzoo.core.errors import ConfigError
+
+_PIECE = 32  # images through the backbone at a time
+
+
+class RegAD(FewShot[PositionGaussians]):
+    """Learns to register normal images of other categories, then scores new ones against a few normal images.
+
+    Args:
+        size: Height and width of the images.
+        backbone: Residual network of timm.
+        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        weights: "imagenet", "none" or a local file.
+        mode: Maps of the spatial transformers.
+        train_shots: Supports of each training image; empty: as many as are tested with.
+        batch: Images a batch, all of one category.
+        epochs: Passes over the normal images of the other categories.
+        lr: Learning rate of SGD at the start of the cosine.
+        transformer_lr: That of the spatial transformers; empty: the same. Where `lr` is raised to train from random
+            weights, theirs must stay low, or they turn images until nothing is left of them.
+        smooth: Standard deviation in pixels by which score maps are smoothed.
+        false_alarms: Share of normal images that the threshold may call abnormal.
+    """
+
+    learns = True
+
+    def __init__(
+        self,
+        size: list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        backbone: str = "resnet18",
+        widths: list[int] | None = None,
+        weights: str = "imagenet",
+        mode: str = "rotation_scale",
+        train_shots: int | None = None,
+        batch: int = 32,
+        epochs: int = 50,
+        lr: float = 1e-4,
+        transformer_lr: float | None = None,
+        smooth: float = 4.0,
+        false_alarms: float = 0.05,
+    ) -> None:
+        super().__init__(size, smooth, false_alarms)
+        self.save_hyperparameters()
+        if mode not in MODES:
+            raise ConfigError(f"--model.mode: expected one of {', '.join(MODES)}, got {mode}")
+        stages = Stages(backbone, widths or (), weights)
+        self.registrar = Registrar(stages, self.size, mode)
+        self.siamese = Siamese(stages.channels[2])
+        self.train_shots, self.batch, self.epochs, self.lr = train_shots, batch, epochs, lr
+        self.transformer_lr = lr if transformer_lr is None else transformer_lr
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return self.batch
+
+    @property
+    def max_epochs(self) -> int:
+        """Passes over the other categories."""
+        return self.epochs
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Bring the encoded query and the mean of its supports together."""
+        support = batch["support"]  # (B, K, 3, H, W)
+        query, _ = self.registrar(batch["image"])
+        others, _ = self.registrar(support.flatten(0, 1))
+        mean = others.reshape(*support.shape[:2], *others.shape[1:]).mean(1)  # (B, C, h, w)
+        loss = registration_loss(*self.siamese(query, mean))
+        self.log("train/loss", loss, batch_size=len(query))
+        return loss
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the registered features of all stages in the frame of the images, `(B, ΣC, H/4, W/4)`."""
+        return torch.cat([stacked(self.registrar(part)[1]) for part in images.split(_PIECE)])
+
+    @torch.no_grad()
+    def reference(self, supports: Tensor) -> PositionGaussians:
+        """Estimate a Gaussian a position from 22 versions of each support."""
+        return PositionGaussians.fit(self.features(augmented(supports)))
+
+    @torch.no_grad()
+    def coarse_scores(self, reference: PositionGaussians, images: Tensor) -> tuple[Tensor, None]:
+        """Return Mahalanobis distances."""
+        return reference.distance(self.features(images)), None
+
+    def configure_optimizers(self) -> Any:
+        """SGD with a cosine by epoch, one for all parts: the authors' three have the same settings."""
+        groups = [
+            {"params": [*self.registrar.stages.parameters(), *self.siamese.parameters()], "lr": self.lr},
+            {"params": self.registrar.transformers.parameters(), "lr": self.transformer_lr},
+        ]
+        optimizer = torch.optim.SGD(groups, momentum=0.9)
+        epochs = max(1, self.trainer.max_epochs or 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 0.5 * (1 + math.cos(math.pi * e / epochs)))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

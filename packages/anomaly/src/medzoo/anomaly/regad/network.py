@@ -1,0 +1,162 @@
+"""Spatial transformers after each stage, and the siamese head that compares two images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medzoo.anomaly.backbone import Stages
+
+Mode = Literal[
+    "affine",
+    "translation",
+    "rotation",
+    "scale",
+    "shear",
+    "rotation_scale",
+    "translation_scale",
+    "rotation_translation",
+    "rotation_translation_scale",
+]
+MODES: tuple[str, ...] = get_args(Mode)
+_IDENTITY: dict[str, tuple[float, ...]] = {
+    "affine": (1, 0, 0, 0, 1, 0),
+    "translation": (0, 0),
+    "rotation": (0,),
+    "scale": (1, 1),
+    "shear": (0, 0),
+    "rotation_scale": (0, 1, 1),
+    "translation_scale": (0, 0, 1, 1),
+    "rotation_translation": (0, 0, 0),
+    "rotation_translation_scale": (0, 0, 0, 1, 1),
+}
+
+
+def matrix(mode: str, parameters: Tensor) -> Tensor:
+    """Return the `(B, 3, 3)` map of normalised coordinates that the parameters of a mode mean.
+
+    The order of parameters is angle, shift x, shift y, scale x, scale y, as far as the mode has them. With rotation and
+    scale the off-diagonal entries stay unscaled, as in the authors' code; it is no similarity.
+    """
+    if mode == "affine":
+        rows = parameters.reshape(-1, 2, 3)
+    else:
+        one, zero = torch.ones_like(parameters[:, 0]), torch.zeros_like(parameters[:, 0])
+        values = list(parameters.unbind(1))
+        angle = values.pop(0) if "rotation" in mode else zero
+        shift = (values.pop(0), values.pop(0)) if "translation" in mode else (zero, zero)
+        scale = (values.pop(0), values.pop(0)) if "scale" in mode else (one, one)
+        lean = (values.pop(0), values.pop(0)) if mode == "shear" else (-torch.sin(angle), torch.sin(angle))
+        cos = torch.cos(angle)
+        rows = torch.stack([cos * scale[0], lean[0], shift[0], lean[1], cos * scale[1], shift[1]], 1).reshape(-1, 2, 3)
+    last = rows.new_tensor([0.0, 0.0, 1.0]).expand(len(rows), 1, 3)
+    return torch.cat([rows, last], dim=1)
+
+
+def warped(features: Tensor, maps: Tensor) -> Tensor:
+    """Sample `(B, C, h, w)` at the places that `(B, 3, 3)` maps of normalised coordinates lead to; borders reflect."""
+    grid = F.affine_grid(maps[:, :2], list(features.shape), align_corners=False)
+    return F.grid_sample(features, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+class SpatialTransformer(nn.Module):
+    """Predicts a map from a feature map and applies it; the identity before training (RegAD, §3.2).
+
+    Args:
+        channels: Of the features.
+        size: Their height and width.
+        mode: Which maps.
+        hidden: Units of the layer before the last.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], mode: str, hidden: int = 1024) -> None:
+        super().__init__()
+        self.mode = mode
+        self.look = nn.Sequential(
+            nn.Conv2d(channels, 64, 3, padding=1),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(64, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+            nn.Flatten(),
+        )
+        cells = 1
+        for extent in size:
+            cells *= (((extent + 1) // 2) + 1) // 2
+        self.hidden = nn.Linear(16 * cells, hidden)
+        self.last = nn.Linear(hidden, len(_IDENTITY[mode]))
+        nn.init.zeros_(self.last.weight)
+        self.last.bias.data.copy_(torch.tensor(_IDENTITY[mode]))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the warped features and the `(B, 3, 3)` maps."""
+        maps = matrix(self.mode, self.last(F.relu(self.hidden(self.look(x)))))
+        return warped(x, maps), maps
+
+
+class Registrar(nn.Module):
+    """Backbone with a spatial transformer after each stage.
+
+    Args:
+        stages: The backbone.
+        size: Height and width of the images.
+        mode: Maps of the transformers.
+    """
+
+    def __init__(self, stages: Stages, size: tuple[int, int], mode: str = "rotation_scale") -> None:
+        super().__init__()
+        self.stages = stages
+        sizes = [tuple(-(-n // stride) for n in size) for stride in (4, 8, 16)]
+        self.transformers = nn.ModuleList(
+            SpatialTransformer(c, (s[0], s[1]), mode) for c, s in zip(stages.channels, sizes, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Register and return the last features and those of all stages, mapped back to where they came from.
+
+        Args:
+            x: `(B, 3, H, W)` in [0, 1], neither centred nor scaled.
+
+        Returns:
+            `(B, C3, H/16, W/16)`, and three maps `(B, C, h, w)` in the frame of the input, without gradient to the
+            transformers through the way back.
+        """
+        x = self.stages.stem(x)
+        back: Tensor | None = None
+        found = []
+        for layer, transformer in zip(self.stages.layers, self.transformers, strict=True):
+            x, maps = transformer(layer(x))
+            undo = torch.linalg.inv(maps.detach().double()).to(maps.dtype)
+            # T₁⁻¹T₂⁻¹…: sampling once with the product blurs less than sampling once a stage.
+            back = undo if back is None else undo @ back
+            found.append(warped(x, back))
+        return x, found
+
+
+class Siamese(nn.Module):
+    """Encoder and predictor of SimSiam made of 1 × 1 convolutions, so that positions stay.
+
+    Args:
+        channels: Of the features; also of everything within.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(*_point(channels), *_point(channels), nn.Conv2d(channels, channels, 1))
+        self.predictor = nn.Sequential(*_point(channels), nn.Conv2d(channels, channels, 1))
+
+    def forward(self, query: Tensor, support: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return `z` and `p` of the query, then of the support."""
+        zq, zs = self.encoder(query), self.encoder(support)
+        return zq, self.predictor(zq), zs, self.predictor(zs)
+
+
+def _point(channels: int) -> Sequence[nn.Module]:
+    return nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)

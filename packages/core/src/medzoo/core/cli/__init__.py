@@ -1,0 +1,118 @@
+"""The `medzoo` command. This module stays light: a verb's own module is imported when the verb is used."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from medzoo.core.errors import ConfigError, MedzooError, first_line
+
+VERBS = {
+    "fit": "train a model, test it, leave a run folder",
+    "validate": "evaluate a checkpoint on the validation images",
+    "test": "evaluate a checkpoint on the test images",
+    "predict": "write predictions for images",
+    "list": "models and data modules that are installed",
+    "info": "the card of a model or data module",
+    "check": "look over a data folder before training",
+    "doctor": "versions, devices, and plug-ins that fail to load",
+}
+HELP = """usage: medzoo VERB [options]
+
+{verbs}
+
+first steps:
+  medzoo fit --model uod                          train on built-in images, with the model's quick settings
+  medzoo fit --model uod --data chest --data.root DIR
+  medzoo fit --model uod --help                   the model's options
+  medzoo fit --model uod --config uod/paper       the paper's settings
+  medzoo test --ckpt_path runs/uod/chest/0/checkpoints/last.ckpt --data.root OTHER
+
+options of every verb: --help, --debug (show where an error came from)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: Arguments after the program's name; those of the process where `None`.
+
+    Returns:
+        0 on success, 2 on bad input or usage, 1 on a defect of medzoo or a failed training, 128 + n after signal n.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    args = [a for a in args if a != "--debug"]
+    try:
+        _dispatch(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `medzoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning answers Ctrl-C with exit code 1 …
+            return 130
+        if type(stop).__name__ == "SIGTERMException":  # … and SIGTERM with 0
+            return 143
+        return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
+    except Exception as error:
+        if debug:
+            raise
+        return _report(error)
+    return 0
+
+
+def _dispatch(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())))
+        return
+    if args[0] in ("--version", "-V"):
+        from importlib.metadata import version
+
+        print(f"medzoo {version('medzoo-core')}")
+        return
+    verb, rest = args[0], args[1:]
+    if verb in ("fit", "validate", "test", "predict"):
+        from medzoo.core.cli.request import Request
+
+        request = Request.parse(verb, rest)  # names are checked before torch is imported
+        from medzoo.core.cli.run import run
+
+        run(request)
+    elif verb in ("list", "info", "check", "doctor"):
+        from importlib import import_module
+
+        # A submodule named `list` would hide the builtin in this package.
+        import_module(f"medzoo.core.cli.{'listing' if verb == 'list' else verb}").run(rest)
+    elif verb.startswith("-"):
+        raise ConfigError(f"the verb comes first: medzoo VERB {verb} …, with VERB one of {', '.join(VERBS)}")
+    else:
+        close = get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}"
+        raise ConfigError(f"no verb {verb!r}; {hint}")
+
+
+def _report(error: Exception) -> int:
+    """Print an error as one line and return its exit code; a defect of ours leaves its traceback in a file."""
+    if isinstance(error, MedzooError):
+        print(f"medzoo: error: {error}", file=sys.stderr)
+        return error.exit_code
+    # An error in a loader's worker arrives as a text that ends with the original line.
+    ours = re.findall(r"^medzoo\.core\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+    if ours:
+        print(f"medzoo: error: {ours[-1]}", file=sys.stderr)
+        return 2
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="medzoo-traceback-", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    cure = f"please report it with {file.name}, or use --debug"
+    print(f"medzoo: internal error: {type(error).__name__}: {first_line(error)} ({cure})", file=sys.stderr)
+    return 1

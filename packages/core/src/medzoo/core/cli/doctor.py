@@ -1,0 +1,39 @@
+"""`medzoo doctor`: versions, devices, backends, and plug-ins that fail to load."""
+
+from __future__ import annotations
+
+from medzoo.core.cli.request import split_flags
+from medzoo.core.errors import ConfigError
+from medzoo.core.registry import broken, specs, unreadable
+
+
+def run(args: list[str]) -> None:
+    """Print the report.
+
+    Raises:
+        ConfigError: There are unexpected arguments, or a plug-in fails to load (after the report).
+    """
+    flags, rest = split_flags(args, {"--help", "-h"})
+    if flags or rest:
+        print("usage: medzoo doctor\n\nVersions, devices, and plug-ins that fail to load. Exit code 2 where one does.")
+        if rest:
+            raise ConfigError(f"medzoo doctor takes no arguments, got {' '.join(rest)}")
+        return
+    faults = 0
+    for reason in unreadable():  # first: torch and Lightning may fail to import beside such a package
+        faults += 1
+        print(f"{'package':<11}BROKEN: {reason}", flush=True)
+    import torch
+
+    from medzoo.core.runs.results import versions
+
+    print("versions: " + "  ".join(f"{name} {number}" for name, number in versions().items()))
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"devices:  cpu ({torch.get_num_threads()} threads){''.join(f', {g}' for g in gpus)}")
+    for kind in ("model", "datamodule"):
+        for spec in specs(kind):
+            fault = broken(spec)
+            faults += fault is not None
+            print(f"{kind:<11}{spec.name:<20}{'ok' if fault is None else 'BROKEN: ' + fault}")
+    if faults:
+        raise ConfigError(f"{faults} plug-in{'s' if faults > 1 else ''} failed to load, see above")

@@ -1,0 +1,46 @@
+"""`medzoo info NAME`: the card of a model or data module, without importing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medzoo.core.cards import body
+from medzoo.core.errors import ConfigError, PluginError
+from medzoo.core.registry import find, folder_of
+
+
+def run(args: list[str]) -> None:
+    """Print the card."""
+    if len(args) != 1 or args[0] in ("-h", "--help"):
+        print("usage: medzoo info NAME\n\nThe card of a model or data module, or of the operator elastic-deform.")
+        if args not in (["-h"], ["--help"]):
+            raise ConfigError("medzoo info takes one name; see medzoo list")
+        return
+    if args[0] == "elastic-deform":
+        from medzoo.core.ops.elastic_deform import backend_info
+
+        info: dict[str, Any] = backend_info()
+        for key, value in info.items():
+            print(f"{key}: {value}")
+        return
+    try:
+        spec = find("model", args[0])
+    except PluginError as error:
+        try:
+            spec = find("datamodule", args[0])
+        except PluginError:
+            raise error from None
+    print(f"{spec.name} ({spec.kind}, {spec.package} {spec.version}, {spec.target})")
+    for key, value in spec.card.items():
+        if key not in ("name", "class"):
+            print(f"{key}: {_inline(value)}")
+    folder = folder_of(spec.target)
+    text = body(folder) if folder and spec.kind == "model" else ""
+    if text:
+        print(f"\n{text}")
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_inline(v)}" for k, v in value.items())
+    return ", ".join(map(_inline, value)) if isinstance(value, list) else str(value).strip()

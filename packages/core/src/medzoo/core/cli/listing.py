@@ -1,0 +1,47 @@
+"""`medzoo list`: what is installed, without importing it."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatch
+
+from medzoo.core.cli.request import split_flags
+from medzoo.core.errors import ConfigError
+from medzoo.core.registry import Spec, specs
+
+HELP = """usage: medzoo list [PATTERN] [--long] [--json]
+
+Models and data modules that are installed. PATTERN matches names, with * and ?.
+  --long   with task, summary and package
+  --json   as a list of objects with name, kind, package, task, summary
+"""
+
+
+def run(args: list[str]) -> None:
+    """Print the table."""
+    flags, rest = split_flags(args, {"--long", "--json", "--help", "-h"})
+    if {"--help", "-h"} & flags:
+        print(HELP)
+        return
+    if len(rest) > 1 or any(a.startswith("-") for a in rest):
+        raise ConfigError(f"medzoo list: unexpected {' '.join(rest)}; usage: medzoo list [PATTERN] [--long] [--json]")
+    pattern = rest[0] if rest else "*"
+    pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    found = [s for kind in ("model", "datamodule") for s in specs(kind) if fnmatch(s.name, pattern)]
+    if "--json" in flags:
+        print(json.dumps([_row(s) for s in found], indent=2))
+        return
+    for kind, title in (("model", "models"), ("datamodule", "data modules")):
+        members = [s for s in found if s.kind == kind]
+        if members:
+            print(f"{title}:")
+        width = max((len(s.name) for s in members), default=0)
+        for s in members:
+            text = f"{s.summary}  [{s.task}; {s.package} {s.version}]" if "--long" in flags else s.summary
+            print(f"  {s.name:<{width}}  {text}".rstrip())
+    if not found:
+        print(f"nothing matches {pattern}")
+
+
+def _row(spec: Spec) -> dict[str, str]:
+    return {k: str(getattr(spec, k)) for k in ("name", "kind", "package", "version", "task", "summary", "target")}

@@ -1,0 +1,143 @@
+"""LightningCLI with medzoo's defaults: one verb, classes by name, one-line errors, checkpoints as defaults."""
+
+from __future__ import annotations
+
+import re
+from inspect import signature
+from typing import Any, ClassVar, NoReturn
+
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from medzoo.core.cli.request import closest
+from medzoo.core.errors import ConfigError, first_line
+
+_TRUSTED = ["medzoo", "lightning.pytorch", "torch.optim", "torch.profiler", "datetime", "pathlib"]
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line that names the option and the nearest spelling."""
+
+    classes: ClassVar[dict[str, type]] = {}
+    """The classes behind the groups `model` and `data`, whose options nested errors are about."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise `ConfigError` with the message in one line."""
+        raise ConfigError(self._one_line(" ".join(message.split()))) from ex
+
+    def _one_line(self, text: str) -> str:
+        """Rewrite a message of the outer parser; those of inner ones arrive here again inside an outer one."""
+        if found := re.search(r"[Uu]nrecognized arguments?: (\S+)", text):
+            option = found[1].partition("=")[0]
+            return f"no option {option}{closest(option, [o for a in self._actions for o in a.option_strings])}"
+        if found := re.search(r'(?:Key|Option) ["\'](\S+?)["\'] is required', text):
+            return f"missing --{found[1]}"
+        head = re.match(r'Parser key "((?:model|data|trainer|seed)[\w.]*)": (.*)', text)
+        if head is None:
+            alone = re.fullmatch(r"Option '(\w+)' is not accepted", text)
+            top = ["--model", "--data", "--trainer", "--seed_everything"]
+            return f"no option --{alone[1]}{closest('--' + alone[1], top)}" if alone else text
+        key, rest = head[1], re.sub(r"^.*?Errors: - ", "", head[2])
+        value = re.search(r"Given value: (\S+)$", rest)
+        rest = re.sub(r" - Expected a <class 'NoneType'>.*$", "", rest)
+        if found := re.search(r"no option --([\w.]+)", rest):  # as this parser worded it for the inner options
+            known = signature(self.classes[key]).parameters if key in self.classes else {}
+            return (
+                f"no option --{key}.{found[1]}{closest(f'--{key}.{found[1]}', [f'--{key}.{name}' for name in known])}"
+            )
+        while inner := re.match(r'Parser key "([\w.]+)": (.*)', rest):
+            key, rest = f"{key}.{inner[1]}", re.sub(r"^.*?Errors: - ", "", inner[2])
+        if denied := re.search(r"class_path '([\w.]+)'.*? is not allowed", rest):
+            return f"--{key}: {denied[1]} is not allowed; name a class of medzoo, a plug-in or Lightning"
+        got = re.search(r"Got value: (\S+)", rest) or value
+        if kinds := re.findall(r"Expected (?:a |an )?<class '(\w+)'>", rest):
+            return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {got[1] if got else 'something else'}"
+        return f"--{key}: {rest}"
+
+
+class MedzooCLI(LightningCLI):
+    """LightningCLI that parses once and builds model, data and trainer when the runner asks for them.
+
+    Args:
+        arguments: Arguments for the parser, see `Request.arguments`.
+        trusted: More import paths that a configuration may name (the packages of registered plug-ins).
+    """
+
+    def __init__(self, arguments: list[str], trusted: list[str]) -> None:
+        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*_TRUSTED, *trusted])
+        self.arguments = arguments
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=arguments,
+            run=False,
+            auto_configure_optimizers=False,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse without LightningCLI's warning about a command line beside it."""
+        self.config = parser.parse_args(args)
+        self._dump_config()
+
+    def instantiate_classes(self) -> None:
+        """Build nothing yet: a method in stages builds its model and trainer once for each stage."""
+
+    def build_data(self) -> LightningDataModule:
+        """Build the data module."""
+        only = Namespace(data=self.config.data)
+        built: LightningDataModule = self._built(only, "data")
+        return built
+
+    def build_model(self, replaced: dict[str, Any]) -> LightningModule:
+        """Build the model with some `__init__` arguments replaced, its weights drawn from the run's seed."""
+        self._set_seed()
+        model = self.config.model.clone()
+        for key, value in replaced.items():
+            model.init_args[key] = value
+        # LightningCLI saves hyper-parameters from this dump, which must tell the replaced values.
+        self.config_dump = {**self.config_dump, "model": model.as_dict()}
+        built: LightningModule = self._built(Namespace(model=model), "model")
+        return built
+
+    def build_trainer(self, replaced: dict[str, Any]) -> Trainer:
+        """Build a trainer; `callbacks` and `plugins` are added to the user's."""
+        built = self._built(Namespace(trainer=self.config.trainer.clone()), "trainer").as_dict()
+        for key, value in replaced.items():
+            built[key] = [*_as_list(built.get(key)), *value] if key in ("callbacks", "plugins") else value
+        try:
+            return Trainer(**built)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise ConfigError(f"--trainer: {first_line(error)}") from error
+
+    def _built(self, config: Namespace, key: str) -> Any:
+        try:
+            return self.parser.instantiate_classes(self._filled(config))[key]
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            found = re.search(r"Errors: - (.*?) - Expected a <class 'NoneType'>", " ".join(str(error).split()))
+            raise ConfigError(f"--{key}: {found[1] if found else first_line(error)}") from error
+
+    def _filled(self, part: Namespace) -> Namespace:
+        """A configuration in which all but one part is absent, so that only this part is built."""
+        empty = Namespace(dict.fromkeys(("config", "seed_everything", "model", "data")))
+        empty.update(part)
+        return empty
+
+    def resolved(self) -> str:
+        """Return the whole configuration as YAML that `--config` takes."""
+        text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, format="yaml")
+        loaded = yaml.safe_load(text)
+        loaded.pop("config", None)
+        return str(yaml.safe_dump(loaded, sort_keys=False))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

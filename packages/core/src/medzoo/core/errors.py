@@ -1,0 +1,64 @@
+"""The errors a user may cause: each is one line that says what is wrong, what was expected and how to mend it."""
+
+from __future__ import annotations
+
+import os
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+class MedzooError(Exception):
+    """Root of all errors that the command line shows as one line, with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(MedzooError):
+    """A wrong option, value or configuration file."""
+
+
+class PluginError(MedzooError):
+    """A plug-in that is unknown, ambiguous or fails to import."""
+
+
+class CheckpointError(MedzooError):
+    """A checkpoint that is unsafe, damaged or made for something else."""
+
+
+class TrainingError(MedzooError):
+    """A training run that cannot go on, such as one with a loss that is not finite."""
+
+    exit_code = 1
+
+
+class DataError(MedzooError):
+    """A file or folder that cannot be used as it is.
+
+    Args:
+        path: The file or folder at fault.
+        problem: What is wrong with it, as a clause ("is truncated", "has 4 channels, expected 1 or 3").
+        cure: What to do about it, as an imperative ("export it again as PNG").
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str, cure: str = "") -> None:
+        self.path, self.problem, self.cure = os.fspath(path), problem, cure
+        super().__init__(f"{self.path}: {problem}" + (f"; {cure}" if cure else ""))
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
+        # Raised inside a loader worker it travels through pickle, which would call __init__ with the finished message.
+        return DataError, (self.path, self.problem, self.cure)
+
+
+class Interrupted(MedzooError):  # noqa: N818 - not a fault
+    """A signal asked the run to stop; it was saved first.
+
+    Args:
+        signum: Number of the signal; the exit code is 128 more.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum

@@ -1,0 +1,26 @@
+"""Reading and writing files: images with header and spacing, tables, results; every failure to read is a `DataError`.
+
+Axes: arrays are indexed `[channel, (z,) y, x]`; sizes, spacings and coordinates go the opposite way, `(x, y[, z])`.
+"""
+
+from __future__ import annotations
+
+from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
+from medzoo.core.io.image import EXTENSIONS, Header, Image, read_header, read_image
+from medzoo.core.io.tables import Column, Table, read_table
+
+__all__ = [
+    "EXTENSIONS",
+    "Column",
+    "Header",
+    "Image",
+    "Table",
+    "read_header",
+    "read_image",
+    "read_json",
+    "read_table",
+    "replacing",
+    "write_csv",
+    "write_image",
+    "write_json",
+]

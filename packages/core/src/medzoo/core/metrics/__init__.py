@@ -1,0 +1,36 @@
+"""Metrics as properties of a data set and a model: not of batch size, order, workers or number of devices.
+
+Conventions for the metrics of every package:
+
+* A metric is a pure function of all predictions (tested on its own) plus a thin `torchmetrics.Metric` that keeps state.
+* State is added with `dist_reduce_fx`: "sum" for counts and histograms, "cat" for lists. Lists hold ONE-dimensional
+  tensors of the metric's dtype, flattened by `update`: with any other shape or type torchmetrics fails to gather when
+  one of the processes saw no data.
+* `compute()` returns a flat `dict[str, Tensor]` of scalars; sums run in float64; whatever depends on the order of
+  samples (bootstrap, ties) sorts them by content first. Nothing seen gives NaN without a warning: derive from
+  `DataSetMetric`.
+* A metric is updated in the step and read once at the end of the epoch, on every process. Processes may hold different
+  numbers of samples; the sampler must not pad. A mean of batch means is never reported.
+* Tensors with one value per class or landmark come from `per_landmark()` and its like, never from `compute()`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors
+
+_HOME = {"LandmarkMetrics": "landmark", "landmark_scores": "landmark", "radial_errors": "landmark"}
+__all__ = ["LandmarkMetrics", "landmark_scores", "radial_errors"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

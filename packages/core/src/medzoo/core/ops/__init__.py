@@ -1,0 +1,1 @@
+"""Tensor operators; each room is one operator with its backends, tests and benchmark."""

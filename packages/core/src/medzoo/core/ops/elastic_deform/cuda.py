@@ -1,0 +1,237 @@
+"""The CUDA backend: prepares rows of coefficients with small matrix products and launches the Triton kernels."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medzoo.core.ops.elastic_deform.fallback import TorchBackend
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, evaluation_matrices, knots
+
+
+class _Launch(NamedTuple):
+    """Arguments that all kernels share."""
+
+    lines: Tensor
+    affine: Tensor
+    spans: Tensor
+    ts: Tensor
+    sizes: tuple[int, ...]
+    nd: int
+    dense: bool
+    has_affine: bool
+
+
+class TritonBackend:
+    """`forward` and `backward` as in `op.Backend` for float32 fields; double precision takes the torch formulation."""
+
+    def forward(
+        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
+    ) -> list[Tensor]:
+        """Return the warped inputs, one launch each."""
+        from medzoo.core.ops.elastic_deform import triton_kernels
+
+        if field.dtype == torch.float64:
+            return TorchBackend().forward(inputs, field, affine, where, rules)
+        launch = _prepare(inputs[0], field, affine, where)
+        outputs = []
+        for t, rule in zip(inputs, rules, strict=True):
+            out = t.new_empty(t.shape[0], t.shape[1], *where.size)
+            outputs.append(out)
+            if out.numel():
+                image, target = (
+                    (t.contiguous().view(torch.uint8), out.view(torch.uint8))
+                    if t.dtype == torch.bool
+                    else (t.contiguous(), out)
+                )
+                rows, width = launch.sizes[0], launch.sizes[2]
+                ty, tx = _tile(width)
+                fill = torch.full(
+                    (1,), rule.fill, dtype=torch.float32 if rule.order == 1 else image.dtype, device=t.device
+                )
+                triton_kernels.forward_kernel[(-(-rows // ty) * -(-width // tx), t.shape[0])](
+                    image, target, launch.lines, launch.affine, launch.spans, launch.ts, fill, t.shape[1],
+                    *launch.sizes, ND=launch.nd, DENSE=launch.dense, AFFINE=launch.has_affine, ORDER=rule.order,
+                    PADDING=rule.padding, TY=ty, TX=tx, num_warps=4,
+                )  # fmt: skip
+        return outputs
+
+    def backward(
+        self,
+        grads: list[Tensor],
+        inputs: list[Tensor],
+        field: Tensor,
+        affine: Tensor | None,
+        where: Frame,
+        rules: list[Rule],
+        need: list[bool],
+    ) -> list[Tensor]:
+        """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
+        if field.dtype == torch.float64:
+            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+        launch = _prepare(inputs[0], field, affine, where)
+        none = field.new_empty(0)
+        g_field = torch.zeros_like(field) if need[0] else none
+        g_affine = torch.zeros_like(affine) if affine is not None and need[1] else none
+        g_inputs = []
+        for g, t, rule, wanted in zip(grads, inputs, rules, need[2:], strict=True):
+            result = torch.zeros_like(t, memory_format=torch.contiguous_format) if wanted else none
+            linear = rule.order == 1 and (need[0] or need[1])
+            if t.numel() and (linear or (wanted and rule.order != 2)):
+                d_image, d_lines, d_rows = self._scatter(launch, g, t, where, rule, wanted, linear)
+                if wanted:
+                    result = d_image.to(t.dtype)
+                if linear and need[0]:
+                    g_field += _reduce_lines(d_lines, field, where)
+                if linear and affine is not None and need[1]:
+                    g_affine += _reduce_rows(d_rows, affine, where)
+            g_inputs.append(result)
+        return [g_field, g_affine, *g_inputs]
+
+    def _scatter(
+        self, launch: _Launch, g: Tensor, t: Tensor, where: Frame, rule: Rule, wanted: bool, linear: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of the image, of the lines (or the dense field) and the sums of each row."""
+        from medzoo.core.ops.elastic_deform import triton_kernels
+
+        g, device = g.to(torch.float32).contiguous(), t.device
+        rows, width, batch = launch.sizes[0], launch.sizes[2], t.shape[0]
+        fixed = torch.are_deterministic_algorithms_enabled()
+        scale = torch.ones(1, device=device)
+        if fixed:  # the largest gradient maps to 2**31: 2**32 of them still fit
+            scale = 2.0**31 / g.abs().max().clamp_min(1e-30).reshape(1)
+        d_image = torch.zeros(t.shape if wanted else (1,), dtype=torch.int64 if fixed else torch.float32, device=device)
+        d_lines, d_rows = torch.empty(1, device=device), torch.empty(1, device=device)
+        common: dict[str, Any] = {
+            "ND": launch.nd,
+            "DENSE": launch.dense,
+            "AFFINE": launch.has_affine,
+            "PADDING": rule.padding,
+            "FIXED": fixed,
+        }
+        if rule.order == 0:
+            ty, tx = _tile(width)
+            triton_kernels.nearest_backward_kernel[(-(-rows // ty) * -(-width // tx), batch)](
+                g, d_image, launch.lines, launch.affine, launch.spans, launch.ts, scale, t.shape[1], *launch.sizes,
+                TY=ty, TX=tx, num_warps=4, **common,
+            )  # fmt: skip
+        else:
+            tn, padded = 16, 16
+            basis = torch.zeros(1, 1, device=device)
+            if launch.dense:
+                d_lines = torch.empty(batch, launch.nd, rows, width, device=device)
+            else:
+                n = launch.sizes[3]
+                tn = 16 if n <= 16 else 32 if n <= 32 else 64
+                padded = -(-n // tn) * tn
+                d_lines = torch.empty(batch, launch.nd, rows, padded, device=device)
+                basis = torch.zeros(width, padded, device=device)
+                basis[:, :n] = _last_matrix(n, where, device)
+            d_rows = torch.empty(batch, launch.nd, rows, 2, device=device)
+            fill = torch.full((1,), rule.fill, device=device)
+            triton_kernels.backward_kernel[(-(-rows // 16), batch, padded // tn)](
+                t.contiguous(), g, d_image, d_lines, d_rows, launch.lines, launch.affine, launch.spans, launch.ts,
+                basis, fill, scale, t.shape[1], *launch.sizes[:4], padded, *launch.sizes[4:],
+                NEED_IMAGE=wanted, NEED_FIELD=linear, TY=16, TX=32, TN=tn, num_warps=4, **common,
+            )  # fmt: skip
+        return (d_image.to(torch.float64) / scale).to(torch.float32) if fixed else d_image, d_lines, d_rows
+
+
+def _tile(width: int) -> tuple[int, int]:
+    """Rows and columns of a program: 512 voxels, wide where the image is."""
+    return (4, 128) if width > 64 else (8, 64) if width > 32 else (16, 32)
+
+
+def _last_matrix(n: int, where: Frame, device: torch.device) -> Tensor:
+    x = torch.arange(where.size[-1], dtype=torch.float64, device=device) + where.offset[-1]
+    return basis_matrix(x, n, *knots(where.kind, n, where.frame[-1])).to(torch.float32)
+
+
+def _prepare(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> _Launch:
+    """Reduce z and y of the coefficients to `lines (B | 1, nd, rows, n_x)`, a few per cent of a dense field."""
+    nd, device = len(where.size), image.device
+    dense = where.kind == KINDS["dense"]
+    rows, width = math.prod(where.size[:-1]), where.size[-1]
+    spans, ts = torch.zeros(1, dtype=torch.int32, device=device), torch.zeros(1, device=device)
+    lines, n = field.contiguous(), width
+    if not dense:
+        n = field.shape[-1]
+        scale, origin = knots(where.kind, n, where.frame[-1])
+        u = scale * (torch.arange(width, dtype=torch.float64, device=device) + where.offset[-1]) + origin
+        first = u.floor().clamp(0, n - 4)
+        spans, ts = first.to(torch.int32), (u - first).to(torch.float32)
+        for axis, matrix in enumerate(
+            evaluation_matrices(field, where.kind, where.size, where.offset, where.frame)[:-1]
+        ):
+            flat = lines.reshape(*lines.shape[: axis + 3], -1)
+            lines = (matrix @ flat).reshape(*flat.shape[:-2], matrix.shape[0], *lines.shape[axis + 3 :])
+    lead = [1] * (3 - nd)
+    sizes = (
+        rows,
+        where.size[-2],
+        width,
+        n,
+        *lead,
+        *image.shape[2:],
+        int(field.shape[0] > 1),
+        int(affine is not None and affine.shape[0] > 1),
+        *[0] * (3 - nd),
+        *where.offset,
+    )
+    full = torch.zeros(1, dtype=torch.float64, device=device) if affine is None else affine.contiguous()
+    return _Launch(lines.contiguous(), full, spans, ts, sizes, nd, dense, affine is not None)
+
+
+def _reduce_lines(d_lines: Tensor, field: Tensor, where: Frame) -> Tensor:
+    """Adjoint of `_prepare`: from the gradient of the lines to that of the coefficients, in a fixed order."""
+    if where.kind == KINDS["dense"]:
+        grad = d_lines.reshape(d_lines.shape[0], d_lines.shape[1], *where.size)
+    else:
+        n = field.shape[-1]
+        grad = d_lines[..., :n].reshape(*d_lines.shape[:2], *where.size[:-1], n)
+        for axis, matrix in reversed(
+            list(enumerate(evaluation_matrices(field, where.kind, where.size, where.offset, where.frame)[:-1]))
+        ):
+            flat = grad.reshape(*grad.shape[: axis + 3], -1)
+            grad = (matrix.T @ flat).reshape(*flat.shape[:-2], matrix.shape[1], *grad.shape[axis + 3 :])
+    return grad.sum(0, keepdim=True) if field.shape[0] == 1 else grad
+
+
+def _reduce_rows(d_rows: Tensor, affine: Tensor, where: Frame) -> Tensor:
+    """From Σ g and Σ g x of every row to the gradient of `[A | b]`."""
+    nd = len(where.size)
+    total = d_rows.to(torch.float64).reshape(*d_rows.shape[:2], *where.size[:-1], 2)
+    plain, moment = total[..., 0].flatten(2), total[..., 1].flatten(2)  # (B, nd, rows)
+    columns = []
+    for b in range(nd - 1):
+        x = torch.arange(where.size[b], dtype=torch.float64, device=d_rows.device) + where.offset[b]
+        x = x.reshape([-1 if j == b else 1 for j in range(nd - 1)]).expand(where.size[:-1]).flatten()
+        columns.append((plain * x).sum(-1))
+    grad = torch.stack([*columns, moment.sum(-1), plain.sum(-1)], dim=-1)
+    return grad.sum(0, keepdim=True) if affine.shape[0] == 1 else grad
+
+
+@lru_cache(maxsize=1)
+def _probe() -> tuple[TritonBackend | None, str]:
+    if not torch.cuda.is_available():
+        return None, "no CUDA device"
+    try:
+        import triton
+    except ImportError as error:
+        return None, f"Triton cannot be imported: {error}"
+    return TritonBackend(), f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
+
+
+def kernels() -> TritonBackend | None:
+    """Return the backend, or `None` where there is no CUDA device or no Triton (see `reason`)."""
+    return _probe()[0]
+
+
+def reason() -> str:
+    """Return which Triton serves CUDA tensors, or why none does."""
+    return _probe()[1]

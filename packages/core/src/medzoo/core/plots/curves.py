@@ -1,0 +1,158 @@
+"""Distributions of errors and courses of trainings."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from medzoo.core.errors import DataError
+from medzoo.core.plots.figures import CYCLE, style
+
+Errors = NDArray[np.float64]
+
+
+def error_cdf(errors: Mapping[str, ArrayLike], unit: str, thresholds: Sequence[float] = ()) -> Figure:
+    """Draw the share of landmarks whose error is at most x, one line for each domain.
+
+    Args:
+        errors: By domain, errors of any shape; infinite where a point was not found, NaN where none was annotated.
+        unit: Unit of the errors.
+        thresholds: Radii at which success is reported, drawn as upright lines.
+
+    Raises:
+        ValueError: No domain, or one without any annotated point.
+    """
+    if not errors:
+        raise ValueError("errors is empty, expected at least one domain")
+    ranked = {domain: np.sort(_annotated(values, domain)) for domain, values in errors.items()}
+    # Far outliers would squeeze the part of interest: the axis ends at the 98th percentile, or beyond the last radius.
+    finite = np.concatenate([values[np.isfinite(values)] for values in ranked.values()])
+    reach = float(np.quantile(finite, 0.98)) if len(finite) else 1.0
+    limit = max(reach, 1.15 * max(thresholds, default=0.0), 1e-9)
+    figure = Figure(figsize=(6.4, 4.2), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for radius in thresholds:
+        axes.axvline(radius, color="0.75", linewidth=1, zorder=0)
+        axes.annotate(f"{radius:g}", (radius, 1.0), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
+    for index, (domain, values) in enumerate(ranked.items()):
+        share = np.arange(len(values) + 1) / len(values)
+        label = f"{domain} (median {_short(float(np.median(values)), unit)}, n = {len(values)})"
+        steps = np.concatenate(([0.0], np.where(np.isfinite(values), values, 1e30)))  # matplotlib drops infinities
+        axes.step(steps, share, where="post", label=label, **style(index))
+    axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"radial error ({unit})", ylabel="share of landmarks")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y", color="0.9")
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def per_landmark_bars(errors: ArrayLike, names: Sequence[str], unit: str) -> Figure:
+    """Draw each landmark's mean error as a bar, with a line from its lower to its upper quartile.
+
+    Args:
+        errors: `(N, K)`; infinite where a point was not found (left out, but counted in its label), NaN where none was
+            annotated.
+        names: K names.
+        unit: Unit of the errors.
+
+    Raises:
+        ValueError: Shapes that do not fit each other.
+    """
+    values = np.asarray(errors, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise ValueError(f"errors has shape {values.shape}, expected (N, {len(names)}), a column for each name")
+    place = np.arange(len(names))
+    found = [column[np.isfinite(column)] for column in values.T]
+    mean = np.array([column.mean() if len(column) else np.nan for column in found])
+    quartiles = np.array([np.quantile(column, (0.25, 0.75)) if len(column) else (np.nan, np.nan) for column in found])
+    missing = np.isposinf(values).sum(axis=0)
+    figure = Figure(figsize=(6.4, 1.1 + 0.24 * len(names)), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(place, mean, color=CYCLE[5], height=0.7, label="mean")
+    axes.hlines(place, quartiles[:, 0], quartiles[:, 1], color="black", linewidth=1.6, label="quartiles")
+    pooled = np.concatenate(found) if found else np.zeros(0)
+    if len(pooled):
+        axes.axvline(float(pooled.mean()), color=CYCLE[1], linestyle="--", linewidth=1.2, label="mean of all")
+    labels = [f"{name} ({gone} not found)" if gone else name for name, gone in zip(names, missing, strict=True)]
+    axes.set_yticks(place, labels, fontsize=8)
+    axes.set(xlabel=f"radial error ({unit})", ylim=(len(names) - 0.4, -0.6), xlim=(0, None))
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper right", fontsize=8, ncols=3)
+    return figure
+
+
+def training_curves(table: str | os.PathLike[str] | Mapping[str, ArrayLike]) -> Figure:
+    """Draw every quantity of a training over the epochs; those with the same last name share a panel.
+
+    Args:
+        table: The `metrics.csv` of a run, or its columns: `epoch` and quantities such as `train/loss`, `val/loss`,
+            `val/head/mre_mm` (NaN where not measured).
+
+    Raises:
+        DataError: A file that cannot be read as such a table.
+        ValueError: Columns without `epoch` or without any quantity.
+    """
+    columns = _columns(table) if isinstance(table, str | os.PathLike) else table
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    if "epoch" not in values or len(values) < 2:
+        raise ValueError(f"table has the columns {', '.join(values) or 'none'}, expected epoch and at least one more")
+    epoch = values.pop("epoch")
+    panels: dict[str, list[str]] = {}
+    for name in values:
+        panels.setdefault(name.rpartition("/")[2], []).append(name)
+    across = min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(4.6 * across, 3.2 * down), dpi=100, layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (quantity, lines) in zip(grid, panels.items(), strict=False):
+        for index, name in enumerate(lines):
+            known = np.isfinite(values[name])
+            label = name.rpartition("/")[0].replace("/", " ")
+            # A marker shows a quantity that was measured only once.
+            axes.plot(epoch[known] + 1, values[name][known], label=label, marker=".", markersize=4, **style(index))
+        axes.set(xlabel="epoch", title=quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="0.9")
+        if any(name != quantity for name in lines):
+            axes.legend(fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _annotated(values: ArrayLike, domain: str) -> Errors:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    flat = flat[~np.isnan(flat)]
+    if not len(flat):
+        raise ValueError(f"errors of {domain!r} hold no annotated point")
+    return flat
+
+
+def _short(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}" if math.isfinite(value) else "not found"
+
+
+def _columns(path: str | os.PathLike[str]) -> dict[str, Errors]:
+    cure = "give the metrics.csv that a run has written"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(path, f"cannot be read as a table ({error})", cure) from error
+    if not rows or "epoch" not in rows[0] or len(rows[0]) < 2:
+        raise DataError(path, "has no row, no column epoch, or no other column", cure)
+    columns: dict[str, Errors] = {}
+    for name in rows[0]:
+        try:
+            columns[name] = np.array([float(row[name] or "nan") for row in rows])
+        except (TypeError, ValueError) as error:
+            raise DataError(path, f"column {name} holds something that is not a number", cure) from error
+    return columns

@@ -1,0 +1,197 @@
+"""Names of models and data modules from entry points; nothing is imported until it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from medzoo.core.errors import PluginError, first_line
+
+GROUPS = {"model": "medzoo.models", "datamodule": "medzoo.datamodules"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a plug-in without importing it."""
+
+    name: str
+    kind: str
+    """`"model"` or `"datamodule"`."""
+    target: str
+    """Import path `module:Class`."""
+    package: str
+    """Distribution that provides it, such as `medzoo-landmark`."""
+    version: str
+    card: Mapping[str, Any]
+    """Front matter of its card; empty where there is none."""
+
+    @property
+    def class_path(self) -> str:
+        """Import path in the form that configuration files use, `module.Class`."""
+        return self.target.replace(":", ".")
+
+    @property
+    def task(self) -> str:
+        """Task that the plug-in serves, such as `landmark detection`."""
+        return _line(self.card.get("task", ""))
+
+    @property
+    def summary(self) -> str:
+        """One sentence on what it is."""
+        return _line(self.card.get("summary", ""))
+
+
+def _line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+def _owner(entry: EntryPoint) -> tuple[str, str]:
+    return (entry.dist.name, entry.dist.version) if entry.dist else ("an unknown distribution", "")
+
+
+def _discovered(kind: str) -> list[EntryPoint]:
+    """Entry points of a kind; a distribution whose list of them cannot be read loses its own only."""
+    try:
+        return list(entry_points(group=GROUPS[kind]))
+    except Exception:  # noqa: BLE001 - one malformed line anywhere makes the whole call fail
+        found: list[EntryPoint] = []
+        for distribution in distributions():
+            with suppress(Exception):
+                found += distribution.entry_points.select(group=GROUPS[kind])
+        return found
+
+
+def unreadable() -> list[str]:
+    """Return the distributions whose list of entry points cannot be read, each with the reason, in one line."""
+    faults = []
+    for distribution in distributions():
+        try:
+            _ = distribution.entry_points
+        except Exception as error:  # noqa: BLE001 - whatever a malformed file leads to
+            name = distribution.metadata["Name"] or "an unknown distribution"
+            faults.append(f"{name} {distribution.version}: unreadable entry_points.txt: {first_line(error)}")
+    return faults
+
+
+@cache
+def _entries(kind: str) -> dict[str, list[EntryPoint]]:
+    """Entry points by name; more than one only where different distributions claim a name with different targets."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in _discovered(kind):
+        claims = found.setdefault(entry.name, [])
+        # The same package seen twice (editable install beside a wheel) is no clash.
+        if all((entry.value, _owner(entry)[0]) != (other.value, _owner(other)[0]) for other in claims):
+            claims.append(entry)
+    return dict(sorted(found.items()))
+
+
+def names(kind: str) -> list[str]:
+    """Return the registered names of a kind, sorted."""
+    return list(_entries(kind))
+
+
+def folder_of(entry_target: str) -> Path | None:
+    """Return the folder of the module `package.module:Class` without importing anything of the package."""
+    top, *inner = entry_target.partition(":")[0].split(".")[:-1] or [""]
+    try:
+        # Of a top-level name only: for `a.b` it would import `a`, which may be slow, broken or never end.
+        spec = find_spec(top) if top else None
+    except Exception:  # noqa: BLE001 - import hooks of somebody else may raise anything
+        return None
+    roots = (spec.submodule_search_locations or []) if spec else []
+    return next((folder for root in roots if (folder := Path(root, *inner)).is_dir()), None)
+
+
+def _spec(kind: str, entry: EntryPoint) -> Spec:
+    from medzoo.core.cards import front_matter
+
+    folder = folder_of(entry.value)
+    name, version = _owner(entry)
+    card = front_matter(folder, entry.name) if folder else {}
+    return Spec(entry.name, kind, entry.value, name, version, card)
+
+
+def specs(kind: str) -> list[Spec]:
+    """Return what is known of all plug-ins of a kind; every claim of a name that is claimed twice."""
+    return [_spec(kind, entry) for claims in _entries(kind).values() for entry in claims]
+
+
+def find(kind: str, name: str) -> Spec:
+    """Return the plug-in called `name` or `distribution:name`.
+
+    Raises:
+        PluginError: The name is unknown (the closest ones are told) or claimed by two distributions.
+    """
+    package, _, short = name.rpartition(":")
+    claims = [e for e in _entries(kind).get(short, []) if not package or _owner(e)[0] == package]
+    if len(claims) > 1:
+        owners = " and ".join(" ".join(_owner(e)) for e in claims)
+        raise PluginError(
+            f"{kind} {short!r} is provided by both {owners}; write {_owner(claims[0])[0]}:{short} to choose"
+        )
+    if not claims:
+        known = names(kind)
+        close = get_close_matches(short, known, n=3, cutoff=0.5)
+        what = kind.replace("datamodule", "data module")
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
+        raise PluginError(f"no {what} named {name!r}; {hint}")
+    return _spec(kind, claims[0])
+
+
+def load(spec: Spec) -> type[Any]:
+    """Import the class of a plug-in.
+
+    Raises:
+        PluginError: The import failed for whatever reason, or what it names is not a class of the right kind.
+    """
+    import lightning.pytorch as pl  # first: a fault of its own is not the plug-in's
+
+    module, _, attribute = spec.target.partition(":")
+    owner = f"{spec.kind} {spec.name!r} from {spec.package} {spec.version}"
+    try:
+        loaded = getattr(importlib.import_module(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything at import, SystemExit too
+        raise PluginError(f"{owner} failed to load: {type(error).__name__}: {first_line(error)}") from error
+    base = pl.LightningModule if spec.kind == "model" else pl.LightningDataModule
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        raise PluginError(f"{owner} is not a {base.__name__}: {spec.target}")
+    return loaded
+
+
+def broken(spec: Spec, patience: float = 60.0) -> str | None:
+    """Return why a plug-in fails to load, in one line, or `None` where it loads.
+
+    Args:
+        spec: The plug-in.
+        patience: Seconds after which an import counts as never ending (in the main thread).
+    """
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not finished after {patience:g} s")
+
+    timed = threading.current_thread() is threading.main_thread()
+    if timed:
+        before = signal.signal(signal.SIGALRM, give_up)
+        signal.setitimer(signal.ITIMER_REAL, patience)
+    try:
+        load(spec)
+    except PluginError as error:
+        return str(error)
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    return None

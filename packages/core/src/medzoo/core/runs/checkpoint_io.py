@@ -1,0 +1,71 @@
+"""Checkpoints that never execute code and are never half written."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from medzoo.core.errors import CheckpointError
+from medzoo.core.io import replacing
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Load a checkpoint as data only.
+
+    Raises:
+        CheckpointError: The file is missing, remote, damaged, or holds anything but tensors and plain values.
+    """
+    if "://" in str(path):
+        raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice about archives that are refused anyway
+            loaded = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # the unpickler raises whatever the bytes lead to
+        blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it wants to run {blocked[1]}" if blocked else "it is damaged or no checkpoint"
+        raise CheckpointError(f"{path}: refused: {reason}; medzoo loads tensors and plain values only") from error
+    if not isinstance(loaded, dict) or "state_dict" not in loaded:
+        raise CheckpointError(f"{path}: not a checkpoint of a Lightning module (it has no 'state_dict')")
+    return loaded
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint reader and writer with safe loading and whole files."""
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Load as data only, whatever `weights_only` says."""
+        del weights_only
+        return read_checkpoint(path, map_location)
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside the target, flush to disk and rename; a full disk leaves the old file as it was."""
+        del storage_options
+        try:
+            with replacing(path, fsync=True) as part:
+                torch.save(checkpoint, part)
+        except (OSError, RuntimeError) as error:
+            # torch reports a failed write of its zip file as a RuntimeError without errno.
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            free = shutil.disk_usage(Path(path).parent).free
+            if isinstance(error, RuntimeError) and free > 64 * 2**20:
+                raise
+            raise DiskFullError(
+                f"{path}: cannot be written, {free} bytes are free; the file before is intact"
+            ) from error
+
+
+class DiskFullError(CheckpointError):
+    """The disk has no room for a checkpoint."""
+
+    exit_code = 1

@@ -1,0 +1,97 @@
+"""What a run leaves for people and programs: results.json, environment.json and a table on the terminal."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from medzoo.core.io import write_json
+
+_SHOWN = (
+    "medzoo-core",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "timm",
+    "monai",
+    "numpy",
+    "nibabel",
+    "jsonargparse",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result, as installed."""
+    found = {"python": platform.python_version()}
+    for name in _SHOWN:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working directory, or `None` outside of a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_environment(folder: Path, seed: int, device: str) -> None:
+    """Write `environment.json`: versions, machine, device, commit and the command line."""
+    write_json(
+        folder / "environment.json",
+        {
+            "versions": versions(),
+            "platform": platform.platform(),
+            "device": device,
+            "git_commit": git_commit(),
+            "command": ["medzoo", *sys.argv[1:]],
+            "seed": seed,
+        },
+    )
+
+
+def print_table(title: str, metrics: Mapping[str, float]) -> None:
+    """Print flat metrics named `<row>/<column>` as a table of rows and columns; names without `/` go to one row.
+
+    `stage1/head/mre_mm` is row `stage1/head`, column `mre_mm`.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        row, _, column = name.rpartition("/")
+        rows.setdefault(row, {})[column] = value
+    if not rows:
+        return
+    # A pipe has no width: the table decides, so that no figure is cut.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(title)
+    # Rows with the same columns share a table: domains in mm and in px do not.
+    shapes: dict[tuple[str, ...], list[str]] = {}
+    for row, values in rows.items():
+        shapes.setdefault(tuple(values), []).append(row)
+    for columns, members in shapes.items():
+        table = Table()
+        table.add_column("")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for row in members:
+            table.add_row(row, *(f"{rows[row][column]:.4g}" for column in columns))
+        console.print(table)

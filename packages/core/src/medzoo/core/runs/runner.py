@@ -1,0 +1,265 @@
+"""Fit, validate, test and predict: stage after stage, each resumable, with what it leaves in the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io import read_json, write_json
+from medzoo.core.module import Method
+from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
+from medzoo.core.runs.folder import is_first_process, remove_leftovers
+from medzoo.core.runs.results import versions
+from medzoo.core.seeding import mix
+
+ModelBuilder = Callable[[dict[str, Any]], LightningModule]
+"""Builds the model with some of its `__init__` arguments replaced."""
+TrainerBuilder = Callable[[dict[str, Any]], Trainer]
+"""Builds a trainer with some of its arguments replaced; `callbacks` are added to the user's."""
+
+
+@dataclass
+class Run:
+    """One run: what it is made of and where it goes."""
+
+    model: str
+    data: str
+    seed: int
+    folder: Path
+    build_model: ModelBuilder
+    build_trainer: TrainerBuilder
+    datamodule: LightningDataModule
+    epochs: int | None = None
+    """`--trainer.max_epochs` where given."""
+    echo: bool = False
+    """Print a line an epoch (not on a terminal, which has bars)."""
+    resume: bool = False
+    signals: StopSignals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signals = StopSignals(self.folder)
+
+    def fit(self, model: LightningModule, ckpt_path: str | None = None) -> dict[str, float]:
+        """Train all stages (or the one that the model was built for), test each, and write `results.json`.
+
+        Args:
+            model: The model as configured; with `stage="all"` it only tells the stages and is built again for each.
+            ckpt_path: Checkpoint to continue from, for a model of one stage.
+
+        Returns:
+            The flat metrics, those of earlier stages prefixed with the stage's name.
+        """
+        with self.signals:
+            check_data(self.datamodule, "fit", "test")
+            self._tell_data()
+            if isinstance(model, Method) and model.stages and model.hparams.get("stage") == "all":
+                return self._fit_all(model.stages)
+            return self._fit_one(model, self.folder, ckpt_path)[0]
+
+    def _fit_all(self, stages: tuple[str, ...]) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        carried: dict[str, Any] = {}
+        for stage in stages:
+            last = stage == stages[-1]
+            folder = self.folder if last else self.folder / stage
+            done = _results(folder)
+            if self.resume and not last and done.get("status") == "ok":
+                earlier, carried = done["metrics"], done["hand_over"]
+                if is_first_process():
+                    print(f"{stage}: already done, taken from {folder}", flush=True)
+            else:
+                stage_model = self.build_model({**carried, "stage": stage})
+                earlier, carried = self._fit_one(stage_model, folder, None, metrics if last else {})
+            metrics |= earlier if last else {f"{stage}/{name}": value for name, value in earlier.items()}
+        return metrics
+
+    def _fit_one(
+        self, model: LightningModule, folder: Path, ckpt_path: str | None, earlier: dict[str, float] | None = None
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Train, test and hand over one stage; return its metrics and the next stage's `__init__` arguments."""
+        stage = model.hparams.get("stage") if isinstance(model, Method) and model.stages else None
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_first_process():
+            remove_leftovers(folder)
+        checkpoints = folder / "checkpoints"
+        table = EpochTable(folder / "metrics.csv", f"{self.model}{' ' + stage if stage else ''}", self.echo)
+        monitor = (model.monitor, model.monitor_mode) if isinstance(model, Method) else (Method.monitor, "min")
+        self.signals.checkpoints = checkpoints
+        overrides: dict[str, Any] = {
+            "callbacks": [
+                StepSeed(self.seed),
+                FiniteGuard(),
+                table,
+                self.signals,
+                RunCheckpoints(checkpoints, table, self.signals, *monitor),
+            ],
+            "default_root_dir": str(folder),
+        }
+        if self.epochs is None and isinstance(model, Method):
+            if model.max_steps is not None:
+                overrides |= {"max_steps": model.max_steps, "max_epochs": -1}
+            elif model.max_epochs is not None:
+                overrides["max_epochs"] = model.max_epochs
+        trainer = self.build_trainer(overrides)
+        if self.resume and (checkpoints / LAST).is_file():
+            ckpt_path = str(checkpoints / LAST)
+        started = time.perf_counter()
+        trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
+        seconds = time.perf_counter() - started
+        metrics = self._test(trainer, model, folder)
+        hands_over = isinstance(model, Method) and stage is not None and stage != model.stages[-1]
+        handed: dict[str, Any] = {}
+        if isinstance(model, Method) and hands_over:
+            torch.manual_seed(mix(self.seed))  # what it draws must not depend on how often the stage was interrupted
+            handed = model.eval().hand_over(folder)
+            trainer.strategy.barrier("hand_over")  # the next stage reads files that another process may still write
+        metrics = {**(earlier or {}), **metrics}
+        self._write_results(folder, stage, metrics, seconds, table.samples / max(seconds, 1e-9), handed)
+        return metrics, handed
+
+    def _test(self, trainer: Trainer, model: LightningModule, folder: Path) -> dict[str, float]:
+        """Test with the final weights; a data module without a test set gives no metrics."""
+        if not has_batches(self.datamodule, "test_dataloader"):
+            return {}
+        trainer.test(model, datamodule=self.datamodule, verbose=False)
+        metrics = flat_metrics(trainer)
+        if isinstance(model, Method) and trainer.is_global_zero:
+            model.report(folder)
+        return metrics
+
+    def _evaluator(self) -> Trainer:
+        """Build a trainer that trains nothing."""
+        return self.build_trainer(
+            {"callbacks": [StepSeed(self.seed), self.signals], "default_root_dir": str(self.folder)}
+        )
+
+    def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
+        """Run `validate` or `test` with a checkpoint and write `results.json`."""
+        check_data(self.datamodule, verb)
+        self._tell_data()
+        trainer = self._evaluator()
+        started = time.perf_counter()
+        with self.signals:
+            getattr(trainer, verb)(model, datamodule=self.datamodule, ckpt_path=ckpt_path, verbose=False)
+        metrics = flat_metrics(trainer)
+        if not metrics:
+            raise ConfigError(f"{self.data} has no labelled images to {verb} with")
+        if isinstance(model, Method) and trainer.is_global_zero and verb == "test":
+            model.report(self.folder)
+        stage = model.hparams.get("stage") if isinstance(model, Method) and model.stages else None
+        seconds = time.perf_counter() - started
+        self._write_results(self.folder, stage, metrics, seconds, 0.0, {}, verb=verb, ckpt_path=ckpt_path)
+        return metrics
+
+    def predict(self, model: LightningModule, ckpt_path: str) -> Path:
+        """Write one record for each image to `predictions.json`, in original pixels; return the file.
+
+        `predict_step` returns a list of JSON-like dictionaries.
+        """
+        check_data(self.datamodule, "predict")
+        trainer = self._evaluator()
+        with self.signals:
+            batches = trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path) or []
+        records = _in_order(trainer, [record for batch in batches for record in batch])
+        path = self.folder / "predictions.json"
+        if trainer.is_global_zero:
+            write_json(path, {"schema": 1, "model": self.model, "checkpoint": ckpt_path, "predictions": records})
+        return path
+
+    def _tell_data(self) -> None:
+        """Print what the data module has, where it can tell."""
+        summary = getattr(self.datamodule, "summary", None)
+        if summary is not None and is_first_process():
+            print("\n".join(summary()), flush=True)
+
+    def _write_results(
+        self,
+        folder: Path,
+        stage: str | None,
+        metrics: dict[str, float],
+        seconds: float,
+        rate: float,
+        handed: dict[str, Any],
+        **more: Any,
+    ) -> None:
+        if not is_first_process():
+            return
+        results = {
+            "model": self.model,
+            "data": self.data,
+            "seed": self.seed,
+            **({"stage": stage} if stage else {}),
+            **more,
+            "metrics": metrics,
+            "seconds": round(seconds, 3),
+            "samples_per_second": round(rate, 3),
+            "versions": versions(),
+            **({"hand_over": handed} if handed else {}),
+            "status": "ok",
+        }
+        write_json(folder / "results.json", results)
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Return what a finished stage wrote; empty where it has not finished."""
+    path = folder / "results.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _in_order(trainer: Trainer, records: list[Any]) -> list[Any]:
+    """Collect the records of all processes in the order of the data set, whatever the batches were.
+
+    Without a record for each sample there is no such order: then those of one process follow those of another.
+    """
+    loaders = trainer.predict_dataloaders
+    samplers = [
+        getattr(loader, "batch_sampler", []) for loader in (loaders if isinstance(loaders, list) else [loaders])
+    ]
+    places = [(k, i) for k, sampler in enumerate(samplers) for batch in sampler for i in batch]
+    if len(places) != len(records):
+        places = [(0, 0)] * len(records)
+    pairs = list(zip(places, records, strict=True))
+    if trainer.world_size > 1:
+        gathered: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(gathered, pairs)
+        pairs = [pair for part in gathered for pair in part]
+    return [record for _, record in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def flat_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return what the last evaluation logged, by name."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def has_batches(datamodule: LightningDataModule, name: str) -> bool:
+    """Tell whether a data module defines a loader and it is not an empty list."""
+    if getattr(type(datamodule), name, None) is getattr(LightningDataModule, name):
+        return False
+    loaders = getattr(datamodule, name)()
+    return not (isinstance(loaders, list) and not loaders)
+
+
+def check_data(datamodule: LightningDataModule, *stages: str) -> None:
+    """Look over the data of some stages (headers and label files) before anything is trained.
+
+    Args:
+        datamodule: Its `check(stage)`, where it has one, returns every fault as a `DataError`.
+        stages: `"fit"`, `"validate"`, `"test"` or `"predict"`.
+
+    Raises:
+        DataError: The first fault found; when there are more, the message counts them.
+    """
+    check = getattr(datamodule, "check", None)
+    found: list[DataError] = [fault for stage in stages for fault in check(stage)] if check is not None else []
+    faults = list({str(fault): fault for fault in found}.values())  # a label file may serve two stages
+    if faults:
+        first = faults[0]
+        more = f" (and {len(faults) - 1} more: run `medzoo check`)" if len(faults) > 1 else ""
+        raise DataError(first.path, first.problem + more, first.cure)

@@ -1,0 +1,223 @@
+"""The contract of a method: what every model of the zoo, ours or a plug-in's, can be relied upon to do."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docstring_parser
+import pytest
+import yaml
+
+from medzoo.core.cli import main
+from medzoo.core.registry import Spec, find, load
+from medzoo.core.runs.callbacks import BEST, LAST
+from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.testing.replay import GRADIENTS, differences, killed_at, snapshots, watching
+
+_NEXT_TO_A_FIT = {"config.yaml", "environment.json", "metrics.csv", "results.json", "checkpoints"}
+
+
+class ModelContract:
+    """Tests that a method inherits; all go through the real command line.
+
+    Example:
+        class TestUOD(ModelContract):
+            name = "uod"
+            tiny = {"model.widths": [4, 8], "data.size": 32}
+    """
+
+    name: ClassVar[str]
+    """Name of the model on the command line."""
+    tiny: ClassVar[dict[str, Any]] = {}
+    """Options, without the leading dashes, with which a fit of two epochs takes a second."""
+    resumes: ClassVar[int | None] = 4
+    """Steps of each stage to resume from, spread evenly with the first and last; `None` is every step."""
+    no_gradient: ClassVar[tuple[str, ...]] = ()
+    """Patterns of trainable parameters that a tiny fit need not reach, such as `"head.unused.*"`."""
+    card_keys: ClassVar[tuple[str, ...]] = ("name", "task", "summary", "data")
+    """Facts that the card's front matter must give."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def spec(cls) -> Spec:
+        """The model's entry in the registry."""
+        return find("model", cls.name)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A folder for this class's runs."""
+        return tmp_path_factory.mktemp("contract")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, folder: Path) -> Iterator[Path]:
+        """The tiny fit that most tests look at, with a snapshot after each step."""
+        (folder / "watch.yaml").write_text(yaml.safe_dump(watching()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert main([*cls.arguments("fit"), "--config", "watch.yaml", "--run_dir", "run"]) == 0
+        yield folder / "run"
+        shutil.rmtree(folder / "run")  # snapshots of large networks add up
+
+    @pytest.fixture(autouse=True)
+    def _in_the_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(folder)
+
+    @classmethod
+    def arguments(cls, verb: str, *more: str) -> list[str]:
+        """Return the command line of a tiny run."""
+        options = {"trainer.max_epochs": 2, "trainer.accelerator": "cpu", **cls.tiny}
+        flags = [part for key, value in options.items() for part in (f"--{key}", _text(value))]
+        return [verb, "--model", cls.name, "--quiet", *flags, *more]
+
+    def stages(self, run: Path) -> list[Path]:
+        """Return the folders of a run's stages; of a method with one, the run itself."""
+        return [*sorted(p.parent for p in run.glob("*/results.json")), run]
+
+    def test_its_name_resolves_and_its_card_is_complete(self, spec: Spec) -> None:
+        """The registry finds the class, and its card tells what it is for and what data it starts with."""
+        load(spec)
+        missing = [key for key in self.card_keys if not spec.card.get(key)]
+        assert not missing, f"card.md of {self.name} lacks {', '.join(missing)}"
+        assert "\n" not in spec.summary
+        assert len(spec.summary) <= 120, "the summary is one line of a list"
+        find("datamodule", str(spec.card["data"]))
+
+    def test_every_argument_has_a_text(self, spec: Spec, capsys: pytest.CaptureFixture[str]) -> None:
+        """`--help` shows each `__init__` argument with what its docstring says."""
+        cls = load(spec)
+        parsed = docstring_parser.parse(f"{inspect.getdoc(cls)}\n\n{inspect.getdoc(cls.__init__)}")
+        texts = {p.arg_name for p in parsed.params if p.description}
+        for base in cls.__mro__[1:]:
+            texts |= {p.arg_name for p in docstring_parser.parse(inspect.getdoc(base) or "").params if p.description}
+        arguments = [name for name in inspect.signature(cls).parameters if name not in ("args", "kwargs")]
+        assert not [name for name in arguments if name not in texts]
+        assert main(["fit", "--model", self.name, "--help"]) == 0
+        page = capsys.readouterr().out
+        assert not [name for name in arguments if f"--model.{name}" not in page]
+
+    def test_a_dry_run_goes_through_and_leaves_nothing(self, folder: Path) -> None:
+        """`--trainer.fast_dev_run true` sees one batch of everything."""
+        before = set(folder.iterdir())
+        assert main(self.arguments("fit", "--trainer.fast_dev_run", "true")) == 0
+        assert set(folder.iterdir()) == before
+
+    def test_a_fit_leaves_the_documented_run_folder(self, run: Path) -> None:
+        """Configuration, environment, table, checkpoints and results, of every stage."""
+        for stage in self.stages(run):
+            names = {p.name for p in stage.iterdir()}
+            wanted = _NEXT_TO_A_FIT if stage == run else _NEXT_TO_A_FIT - {"config.yaml", "environment.json"}
+            assert wanted <= names, f"{stage.name} lacks {wanted - names}"
+            assert {p.name for p in (stage / "checkpoints").iterdir()} == {LAST, BEST}
+            results = json.loads((stage / "results.json").read_text())
+            assert results["status"] == "ok"
+            assert results["model"] == self.name
+            assert results["samples_per_second"] > 0
+            assert all(isinstance(v, float | int) for v in results["metrics"].values()), "a metric is not finite"
+            assert not list(stage.rglob("*.part"))
+        assert json.loads((run / "results.json").read_text())["metrics"], "nothing was measured by the test"
+
+    def test_its_checkpoints_are_data_and_tell_their_class(self, run: Path, spec: Spec) -> None:
+        """`weights_only=True` reads them; settings are JSON-like."""
+        for stage in self.stages(run):
+            for name in (LAST, BEST):
+                checkpoint = read_checkpoint(stage / "checkpoints" / name)
+                settings = checkpoint["hyper_parameters"]
+                assert settings["_class_path"] == spec.class_path
+                json.dumps({k: v for k, v in settings.items() if not k.startswith("_")})
+
+    def test_a_checkpoint_alone_gives_the_results_of_the_fit(self, run: Path) -> None:
+        """`medzoo test --ckpt_path` needs no other option and finds what the fit has found."""
+        last = str(run / "checkpoints" / LAST)
+        assert main(["test", "--ckpt_path", last, "--trainer.accelerator", "cpu", "--run_dir", "test", "--quiet"]) == 0
+        found = json.loads(Path("test/results.json").read_text())["metrics"]
+        fitted = json.loads((run / "results.json").read_text())["metrics"]
+        assert found == {name: fitted[name] for name in found}
+
+    def test_it_predicts_a_record_for_each_image(self, run: Path, spec: Spec) -> None:
+        """`predictions.json` has a version, its model and checkpoint, and records with an `id`."""
+        from lightning.pytorch import LightningModule
+
+        if load(spec).predict_step is LightningModule.predict_step:
+            pytest.skip(f"{self.name} predicts nothing")
+        last = str(run / "checkpoints" / LAST)
+        options = ["--trainer.accelerator", "cpu", "--run_dir", "predict", "--quiet"]
+        assert main(["predict", "--ckpt_path", last, *options]) == 0
+        written = json.loads(Path("predict/predictions.json").read_text())
+        assert (written["schema"], written["model"]) == (1, self.name)
+        assert Path(written["checkpoint"]).is_file()
+        records = written["predictions"]
+        assert records
+        assert all(record.get("id") is not None for record in records)
+        assert len(records) == len({(record.get("domain"), record["id"]) for record in records})
+
+    def test_resumed_from_any_step_it_ends_with_the_same_bits(self, run: Path, folder: Path) -> None:
+        """Weights, optimiser states, tables and results of all stages equal those of the run that went through."""
+        assert snapshots(run), "the tiny fit made no step"
+        for snapshot in _spread(snapshots(run), self.resumes):
+            target = killed_at(run, snapshot, folder / "killed")
+            assert main(["fit", "--resume", "--run_dir", str(target), "--quiet"]) == 0
+            found = differences(run, target)
+            shutil.rmtree(target)
+            assert not found, f"resumed from {snapshot.relative_to(run)}: {found[:5]}"
+
+    def test_the_same_seed_gives_the_same_bits_for_any_number_of_workers(
+        self, run: Path, folder: Path, spec: Spec
+    ) -> None:
+        """A second run, with loader processes where the data module has them, equals the first."""
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        has_workers = "num_workers" in config["data"].get("init_args", {})
+        more = ["--data.num_workers", "2"] if has_workers else []
+        assert main([*self.arguments("fit"), *more, "--run_dir", "again"]) == 0
+        found = differences(run, folder / "again")
+        shutil.rmtree(folder / "again")
+        assert not found, found[:5]
+
+    def test_gradients_reach_what_is_trained_and_nothing_else(self, run: Path) -> None:
+        """Every trainable parameter has a gradient and an optimiser, no frozen one has a gradient."""
+        for stage in self.stages(run):
+            if not (stage / GRADIENTS).is_file():  # a stage that trains nothing
+                continue
+            report = json.loads((stage / GRADIENTS).read_text())
+            for fault in ("unreached", "unheld"):
+                named = [n for n in report[fault] if not any(fnmatch(n, pattern) for pattern in self.no_gradient)]
+                assert not named, f"{stage.name}: {fault}: {named}"
+            assert not report["frozen_reached"], f"{stage.name}: {report['frozen_reached']}"
+
+    def test_the_printed_configuration_comes_back_the_same(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """`--print_config` writes what `--config` reads."""
+        assert main(self.arguments("fit", "--print_config")) == 0
+        first = capsys.readouterr().out
+        Path("printed.yaml").write_text(first)
+        assert main(["fit", "--config", "printed.yaml", "--print_config"]) == 0
+        assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(first)
+
+    @pytest.mark.parametrize("option", ["--model.no_such_option", "--data.no_such_option", "--trainer.no_such_option"])
+    def test_an_unknown_option_costs_one_line(self, capsys: pytest.CaptureFixture[str], option: str) -> None:
+        """Exit code 2 and one line that names the option."""
+        assert main(self.arguments("fit", option, "1", "--run_dir", "wrong")) == 2
+        err = capsys.readouterr().err.strip()
+        assert err.count("\n") == 0, err
+        assert option in err
+        assert not Path("wrong").exists()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _spread(items: list[Path], number: int | None) -> list[Path]:
+    """Choose `number` of the snapshots of each stage, evenly, with the first and the last."""
+    chosen: list[Path] = []
+    for stage in dict.fromkeys(item.parent for item in items):
+        own = [item for item in items if item.parent == stage]
+        count = len(own) if number is None else min(number, len(own))
+        chosen += [own[round(i * (len(own) - 1) / max(1, count - 1))] for i in range(count)]
+    return chosen

@@ -1,0 +1,70 @@
+"""The zoo from Python: list, build and load models by name."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medzoo.core.errors import CheckpointError, first_line
+from medzoo.core.registry import find, load, names
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of the installed models that match `pattern` (with `*` and `?`), without importing them."""
+    return [name for name in names("model") if fnmatch(name, pattern)]
+
+
+def list_datamodules(pattern: str = "*") -> list[str]:
+    """Return the names of the installed data modules that match `pattern`, without importing them."""
+    return [name for name in names("datamodule") if fnmatch(name, pattern)]
+
+
+def create_model(name: str, **arguments: Any) -> LightningModule:
+    """Build a model by name with `__init__` arguments.
+
+    Raises:
+        PluginError: The name is unknown or its package fails to import.
+    """
+    model: LightningModule = load(find("model", name))(**arguments)
+    return model
+
+
+def create_datamodule(name: str, **arguments: Any) -> LightningDataModule:
+    """Build a data module by name with `__init__` arguments.
+
+    Raises:
+        PluginError: The name is unknown or its package fails to import.
+    """
+    datamodule: LightningDataModule = load(find("datamodule", name))(**arguments)
+    return datamodule
+
+
+def load_checkpoint(path: str | Path) -> LightningModule:
+    """Build the model that a checkpoint of a run tells, with its weights, in evaluation mode on the CPU.
+
+    Only classes that an installed package registers are built, and the file is read as data.
+
+    Raises:
+        CheckpointError: The file is unsafe, damaged, does not tell its model, or does not fit it.
+        PluginError: The model is not installed.
+    """
+    from medzoo.core.cli.request import registered
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    settings = {**checkpoint.get("hyper_parameters", {})}
+    settings.pop("_instantiator", None)
+    class_path = settings.pop("_class_path", None)
+    if class_path is None:
+        raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
+    model: LightningModule = load(registered("model", str(class_path)))(**settings)
+    model.on_load_checkpoint(checkpoint)
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: does not fit its model: {first_line(error)}") from error
+    return model.eval()

@@ -1,0 +1,1 @@
+"""Fair medical-image classification and audits for medzoo."""

@@ -1,0 +1,36 @@
+"""Label-scarce anatomical landmark detection for medzoo; names are imported on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medzoo.landmark.uod.module import UOD
+
+_HOME = {"UOD": "uod.module"}
+__all__ = ["UOD"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None and name in _DATA:
+        return getattr(import_module("medzoo.landmark.data"), name)
+    if home is None:
+        raise AttributeError(f"module 'medzoo.landmark' has no attribute {name!r}")
+    return getattr(import_module(f"medzoo.landmark.{home}"), name)
+
+
+_DATA = (
+    "Cephalometric",
+    "Chest",
+    "HandAtlas",
+    "Jsrt",
+    "LandmarkFolder",
+    "LandmarkMix",
+    "LandmarkPhantoms",
+)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_DATA])

@@ -1,0 +1,54 @@
+"""What one gets for nothing: the score of a model that repeats the shot's landmarks on every image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medzoo.core.geometry import apply, resize_affine
+from medzoo.landmark.data.checks import check_image, raise_all
+from medzoo.landmark.data.datasets import read_points
+from medzoo.landmark.data.module import LandmarkDataModule
+from medzoo.landmark.data.sources import LandmarkSource, Size
+
+
+def copy_shot_baseline(datamodule: LandmarkDataModule) -> dict[str, float]:
+    """Return `<domain>/mre_<unit>` of copying the shot's landmarks to the same relative place of each test image.
+
+    Of several shots the mean error counts. Only headers and labels are read.
+
+    Args:
+        datamodule: A landmark data module with shots and a labelled test set; domains without either are left out.
+
+    Raises:
+        DataError: A header or a label cannot be read.
+    """
+    scores = {}
+    for source, shots in zip(datamodule.sources, datamodule.shot_ids, strict=True):
+        test = [name for name in source.split.test if source.labelled(name)]
+        if shots and test:
+            scores[f"{source.domain.name}/mre_{source.domain.unit}"] = copying_error(source, shots, test)
+    return scores
+
+
+def copying_error(source: LandmarkSource, shots: tuple[str, ...], test: list[str]) -> float:
+    """Return the mean radial error over shots, images and visible landmarks, in the domain's unit."""
+    templates = []
+    for name in shots:
+        size = _size(source, name)
+        templates.append((read_points(source, name, size), size))
+    errors = []
+    for name in test:
+        size = _size(source, name)
+        truth = read_points(source, name, size)
+        scale = np.array(source.scale(name, truth, size))
+        for points, shot_size in templates:
+            guess = apply(resize_affine(shot_size, size), points)
+            errors.append(np.linalg.norm((guess - truth) * scale, axis=1))
+    return float(np.nanmean(np.concatenate(errors)))
+
+
+def _size(source: LandmarkSource, name: str) -> Size:
+    size, faults = check_image(source.images, name)
+    raise_all(faults)
+    assert size is not None
+    return size

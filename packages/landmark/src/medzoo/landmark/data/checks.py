@@ -1,0 +1,164 @@
+"""Looking over a source before a run: headers and label files only, every fault found at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from medzoo.core.errors import DataError, MedzooError
+from medzoo.landmark.data.shots import Wanted, find_shots
+from medzoo.landmark.data.sources import Images, LandmarkSource, Points, Size
+
+Stage = Literal["fit", "validate", "test", "predict"]
+SMALLEST, LARGEST = 16, 32767
+"""Sides in pixels that an image may have."""
+_SHOWN = 20
+
+
+class DataErrors(MedzooError):  # noqa: N818 - the plural of DataError
+    """Several files that cannot be used; the message lists the first 20, a line each."""
+
+    def __init__(self, errors: Sequence[DataError]) -> None:
+        self.errors = tuple(errors)
+        rest = f"\n… and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        super().__init__(f"{len(errors)} faults in the data:\n" + "\n".join(map(str, errors[:_SHOWN])) + rest)
+
+    def __reduce__(self) -> tuple[type[DataErrors], tuple[tuple[DataError, ...]]]:
+        return DataErrors, (self.errors,)
+
+
+def raise_all(errors: Sequence[DataError]) -> None:
+    """Raise the one error, or all of them as one; do nothing without any."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else DataErrors(errors)
+
+
+def check_image(images: Images, name: str) -> tuple[Size | None, list[DataError]]:
+    """Return the width and height that a header tells, `None` if it is not usable, and what is wrong with it."""
+    try:
+        header = images.header(name)
+    except DataError as error:
+        return None, [error]
+    path, size = images.path(name), " × ".join(map(str, header.size))
+    if len(header.size) != 2:
+        return None, [DataError(path, f"is a volume of {size}", "give a two-dimensional image")]
+    width, height = header.size
+    if header.channels not in (1, 3):
+        problem = f"has {header.channels} channels, expected 1 or 3"
+        return (width, height), [DataError(path, problem, "convert it to a grey or RGB image")]
+    if min(header.size) < SMALLEST or max(header.size) > LARGEST:
+        problem = f"is {size} pixels, expected {SMALLEST} to {LARGEST} a side"
+        return (width, height), [DataError(path, problem, "replace it by the original radiograph or remove it")]
+    return (width, height), []
+
+
+def misplaced(source: LandmarkSource, name: str, points: Points, size: Size) -> list[DataError]:
+    """Return an error for each point outside the image, whose pixels cover −0.5 … size − 0.5."""
+    errors = []
+    for index, (x, y) in enumerate(points):
+        # NaN compares false: missing points are no fault here. Ratios may say 1.0, half a pixel past the last edge.
+        if x < -0.5 or y < -0.5 or x > size[0] or y > size[1]:
+            problem = f"landmark {_named(source, index)} at ({x:g}, {y:g}) lies outside the {size[0]} × {size[1]} image"
+            errors.append(
+                DataError(place(source, name, index), problem, "correct the point, or check that x comes first")
+            )
+    return errors
+
+
+def place(source: LandmarkSource, name: str, index: int) -> str:
+    """Return `file:row` of a landmark."""
+    row = source.row(name, index)
+    return f"{source.label_path(name)}{f':{row}' if row else ''}"
+
+
+def check_label(source: LandmarkSource, name: str, size: Size) -> list[DataError]:
+    """Return what is wrong with the label of an image of that size."""
+    try:
+        points = source.points(name, size)
+    except DataError as error:
+        return [error]
+    return misplaced(source, name, points, size)
+
+
+def check_source(source: LandmarkSource, images: Iterable[str], labels: Iterable[str]) -> list[DataError]:
+    """Return every fault in the headers of `images` and in the labels of `labels` (a subset); no pixel is decoded."""
+    wanted, errors = set(labels), list[DataError]()
+    if wanted:
+        errors += source.faults()
+        wanted = set() if errors else wanted  # one table with a fault must not be told once for each image
+    for name in images:
+        size, faults = check_image(source.images, name)
+        errors += faults
+        if name in wanted and size is not None:
+            errors += check_label(source, name, size)
+    return errors
+
+
+def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> list[DataError]:
+    """Return what is wrong with the files that a stage needs, with all of them for `None`.
+
+    A fit needs the labels of the shots and of the validation images, a test those of the test images. A check of all
+    also looks at the labels of other training images where they exist.
+
+    Args:
+        source: The source.
+        wanted: The shots that the user asks for.
+        stage: What is about to be done.
+    """
+    split = source.split
+    shots, errors = _check_shots(source, wanted) if stage in ("fit", None) and split.train else ((), [])
+    if not source.on_disk:
+        return errors
+    images = {
+        "fit": (*split.train, *split.val),
+        "validate": split.val,
+        "test": split.test,
+        "predict": source.predict,
+        None: sorted({*source.names, *source.predict}),
+    }[stage]
+    needed = {"fit": split.val, "validate": split.val, "test": split.test, "predict": (), None: source.names}[stage]
+    for part, names in (("validation", split.val), ("test", split.test)):
+        errors += unlabelled(source, names, part) if set(names) & set(needed) else []
+    return errors + check_source(source, images, filter(source.labelled, (*needed, *shots)))
+
+
+def _check_shots(source: LandmarkSource, wanted: Wanted) -> tuple[tuple[str, ...], list[DataError]]:
+    """Return the shots that are known by name, and what is wrong with the choice."""
+    try:
+        shots = find_shots(source, wanted)
+    except DataError as error:
+        return (), [error]
+    if not shots and not any(map(source.labelled, source.split.train)):
+        where = source.label_path(source.split.train[0])
+        return (), [DataError(where, "is missing, as are all other training labels", "annotate one training image")]
+    return shots, []
+
+
+def unlabelled(source: LandmarkSource, names: Sequence[str], part: str) -> list[DataError]:
+    """Return an error for each image without a label in a part of the split that needs them.
+
+    A part of which no image has a label is an unlabelled cohort, not a fault: it is predicted but not scored.
+    """
+    without = [name for name in names if not source.labelled(name)]
+    if len(without) == len(names):
+        return []
+    cure = "add the label, or take the image out of the folder"
+    return [
+        DataError(source.label_path(name), f"is missing: image {name} is in the {part} set", cure) for name in without
+    ]
+
+
+def missing_shot_points(source: LandmarkSource, shots: Sequence[tuple[str, Points]]) -> list[DataError]:
+    """Return an error for each landmark that no shot shows: nothing could be learnt of it."""
+    errors = []
+    for index in range(len(source.domain.landmarks)):
+        if all(points[index, 0] != points[index, 0] for _, points in shots):
+            name = shots[0][0]
+            problem = f"landmark {_named(source, index)} is missing in the shot{'s' if len(shots) > 1 else ''} {name}"
+            errors.append(DataError(place(source, name, index), problem, "annotate it or choose another shot"))
+    return errors
+
+
+def _named(source: LandmarkSource, index: int) -> str:
+    names = source.domain.landmarks
+    return f"{index + 1} ({names[index]})" if index < len(names) else str(index + 1)

@@ -1,0 +1,185 @@
+"""One's own images: a folder and a CSV file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.landmark.data.folders import existing_root, image_files, some_images
+from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.shots import named, resolve
+from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size, Split
+from medzoo.landmark.data.splits import check_fractions, read_patients, split_by_fraction
+from medzoo.landmark.data.tables import LabelTable, read_labels
+
+LAYOUT = "images (in the folder or in images/) and landmarks.csv with a header such as id,x0,y0,x1,y1"
+_MM, _PX = (2.0, 2.5, 3.0, 4.0), (4.0, 8.0, 16.0)
+
+
+class TableSource(LandmarkSource):
+    """Images with one table of labels.
+
+    Args:
+        domain: The domain.
+        images: The images.
+        split: The split.
+        table: What the CSV file tells.
+        path: The CSV file.
+        everything: All images of the folder.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        images: FileImages,
+        split: Split,
+        table: LabelTable,
+        path: Path,
+        everything: tuple[str, ...],
+    ) -> None:
+        super().__init__(domain, images, split)
+        self._table, self._path, self._images = table, path, images
+        self.predict = everything
+
+    def label_path(self, name: str) -> str:
+        """Return the CSV file, with the line of the image where it has one."""
+        return f"{self._path}:{self._table.lines[name]}" if name in self._table.lines else str(self._path)
+
+    def labelled(self, name: str) -> bool:
+        """Tell whether the table has a point of the image."""
+        return name in self._table.points and bool(np.isfinite(self._table.points[name]).any())
+
+    def points(self, name: str, size: Size) -> Points:
+        """Return the points of the image, NaN where missing."""
+        del size
+        if not self.labelled(name):
+            raise DataError(self.label_path(name), f"has no point of image {name}", "annotate it")
+        return self._table.points[name]
+
+    def row(self, name: str, index: int) -> int | None:
+        """Return nothing: the label's path already tells the line."""
+        del name, index
+        return None
+
+    def scale(self, name: str, points: Points, size: Size) -> tuple[float, float]:
+        """Return mm per pixel where the domain's unit is mm, else 1."""
+        if self.domain.unit == "px":
+            return super().scale(name, points, size)
+        return self._images.spacing(name, size, self._images.header(name).spacing)
+
+    def faults(self) -> Iterable[DataError]:
+        """Return an error for each row without an image."""
+        for name in self._table.lines:
+            if name not in self.predict:
+                close = get_close_matches(name, self.predict, n=1, cutoff=0.6)
+                cure = f"did you mean {close[0]}?" if close else "remove the row or add the image"
+                yield DataError(self.label_path(name), f"there is no image {name}", cure)
+
+
+class LandmarkFolder(FolderDataModule):
+    """A plain folder of images with one CSV file of landmarks: any number of landmarks, some of which may be missing.
+
+    The images lie in the folder or in `images/`. The CSV file is `landmarks.csv` or the only other one beside
+    `metadata.csv`. Wide form, a row an image: `id,x0,y0,x1,y1,…` or `id,sella_x,sella_y,…`. Long form, a row a point:
+    `id,landmark,x,y`. `id` is the image's file name, with or without ending; coordinates are pixels, 0 at the centre
+    of the first; an empty cell, `nan` or no row is a missing point. Optional columns: `spacing_x,spacing_y` or
+    `spacing` (mm per pixel), `split` (train, val, test), `patient`. Images without a row are trained on as unlabelled.
+    Without any CSV file the images can only be predicted.
+
+    Args:
+        test_fraction: Part of the labelled images for the test, by patient, where the table has no column `split`.
+        spacing: mm per pixel along x and y of all images; empty: the table's, else the files' own, else errors are in
+            pixels.
+        thresholds: Radii of the success detection rate, in mm or pixels; empty: 2, 2.5, 3, 4 mm or 4, 8, 16 pixels.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        test_fraction: float = 0.2,
+        spacing: list[float] | None = None,
+        thresholds: list[float] | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(root, **common)
+        check_fractions(test_fraction=test_fraction, val_fraction=self._val_fraction)
+        if spacing is not None and (len(spacing) != 2 or min(spacing) <= 0):
+            raise ConfigError(
+                f"--data.spacing: expected two positive numbers of mm per pixel along x and y, got {spacing}"
+            )
+        if thresholds is not None and (not thresholds or min(thresholds) <= 0):
+            raise ConfigError(f"--data.thresholds: expected positive numbers, got {thresholds}")
+        self._test_fraction, self._spacing, self._thresholds = test_fraction, spacing, thresholds
+
+    def make_sources(self) -> Sequence[LandmarkSource]:
+        """List the images and read the table."""
+        root = existing_root(self._root, LAYOUT)
+        folder = root / "images" if (root / "images").is_dir() else root
+        paths = image_files(folder) or some_images(root, LAYOUT)
+        path = find_table(root)
+        table = read_labels(path) if path is not None else LabelTable(())
+        told: Any = (self._spacing[0], self._spacing[1]) if self._spacing else table.spacing
+        images, names = FileImages(paths, told), tuple(paths)
+        labelled = tuple(n for n in names if n in table.points and np.isfinite(table.points[n]).any())
+        unit = _unit(images, labelled)
+        thresholds = tuple(self._thresholds or (_MM if unit == "mm" else _PX))
+        note = "" if unit == "mm" else "pixels of the original image"
+        domain = Domain(self.domain_name, table.landmarks, unit, thresholds, note=note)
+        split = self._split(root, names, labelled, table)
+        return [TableSource(domain, images, split, table, path or root / "landmarks.csv", names)]
+
+    def _split(self, root: Path, names: tuple[str, ...], labelled: tuple[str, ...], table: LabelTable) -> Split:
+        if self._all_test:
+            return Split(test=labelled)
+        if not table.landmarks:
+            return Split(test=names)
+        if table.parts:
+            parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+            for name in names:
+                parts[table.parts.get(name, "train")].append(name)
+            return Split(**{part: tuple(members) for part, members in parts.items()})
+        patients = read_patients(root) | table.patients
+        keep = {resolve(name, names) or name for name in named(self._shots)}
+        spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep))
+        test = min(self._test_fraction, max(0, spare) / max(1, len(labelled)))
+        drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self._seed, keep)
+        # A patient with a labelled test image must not be trained on, not even without labels.
+        held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
+        extra = (name for name in names if name not in set(labelled) and patients.get(name) not in held)
+        return Split(tuple(sorted((*drawn.train, *extra))), drawn.val, drawn.test)
+
+
+def find_table(root: Path) -> Path | None:
+    """Return `landmarks.csv`, else the only CSV file beside `metadata.csv`, else nothing.
+
+    Raises:
+        DataError: There are several and none has that name.
+    """
+    if (root / "landmarks.csv").is_file():
+        return root / "landmarks.csv"
+    tables = sorted(
+        file for file in root.glob("*.csv") if file.name != "metadata.csv" and not file.name.startswith(".")
+    )
+    if len(tables) > 1:
+        found = ", ".join(table.name for table in tables)
+        raise DataError(root, f"holds several CSV files ({found})", "call the one with the landmarks landmarks.csv")
+    return tables[0] if tables else None
+
+
+def _unit(images: FileImages, labelled: Sequence[str]) -> Literal["mm", "px"]:
+    """Return mm if every labelled image has a spacing, from the table or its own header."""
+
+    def known(name: str) -> bool:
+        try:
+            header = images.header(name)
+        except DataError:
+            return True  # told by the check; it must not change the unit
+        return len(header.size) == 2 and all(map(math.isfinite, images.spacing(name, (1, 1), header.spacing)))
+
+    return "mm" if labelled and all(map(known, labelled)) else "px"

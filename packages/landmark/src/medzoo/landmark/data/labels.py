@@ -1,0 +1,73 @@
+"""What label files share beyond `core.io.read_table`: points line by line, and tables of unknown columns."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from medzoo.core.errors import DataError
+from medzoo.core.io import Column, read_table
+from medzoo.landmark.data.sources import Points
+
+_XY = (Column("x", "number"), Column("y", "number"))
+
+
+def point_rows(path: str | Path, count: int, skip: int = 0) -> Points:
+    """Read `count` lines of two numbers after `skip` lines; the lines that follow are not looked at.
+
+    Raises:
+        DataError: The file is missing, has fewer lines, or one that is not two finite numbers (`file:row:column`).
+    """
+    table = read_table(path, _XY, header=False, skip=skip, limit=count)
+    if len(table) != count:
+        raise DataError(path, f"has {len(table)} landmarks, expected {count}", "annotate all of them")
+    return table.numbers("x", "y")
+
+
+def point_table(path: str | Path, count: int, missing: bool = False) -> dict[str, Points]:
+    """Read rows `id, x0, y0, x1, y1, …` without a header into `(K, 2)` by id.
+
+    Args:
+        path: The CSV file.
+        count: Landmarks in each row.
+        missing: Empty cells are allowed and become NaN.
+
+    Raises:
+        DataError: A row has another number of cells, one that is no number, or an id comes twice.
+    """
+    names = [f"{axis}{i}" for i in range(count) for axis in "xy"]
+    columns = [Column("id"), *(Column(name, "number", optional=missing) for name in names)]
+    table = read_table(path, columns, header=False, unique=("id",))
+    points = table.numbers(*names).reshape(len(table), count, 2)
+    return dict(zip(table.texts("id"), points, strict=True))
+
+
+def columns_of(path: str | Path) -> list[str]:
+    """Return the names in the header line of a table, in any case and order they come.
+
+    Raises:
+        DataError: The file cannot be read as text or is empty.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            head = next((line for line in file if line.strip()), "")
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:1:1", "is no UTF-8 text", "save the table as CSV in UTF-8") from error
+    if not head:
+        raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
+    mark = next((mark for mark in (";", "\t", ",") if mark in head), ",")
+    return [name.strip() for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
+
+
+def read_count(path: str | Path) -> int:
+    """Return the number of points that the first line of a label file tells.
+
+    Raises:
+        DataError: The file is missing or its first line is not one whole number.
+    """
+    table = read_table(path, [Column("count", "integer")], header=False, limit=1)
+    if not len(table):
+        raise DataError(path, "is empty", "annotate the image")
+    return int(table.rows[0]["count"])

@@ -1,0 +1,279 @@
+"""The data module that all landmark layouts share: shots with labels, training images without, loaders that resume."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.sample import LandmarkSample
+from medzoo.landmark.data.cache import ImageCache, Key
+from medzoo.landmark.data.checks import SMALLEST, Stage, check_stage, missing_shot_points, raise_all
+from medzoo.landmark.data.datasets import Fit, Geometry, LabelledImages, UnlabelledImages
+from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, resolve
+from medzoo.landmark.data.sources import Domain, LandmarkSource
+
+_BATCH = 8
+
+
+class LandmarkDataModule(LightningDataModule):
+    """Base of the landmark data modules: a subclass builds sources, everything else is here.
+
+    Training batches hold images of one domain and never landmarks: keys `image`, `spacing`, `affine`, `original_size`,
+    `id`, `path` and `domain` of `medzoo.core.sample`. The labels of the shots come from `shots()` alone; validation and
+    test batches add `landmarks`, `visible` and `scale`.
+
+    Args:
+        shots: How many annotated images training may use, or a list of their names. A number takes the papers' shot
+            where a layout has one, then the most typical images in appearance.
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
+        fit: "stretch" fills that size whatever the shape of the image; "pad" keeps the shape and pads with black.
+        batch_size: Images a batch; empty: what the model asks for.
+        num_workers: Processes that load images; results do not depend on their number.
+        seed: Seed of the splits and of the order of training images.
+        cache_mb: Megabytes of memory for decoded images; what does not fit is decoded again in each epoch.
+    """
+
+    def __init__(
+        self,
+        shots: int | str | list[str | int] = 1,
+        size: int | list[int] | None = None,
+        fit: Fit = "stretch",
+        batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_mb: int = 512,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self._shots, self._size, self._fit, self._seed = (
+            shots,
+            checked_size("size", size) if size is not None else None,
+            fit,
+            seed,
+        )
+        for option, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+            ("cache_mb", cache_mb, 0),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
+        if fit not in ("stretch", "pad"):
+            raise ConfigError(f"--data.fit: expected stretch or pad, got {fit}")
+        self._batch_size, self._num_workers, self._cache_bytes = batch_size, num_workers, cache_mb * 2**20
+        self._cache: tuple[Geometry, ImageCache] | None = None
+        self._told = False
+
+    @abstractmethod
+    def make_sources(self) -> Sequence[LandmarkSource]:
+        """Look at the folders (not into images) and return one source a domain.
+
+        Raises:
+            DataError: A folder is missing or has another layout.
+        """
+
+    @cached_property
+    def sources(self) -> tuple[LandmarkSource, ...]:
+        """The sources, one a domain; the folders are looked at when this is first asked for."""
+        sources = tuple(self.make_sources())
+        names = [source.domain.name for source in sources]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"two domains are called {twice!r}; give one of them another --data.name")
+        return sources
+
+    @property
+    def domains(self) -> list[Domain]:
+        """The domains; a sample's `domain` is an index into this list."""
+        return [source.domain for source in self.sources]
+
+    @cached_property
+    def shot_ids(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the shots of each domain; empty for a domain that is not trained on."""
+        return tuple(
+            choose_shots(source, wanted) if source.split.train else ()
+            for source, wanted in zip(self.sources, self.wanted(), strict=True)
+        )
+
+    def wanted(self) -> list[Wanted]:
+        """Share a list of names out among the domains that have images of those names."""
+        names = named(self._shots)
+        if len(self.sources) == 1 or not names:
+            return [self._shots] * len(self.sources)
+        shares = [[name for name in names if resolve(name, source.names) is not None] for source in self.sources]
+        stray = [name for name in names if not any(name in share for share in shares)]
+        if stray:
+            find_shots(self.sources[0], stray)  # raises, with the closest names
+        return list(shares)
+
+    def shots(self) -> list[list[LandmarkSample]]:
+        """Return the annotated images of each domain at network size, with landmarks in original pixels.
+
+        Raises:
+            DataError: A shot cannot be read, or no shot of a domain shows one of its landmarks.
+        """
+        keys = [(domain, name) for domain, names in enumerate(self.shot_ids) for name in names]
+        samples = LabelledImages(self._images(keys), self.sources)
+        shots: list[list[LandmarkSample]] = [[] for _ in self.sources]
+        for index, (domain, _) in enumerate(keys):
+            shots[domain].append(samples[index])
+        for source, group in zip(self.sources, shots, strict=True):
+            if group:
+                raise_all(missing_shot_points(source, [(s["id"], s["landmarks"].double().numpy()) for s in group]))
+        return shots
+
+    def check(self, stage: Stage | None = None) -> list[DataError]:
+        """Return everything that is wrong with the files of a stage (all of them by default), from headers and labels.
+
+        No pixel is decoded. Labels of training images other than the shots may be missing; where they exist, a check of
+        everything looks at them.
+        """
+        try:
+            sources, wanted = self.sources, self.wanted()
+        except DataError as error:
+            return [error]
+        errors: list[DataError] = []
+        for source, shots in zip(sources, wanted, strict=True):
+            errors += check_stage(source, shots, stage)
+        return errors
+
+    def setup(self, stage: str) -> None:
+        """Check the files of the stage and, once, tell what there is."""
+        if stage not in ("fit", "validate", "test", "predict"):
+            raise ValueError(f"stage: expected fit, validate, test or predict, got {stage!r}")
+        raise_all(self.check(stage))  # type: ignore[arg-type]
+        if not self._told:
+            self._told = True
+            for line in self.summary(stage):
+                rank_zero_info(line)
+
+    def summary(self, stage: str = "fit") -> list[str]:
+        """Return a line for each domain: how many images for what, the shots of a fit, and whose labels they are."""
+        lines = []
+        chosen = self.shot_ids if stage == "fit" else ((),) * len(self.sources)
+        for source, shots in zip(self.sources, chosen, strict=True):
+            split, domain = source.split, source.domain
+            scored = sum(map(source.labelled, split.test))
+            parts = [f"{len(split.train)} training images without labels" if split.train else ""]
+            parts += [f"shot{'s' if len(shots) > 1 else ''} {', '.join(shots)}" if shots else ""]
+            parts += [f"{len(split.val)} for validation" if split.val else ""]
+            parts += [
+                f"{len(split.test)} for test" + ("" if scored else " (none has a label)") if split.test else "no test"
+            ]
+            parts += [f"{len(domain.landmarks)} landmarks, errors in {domain.unit}", domain.note]
+            lines.append(f"{domain.name}: " + "; ".join(part for part in parts if part))
+        return lines
+
+    @property
+    def geometry(self) -> Geometry:
+        """How images reach the network's size, which is the option's or the attached model's.
+
+        Raises:
+            ConfigError: Neither is known.
+        """
+        size = self._size or self._asked("input_size")
+        if size is None:
+            raise ConfigError("--data.size: the model names no input size; give one, such as 256 or [384, 320]")
+        return Geometry((int(size[0]), int(size[1])), self._fit)
+
+    def _asked(self, name: str) -> Any:
+        """Return what the model that is being trained asks for, `None` without one."""
+        model = getattr(self.trainer, "lightning_module", None)
+        return getattr(model, name, None)
+
+    @property
+    def _images_a_batch(self) -> int:
+        return int(self._batch_size or self._asked("batch_size") or _BATCH)
+
+    def _images(self, keys: Sequence[Key]) -> UnlabelledImages:
+        """Make a data set over the run's one cache."""
+        geometry = self.geometry
+        if self._cache is None or self._cache[0] != geometry:
+            cached = [(i, name) for i, s in enumerate(self.sources) for name in (*s.split.train, *s.split.val)]
+            self._cache = geometry, ImageCache(cached, geometry.size, self._cache_bytes, self._num_workers)
+        return UnlabelledImages([source.images for source in self.sources], keys, geometry, self._cache[1])
+
+    def _keys(self, part: Literal["train", "val", "test"], labelled: bool) -> list[Key]:
+        return [
+            (domain, name)
+            for domain, source in enumerate(self.sources)
+            for name in getattr(source.split, part)
+            if not labelled or source.labelled(name)
+        ]
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Load single-domain batches in an order drawn anew each epoch, domains in proportion to their size."""
+        images = self._images(self._keys("train", labelled=False))
+        if not len(images):
+            raise ConfigError("there are no training images; leave --data.all_test off to train")
+        plan = partial(shuffled_batches, images.groups, self._images_a_batch, self._seed)
+        return ResumableLoader(images, EpochBatches(plan), self._num_workers)
+
+    def unlabelled_loader(self) -> DataLoader[Any]:
+        """Load each training image once, in order and without labels, such as for pseudo labels."""
+        images = self._images(self._keys("train", labelled=False))
+        return evaluation_loader(images, self._images_a_batch, images.groups, self._num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """Load the validation images with labels; no loader where there are none."""
+        return self._labelled("val")
+
+    def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """Load the test images with labels; no loader where there are none."""
+        return self._labelled("test")
+
+    def _labelled(self, part: Literal["val", "test"]) -> DataLoader[Any] | list[DataLoader[Any]]:
+        keys = self._keys(part, labelled=True)
+        if not keys:
+            return []
+        samples = LabelledImages(self._images(keys), self.sources)
+        return evaluation_loader(samples, self._images_a_batch, samples.groups, self._num_workers)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Load the images to predict, without labels: the test set, or all images of a plain folder."""
+        images = self._images([(domain, name) for domain, source in enumerate(self.sources) for name in source.predict])
+        return evaluation_loader(images, self._images_a_batch, images.groups, self._num_workers)
+
+
+class FolderDataModule(LandmarkDataModule):
+    """Base of the data modules that read a folder.
+
+    Args:
+        root: Folder of the data set.
+        all_test: Take all images as test images and none for training: an external cohort for a trained model.
+        val_fraction: Part of the training images whose labels are spent on validation during the fit; 0 spends none.
+        name: Name of the domain in results; a trained model finds its own domain by it. Empty: the layout's name.
+    """
+
+    layout_name = "folder"
+
+    def __init__(
+        self, root: str, all_test: bool = False, val_fraction: float = 0.0, name: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(**common)
+        self._root, self._all_test, self._val_fraction, self._name = Path(root), all_test, val_fraction, name
+
+    @property
+    def domain_name(self) -> str:
+        """Name of the domain in results."""
+        return self._name or self.layout_name
+
+
+def checked_size(option: str, size: int | list[int]) -> tuple[int, int]:
+    """Return height and width from one number or two, at least 16 each."""
+    sides = [size, size] if isinstance(size, int) else list(size)
+    if len(sides) != 2 or min(sides) < SMALLEST:
+        raise ConfigError(
+            f"--data.{option}: expected one number or [height, width] of at least {SMALLEST} pixels, got {size}"
+        )
+    return sides[0], sides[1]

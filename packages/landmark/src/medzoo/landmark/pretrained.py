@@ -1,0 +1,67 @@
+"""ImageNet weights from files that are already on this machine; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import CheckpointError
+
+Weights = dict[str, Tensor]
+_HUB = {"vgg19": "vgg19-*.pth"}
+_TIMM = {
+    "swin_base": "swin_base_patch4_window7_224",
+    "swin_small": "swin_small_patch4_window7_224",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+}
+
+
+def find_weights(wanted: str) -> Path | None:
+    """Return the file of pretrained weights.
+
+    Args:
+        wanted: A file, or a name (`vgg19`, `swin_base`, `swin_small`, `swin_tiny`) that is looked up in the caches of
+            torch.hub and of the Hugging Face hub.
+
+    Returns:
+        The file, or None where the name is not in a cache.
+
+    Raises:
+        CheckpointError: It is neither a known name nor a file.
+    """
+    if wanted in _HUB:
+        return next(iter(sorted(Path(torch.hub.get_dir(), "checkpoints").glob(_HUB[wanted]))), None)
+    if wanted in _TIMM:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        repository = Path(HF_HUB_CACHE).glob(f"models--timm--{_TIMM[wanted]}*/snapshots/*")
+        return next((f for s in sorted(repository) for f in sorted(s.glob("*model.*")) if f.suffix != ".json"), None)
+    if not Path(wanted).is_file():
+        known = ", ".join([*_HUB, *_TIMM])
+        raise CheckpointError(f"{wanted}: no such file; give a file of weights or one of {known}")
+    return Path(wanted)
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a state dict from a safetensors file or a torch file (only tensors are accepted).
+
+    Raises:
+        CheckpointError: The file is damaged, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises any of a dozen types
+        raise CheckpointError(
+            f"{path}: cannot be read as weights ({type(error).__name__}); get the file anew"
+        ) from error
+    weights = content.get("model", content.get("state_dict", content)) if isinstance(content, dict) else {}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: holds no state dict; save `model.state_dict()`")
+    return dict(weights)

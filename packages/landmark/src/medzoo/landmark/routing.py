@@ -1,0 +1,124 @@
+"""Layers that hold one set of weights per domain (data set or anatomy) and use the one they are told.
+
+A batch holds images of one domain only, so the index is a plain int: no gather, and the weights of the other domains
+take no part in the step. Their gradients stay None and their batch statistics unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PerDomain(nn.ModuleList):
+    """Modules of equal build, one per domain, of which a call uses one."""
+
+    def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Apply the module of `domain` to `x`."""
+        out: Tensor = self[domain](x)
+        return out
+
+
+def batch_norms(domains: int, channels: int) -> PerDomain:
+    """Batch normalisations that keep statistics and affine weights per domain."""
+    return PerDomain(nn.BatchNorm2d(channels) for _ in range(domains))
+
+
+class SeparableConv(nn.Module):
+    """Depthwise 3×3 per domain, pointwise 1×1 shared, batch normalisation per domain, activation.
+
+    The domain-adaptive convolution of GU2Net (arXiv 2103.04657), used by UOD's decoders as well.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        domains: Number of domains.
+        negative_slope: Slope of the leaky ReLU; 0 is ReLU (UOD), 0.01 GU2Net.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, domains: int, negative_slope: float = 0.0) -> None:
+        super().__init__()
+        self.depthwise = PerDomain(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels) for _ in range(domains)
+        )
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+        self.norm = batch_norms(domains, out_channels)
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`."""
+        x = self.norm(self.pointwise(self.depthwise(x, domain)), domain)
+        return F.leaky_relu(x, self.negative_slope) if self.negative_slope else F.relu(x)
+
+
+class SeparableDoubleConv(nn.Module):
+    """Two `SeparableConv` in a row: `in → hidden → out` channels."""
+
+    def __init__(
+        self, in_channels: int, hidden_channels: int, out_channels: int, domains: int, negative_slope: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.first = SeparableConv(in_channels, hidden_channels, domains, negative_slope)
+        self.second = SeparableConv(hidden_channels, out_channels, domains, negative_slope)
+
+    def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`."""
+        out: Tensor = self.second(self.first(x, domain), domain)
+        return out
+
+
+class ContextBlock(nn.Module):
+    """Four branches of growing receptive field beside a projection of the input (RFB, «ASPP» in CC2D).
+
+    Branch 0 is 1×1; branches with k = 3, 5, 7 are 1×1, 1×k, k×1, and 3×3 with dilation k; their concatenation goes
+    through a 3×3 convolution, the projected input is added, ReLU follows. Convolutions have no bias and no activation
+    between. Weights are shared by the domains; the normalisations are not (the public code shares them), because
+    statistics of one domain would spoil another's.
+
+    Args:
+        channels: Channels of input and output.
+        domains: Number of domains.
+        kernels: Kernel sizes of the branches after the first.
+    """
+
+    def __init__(self, channels: int, domains: int = 1, kernels: Sequence[int] = (3, 5, 7)) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([RoutedChain([_conv(channels, channels, 1)], channels, domains)])
+        for k in kernels:
+            convs = [
+                _conv(channels, channels, 1),
+                _conv(channels, channels, (1, k)),
+                _conv(channels, channels, (k, 1)),
+                _conv(channels, channels, 3, dilation=k),
+            ]
+            self.branches.append(RoutedChain(convs, channels, domains))
+        self.fuse = RoutedChain([_conv(channels * (1 + len(kernels)), channels, 3)], channels, domains)
+        self.project = RoutedChain([_conv(channels, channels, 1)], channels, domains)
+
+    def forward(self, x: Tensor, domain: int = 0) -> Tensor:
+        """Map `(B, channels, H, W)` of one domain to the same shape."""
+        branches = [branch(x, domain) for branch in self.branches]
+        return F.relu(self.fuse(torch.cat(branches, dim=1), domain) + self.project(x, domain))
+
+
+class RoutedChain(nn.Module):
+    """Shared convolutions, each followed by a batch normalisation per domain."""
+
+    def __init__(self, convs: Sequence[nn.Conv2d], channels: int, domains: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.norms = nn.ModuleList(batch_norms(domains, channels) for _ in convs)
+
+    def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Apply the chain with the normalisations of `domain`."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = norm(conv(x), domain)
+        return x
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:
+    """A bias-free convolution that keeps the extent."""
+    return nn.Conv2d(in_channels, out_channels, kernel, padding="same", dilation=dilation, bias=False)

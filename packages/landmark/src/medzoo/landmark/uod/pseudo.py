@@ -1,0 +1,98 @@
+"""Pseudo labels: the file that stage 1 hands to stage 2, one entry for each training image, in original pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from medzoo.core.errors import DataError
+from medzoo.core.io import read_json, write_json
+
+_SCHEMA = 1
+
+
+@dataclass
+class PseudoLabels:
+    """Points `(K, 2)` in original pixels and scores `(K,)` of training images, by domain and image name."""
+
+    names: dict[str, list[str]]
+    """Landmark names of each domain."""
+    points: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    scores: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def add(self, domain: str, ids: Sequence[str], points: Tensor, scores: Tensor) -> None:
+        """Add a batch: points `(B, K, 2)` and scores `(B, K)`."""
+        for identity, p, s in zip(ids, points.cpu(), scores.cpu(), strict=True):
+            self.points.setdefault(domain, {})[identity] = p.double()
+            self.scores.setdefault(domain, {})[identity] = s.float()
+
+    def look_up(self, domain: str, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return points `(B, K, 2)`, float64, and scores `(B, K)` of some images.
+
+        Raises:
+            KeyError: There is no label for an image.
+        """
+        points, scores = self.points[domain], self.scores[domain]
+        return torch.stack([points[i] for i in ids]), torch.stack([scores[i] for i in ids])
+
+    def missing(self, domain: str, ids: Sequence[str]) -> list[str]:
+        """Return those of some images that have no label."""
+        known = self.points.get(domain, {})
+        return [i for i in ids if i not in known]
+
+    def gathered(self) -> PseudoLabels:
+        """Return the labels of all processes; to be called on each of them."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return self
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, (self.points, self.scores))
+        for points, scores in parts:
+            for domain in points:
+                self.points.setdefault(domain, {}).update(points[domain])
+                self.scores.setdefault(domain, {}).update(scores[domain])
+        return self
+
+    def write(self, path: Path, source: Mapping[str, Any]) -> None:
+        """Write the file, with what it came from."""
+        images = {
+            domain: {
+                identity: {
+                    "points": dict(zip(self.names[domain], p.tolist(), strict=True)),
+                    "score": dict(zip(self.names[domain], self.scores[domain][identity].tolist(), strict=True)),
+                }
+                for identity, p in by_id.items()
+            }
+            for domain, by_id in self.points.items()
+        }
+        content = {"schema": _SCHEMA, "coordinates": "x, y in original pixels", "source": dict(source)}
+        write_json(path, {**content, "landmarks": self.names, "images": images})
+
+    @classmethod
+    def read(cls, path: str | Path) -> PseudoLabels:
+        """Read the file.
+
+        Raises:
+            DataError: It is missing, no JSON, or not such a file.
+        """
+        content = read_json(path)
+        try:
+            if content["schema"] != _SCHEMA:
+                raise DataError(path, f"has schema {content['schema']}, expected {_SCHEMA}", "run stage1 again")
+            labels = cls({domain: list(names) for domain, names in content["landmarks"].items()})
+            for domain, images in content["images"].items():
+                names = labels.names[domain]
+                for identity, entry in images.items():
+                    points = torch.tensor([entry["points"][n] for n in names], dtype=torch.float64).reshape(-1, 2)
+                    scores = torch.tensor([entry["score"][n] for n in names], dtype=torch.float32)
+                    labels.add(domain, [identity], points[None], scores[None])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                path, f"is no file of pseudo labels ({error!r})", "give the one that stage1 wrote"
+            ) from error
+        return labels

@@ -1,0 +1,1 @@
+"""Vision-language zero-shot models for medzoo."""

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medzoo.anomaly.coreset import coreset, neighbours
+from medzoo.anomaly.padim.module import PaDiM
+from medzoo.anomaly.patchcore.module import PatchCore
+from medzoo.core.io import read_json
+
+SMALL = {"size": [32, 32], "widths": [8, 12, 16], "weights": "none", "smooth": 1.0}
+
+
+def plain_coreset(points: np.ndarray, count: int) -> list[int]:
+    chosen = [0]
+    while len(chosen) < count:
+        gaps = np.linalg.norm(points[:, None] - points[chosen][None], axis=-1).min(1)
+        chosen.append(int(gaps.argmax()))
+    return chosen
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12))
+@settings(max_examples=30, deadline=None)
+def test_coreset_is_the_greedy_one(seed: int, count: int) -> None:
+    points = np.random.default_rng(seed).normal(size=(40, 6))
+    assert coreset(torch.from_numpy(points), count).tolist() == plain_coreset(points, count)
+
+
+def test_coreset_covers_better_with_every_point_and_never_repeats_one() -> None:
+    points = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    order = coreset(points, 300)
+    assert len(set(order.tolist())) == 300
+    reach = [torch.cdist(points, points[order[:n]]).min(1).values.max().item() for n in (1, 5, 20, 80)]
+    assert reach == sorted(reach, reverse=True)
+    with pytest.raises(ValueError, match="count"):
+        coreset(points, 301)
+
+
+def test_copies_of_a_point_do_not_stall_the_coreset() -> None:
+    points = torch.ones(6, 3)
+    points[3] = 2
+    assert coreset(points, 2).tolist() == [0, 3]
+    assert len(set(coreset(points, 6).tolist())) == 6
+
+
+def test_neighbours_are_euclidean_and_independent_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, bank = torch.rand(50, 7), torch.rand(30, 7)
+    whole = neighbours(queries, bank, 3)
+    monkeypatch.setattr("medzoo.anomaly.coreset._PIECE", 64)
+    pieces = neighbours(queries, bank, 3)
+    assert torch.allclose(whole[0], pieces[0], atol=1e-6)
+    expected = (queries[:, None] - bank).square().sum(-1).sqrt().sort(1).values[:, :3]
+    assert torch.allclose(whole[0], expected, atol=1e-4)
+
+
+def test_scores_stay_finite_at_huge_distances() -> None:
+    net = PatchCore(**SMALL, nearest=3).eval()
+    bank = torch.rand(20, 5)
+    weight = net._weight(torch.full((2, 5), 1e4), torch.tensor([0, 1]), torch.full((2,), 2e4), bank)
+    assert torch.isfinite(weight).all()
+    assert ((weight >= 0) & (weight <= 1)).all()
+
+
+def test_a_normal_image_of_the_bank_scores_nothing_and_a_spoiled_one_scores_there() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 32)
+    spoiled = image.clone()
+    spoiled[..., 4:10, 20:28] = 1 - spoiled[..., 4:10, 20:28]
+    net = PatchCore(**SMALL, share=1.0).eval()
+    bank = net.reference(image)
+    scores, maps = net.score(bank, torch.cat([image, spoiled]))
+    assert scores[0] < 1e-2 < scores[1]
+    y, x = divmod(int(maps[1].argmax()), 32)
+    assert 0 <= y <= 16
+    assert 14 <= x <= 32
+
+
+def test_padim_keeps_as_many_features_as_asked_and_its_network_still() -> None:
+    net = PaDiM(**SMALL, channels=10)
+    assert net.features(torch.rand(2, 3, 32, 32)).shape == (2, 10, 8, 8)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.train()
+    net.features(torch.rand(2, 3, 32, 32))
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    one = net.reference(torch.rand(1, 3, 32, 32))  # a single support leaves the ridge alone
+    assert torch.isfinite(net.coarse_scores(one, torch.rand(1, 3, 32, 32))[0]).all()
+
+
+def test_the_threshold_comes_from_supports_scored_by_the_others() -> None:
+    torch.manual_seed(0)
+    net = PaDiM(**SMALL, channels=10).eval()
+    supports = torch.rand(5, 3, 32, 32)
+    level = net.threshold_of(supports)
+    own = net.score(net.reference(supports), supports)[0].max().item()
+    assert level > 1.5 * own  # an image is closer to a reference that has seen it
+    assert np.isnan(net.threshold_of(supports[:1]))
+
+
+@pytest.mark.parametrize("model", ["padim", "patchcore"])
+def test_baselines_run_from_the_command_line(model: str, workdir: Path) -> None:
+    from medzoo.core.cli import main
+
+    main(
+        f"fit --model {model} --data.train 4 --data.test 4 --data.pixels 32 --model.size [32,32] "
+        "--model.widths [8,12,16] --data.test_categories [gear] --trainer.accelerator cpu --run_dir run".split()
+    )
+    metrics = read_json(workdir / "run" / "results.json")["metrics"]
+    assert {"gear/image_auroc", "gear/aupro", "gear/specificity"} <= set(metrics)
+    main(["test", "--ckpt_path", "run/checkpoints/last.ckpt", "--trainer.accelerator", "cpu", "--run_dir", "again"])
+    again = read_json(workdir / "again" / "results.json")["metrics"]
+    assert again == metrics

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medzoo.anomaly.normnet.losses import labels, normalcy_loss
+from medzoo.anomaly.normnet.module import NormNet
+from medzoo.anomaly.normnet.network import UNet3d
+from medzoo.anomaly.normnet.segment import Growth, box_of, grow, level_of, probability, seeds, windowed
+from medzoo.anomaly.outputs import lesion_table, mosaic
+from medzoo.core.errors import ConfigError
+from medzoo.core.io import read_json
+from medzoo.core.phantoms.ct import lung_ct
+
+TINY = {"widths": [4, 8], "patch": [16, 16, 16], "members": 2}
+
+
+def test_window_maps_minus_800_to_0_and_100_to_1() -> None:
+    assert windowed(torch.tensor([-1000.0, -800.0, -350.0, 100.0, 400.0])).tolist() == [0, 0, 0.5, 1, 1]
+    assert level_of(-500) == pytest.approx(1 / 3)
+
+
+def test_the_gradient_is_exactly_zero_on_dark_voxels() -> None:
+    logits = torch.randn(1, 1, 8, 8, 8, requires_grad=True)
+    bright = torch.rand(1, 1, 8, 8, 8) < 0.3
+    normalcy_loss(logits, (torch.rand(1, 1, 8, 8, 8) < 0.7).float(), bright, focus=2.0).backward()
+    assert logits.grad is not None
+    assert not logits.grad[~bright].any()
+    assert (logits.grad[bright] != 0).all()
+
+
+def test_a_right_answer_costs_less_than_a_wrong_one_and_no_bright_voxel_nothing() -> None:
+    target = (torch.rand(500) < 0.7).float()
+    everywhere = torch.ones(500, dtype=torch.bool)
+    right, wrong = (target * 2 - 1) * 8, (1 - target * 2) * 8
+    assert normalcy_loss(right, target, everywhere) < 0.05 < 5 < normalcy_loss(wrong, target, everywhere)
+    empty = normalcy_loss(right.requires_grad_(), target, ~everywhere)
+    assert empty == 0
+    empty.backward()  # a step without bright voxels is no error
+
+
+def test_loss_equals_its_equation() -> None:
+    logits, target = torch.tensor([0.0, 2.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])
+    p = torch.sigmoid(logits)
+    entropy = -(torch.log(p[0]) + torch.log(1 - p[1]) + torch.log(1 - p[2])) / 3
+    overlap = (2 * ((1 - p[1]) + (1 - p[2])) + 1) / ((1 - p).sum() + 2 + 1)
+    value = normalcy_loss(logits, target, torch.ones(3, dtype=torch.bool))
+    assert value.item() == pytest.approx((entropy + 1 - overlap).item(), abs=1e-6)
+
+
+def test_vessels_inside_a_lesion_are_normal_only_if_asked() -> None:
+    before, added = torch.tensor([0.8, 0.1, 0.8, 0.1]), torch.tensor([0.3, 0.3, 0.0, 0.01])
+    assert labels(before, added, 0.33, 0.05, keep_vessels=True).tolist() == [1, 0, 1, 1]
+    assert labels(before, added, 0.33, 0.05, keep_vessels=False).tolist() == [0, 0, 1, 1]
+
+
+def test_network_keeps_the_size_and_trains_every_parameter() -> None:
+    net = UNet3d((4, 8, 12))
+    out = net(torch.rand(2, 1, 16, 12, 8))
+    assert out.shape == (2, 1, 16, 12, 8)
+    out.sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def random_case(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    volume = torch.rand(14, 16, 16, generator=rng)
+    organ = torch.zeros(14, 16, 16, dtype=torch.bool)
+    organ[2:12, 3:14, 2:15] = True
+    return torch.rand(14, 16, 16, generator=rng), volume, organ
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_raising_the_threshold_shrinks_the_seeds_and_growth_never_removes_or_leaves_the_organ(seed: int) -> None:
+    normal, volume, organ = random_case(seed)
+    low, high = (seeds(normal, volume, organ, level_of(hu), 0.5) for hu in (-600, -400))
+    assert not (high & ~low).any()
+    grown = grow(low, normal, volume, organ, Growth(smallest=0), (1, 1, 1))
+    assert not (low & ~grown).any()
+    assert not (grown & ~organ).any()
+
+
+def test_growth_fills_the_dark_border_but_not_what_is_surely_normal() -> None:
+    organ = torch.ones(16, 16, 16, dtype=torch.bool)
+    mask = torch.zeros_like(organ)
+    mask[5:11, 5:11, 5:11] = True
+    volume, normal = torch.full((16, 16, 16), 0.2), torch.full((16, 16, 16), 0.6)
+    normal[:, :, 11:] = 0.95
+    grown = grow(mask, normal, volume, organ, Growth(), (1, 1, 1))
+    assert grown[7, 7, 4]
+    assert not grown[:, :, 11:].any()
+    assert not grow(mask, normal, volume * 0, organ, Growth(), (1, 1, 1))[7, 7, 4]  # air is no lesion
+
+
+def test_regions_below_the_least_volume_are_dropped_in_millimetres() -> None:
+    mask = torch.zeros(12, 12, 12, dtype=torch.bool)
+    mask[1:3, 1:3, 1:3] = True  # 8 voxels
+    organ, plain = mask.clone(), torch.ones(12, 12, 12)
+    rule = Growth(rounds=0, smallest=30)
+    assert not grow(mask, plain, plain, organ, rule, (1, 1, 1)).any()
+    assert grow(mask, plain, plain, organ, rule, (2, 2, 2)).sum() == 8
+
+
+def test_sliding_window_equals_monai_with_the_same_network_and_averages_members() -> None:
+    from monai.inferers import sliding_window_inference
+
+    nets = [UNet3d((4, 8)).eval() for _ in range(2)]
+    volume = torch.rand(20, 24, 28)
+    with torch.no_grad():
+        found = probability(volume, nets, (16, 16, 16), 0.5, torch.device("cpu"))
+        each = [
+            sliding_window_inference(
+                volume[None, None], (16, 16, 16), 1, lambda x, n=n: torch.sigmoid(n(x)), overlap=0.5, mode="gaussian"
+            )[0, 0]
+            for n in nets
+        ]
+    assert torch.allclose(found, (each[0] + each[1]) / 2, atol=1e-6)
+
+
+def test_box_of_the_organ_has_a_margin_and_stays_inside() -> None:
+    organ = torch.zeros(10, 20, 30, dtype=torch.bool)
+    organ[1:4, 8:12, 20:29] = True
+    assert box_of(organ, 2) == (slice(0, 6), slice(6, 14), slice(18, 30))
+    assert box_of(torch.zeros(4, 5, 6, dtype=torch.bool), 1) == (slice(0, 4), slice(0, 5), slice(0, 6))
+
+
+def test_labels_and_bright_voxels_turn_with_the_image() -> None:
+    net = NormNet(**TINY, noise=0.0, thick=0.0, threshold_hu=-500, keep_vessels=False)
+    organ = torch.zeros(16, 16, 16, dtype=torch.bool)
+    organ[:, :, :8] = True
+    healthy = torch.full((16, 16, 16), 0.1) * organ
+    for seed in range(12):
+        image, target, bright = net.spoil(healthy, organ, [4, 4, 4], torch.Generator().manual_seed(seed))
+        assert torch.equal(bright, image >= net.level)
+        assert not target[bright].any()  # nothing healthy is bright here, so all that is bright is lesion
+
+
+def test_settings_that_cannot_work_are_refused_in_one_line() -> None:
+    for wrong, text in (
+        ({"patch": [15, 16, 16]}, "patch"),
+        ({"members": 0}, "members"),
+        ({"preset": "kidney"}, "preset"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            NormNet(**{**TINY, **wrong})
+
+
+def test_lesion_table_gives_volume_and_place() -> None:
+    mask, score = np.zeros((10, 12, 14), bool), np.zeros((10, 12, 14), np.float32)
+    mask[2:4, 3:5, 6:8], score[2:4, 3:5, 6:8] = True, 0.75
+    mask[8, 9, 1] = True
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[:3, 3] = (10, 20, 30)
+    rows = lesion_table("case", mask, score, (2, 2, 5), affine)
+    assert [row["volume_ml"] for row in rows] == [0.16, 0.02]  # 8 and 1 voxels of 20 mm³
+    assert (rows[0]["x"], rows[0]["y"], rows[0]["z"]) == (6.5, 3.5, 2.5)
+    assert (rows[0]["x_mm"], rows[0]["y_mm"], rows[0]["z_mm"]) == (23.0, 27.0, 42.5)
+    assert rows[0]["mean_score"] == 0.75
+    assert lesion_table("none", mask & False, score, (1, 1, 1), None) == []
+
+
+def test_mosaic_shows_the_slices_with_most_of_the_lesion() -> None:
+    mask = np.zeros((9, 8, 8), bool)
+    mask[6, 2:5, 2:5], mask[2, 3, 3] = True, True
+    figure = mosaic(np.zeros((9, 8, 8), np.float32), mask.astype(np.float32), mask, slices=2)
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["slice 2", "slice 6"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on small phantoms through the command line."""
+    from medzoo.core.cli import main
+
+    folder = tmp_path_factory.mktemp("normnet") / "run"
+    main(
+        "fit --model normnet --data.train 2 --data.val 1 --data.test 2 --data.size [32,32,40] --model.widths [4,8] "
+        "--model.patch [16,16,16] --model.epochs 2 --trainer.check_val_every_n_epoch 2 "
+        f"--trainer.accelerator cpu --run_dir {folder}".split()
+    )
+    return folder
+
+
+def test_a_fit_leaves_figures_tables_and_the_threshold_of_the_validation(trained: Path) -> None:
+    metrics = read_json(trained / "results.json")["metrics"]
+    assert {"all/dice", "all/lesion_sensitivity", "all/alarms_per_volume", "voxels/auroc_in_organ"} <= set(metrics)
+    assert (trained / "lesions.csv").is_file()
+    assert len((trained / "volumes.csv").read_text().splitlines()) == 3
+    assert len(list((trained / "figures").glob("*.png"))) == 2
+    state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert float(state["threshold"]) != 0.5
+
+
+def test_a_prediction_lies_on_the_file_it_was_made_from(trained: Path, workdir: Path) -> None:
+    from medzoo.core.cli import main
+
+    made = lung_ct(3, (32, 32, 40), ("consolidation",))
+    (workdir / "own" / "image").mkdir(parents=True)
+    affine = np.diag([-8.0, -7.8, 6.9, 1.0])
+    affine[:3, 3] = (100, 90, -40)
+    nibabel.save(nibabel.Nifti1Image(made.image.astype(np.int16).T, affine), workdir / "own" / "image" / "p1.nii.gz")
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    main(
+        f"predict --ckpt_path {checkpoint} --data nifti-volumes --data.root own --trainer.accelerator cpu "
+        "--run_dir out".split()
+    )
+    folder = workdir / "out" / "volumes" / "p1"
+    assert {p.name for p in folder.iterdir()} == {"score.nii.gz", "mask.nii.gz", "lesions.csv", "mosaic.png"}
+    for name in ("score", "mask"):
+        written = nibabel.load(folder / f"{name}.nii.gz")
+        assert np.allclose(written.affine, affine)
+        assert written.shape == (40, 32, 32)
+    record = read_json(workdir / "out" / "predictions.json")["predictions"][0]
+    mask = np.asarray(nibabel.load(folder / "mask.nii.gz").dataobj)
+    assert record["volume_ml"] == pytest.approx(mask.sum() * 8.0 * 7.8 * 6.9 / 1000, rel=1e-3, abs=1e-3)

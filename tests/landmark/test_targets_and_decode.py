@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from scipy import ndimage
+
+from medzoo.landmark import decode
+from medzoo.landmark.targets import alpha_power, gaussian
+
+INNER = st.tuples(st.floats(14, 49), st.floats(14, 49))
+
+
+def points(*xy: tuple[float, float]) -> torch.Tensor:
+    return torch.tensor([xy])
+
+
+def test_alpha_power_target_has_the_values_of_the_paper() -> None:
+    target = alpha_power(points((60.0, 50.0)), (120, 120), 10.0)[0, 0]
+    assert target[50, 60].item() == pytest.approx(10.0)
+    assert target[50, 70].item() == pytest.approx(4.04, abs=0.005)
+    assert target[50, 88] == 0
+    assert target[50, 87] > 1.05
+    assert not ((target > 0) & (target <= 1.05)).any()
+    assert target.argmax() == 50 * 120 + 60
+
+
+def test_gaussian_peaks_at_one_and_is_empty_for_a_missing_point() -> None:
+    target = gaussian(points((8.0, 4.0), (math.nan, 3.0)), (16, 20), 2.0)[0]
+    assert target[0, 4, 8] == 1
+    assert target[0, 4, 10].item() == pytest.approx(math.exp(-0.5))
+    assert target[0, 6, 8].item() == pytest.approx(math.exp(-0.5))
+    assert target[1].abs().max() == 0
+    assert alpha_power(points((math.nan, 3.0)), (16, 20), 2.0).abs().max() == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(INNER)
+@pytest.mark.parametrize(("name", "tolerance"), [("argmax", 0.5), ("quarter", 0.35), ("parabola", 0.1), ("dark", 0.05)])
+def test_decoders_find_the_centre_of_a_gaussian(name: str, tolerance: float, xy: tuple[float, float]) -> None:
+    found, score = decode.DECODERS[name](gaussian(points(xy), (64, 64), 2.0))
+    assert (found[0, 0] - torch.tensor(xy)).abs().max() <= tolerance + 1e-3
+    assert 0.9 < score[0, 0] <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(INNER)
+def test_soft_argmax_is_exact_on_a_symmetric_peak(xy: tuple[float, float]) -> None:
+    heat = gaussian(points(xy), (64, 64), 3.0)
+    for radius in (None, 6):
+        found, _ = decode.soft_argmax(heat, beta=20.0, radius=radius)
+        assert (found[0, 0] - torch.tensor(xy)).abs().max() < (0.3 if radius is None else 0.15)
+
+
+@settings(max_examples=30, deadline=None)
+@given(INNER)
+def test_the_local_mean_is_exact_on_a_peak_that_was_enlarged_from_a_coarse_grid(xy: tuple[float, float]) -> None:
+    coarse = gaussian((torch.tensor([[xy]]) + 0.5) / 4 - 0.5, (16, 16), 1.0)
+    heat = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+    found, score = decode.local_mean(heat, radius=13)
+    assert (found[0, 0] - torch.tensor(xy)).abs().max() < 0.3
+    assert score[0, 0] == heat.max()
+    nodes, _ = decode.parabola(heat)
+    assert (nodes[0, 0] - torch.tensor(xy)).abs().max() <= 2.5
+
+
+def test_the_local_mean_leaves_out_what_is_far_from_the_maximum() -> None:
+    heat = torch.zeros(1, 2, 32, 32)
+    heat[0, 0, 10, 8:11] = torch.tensor([0.5, 1.0, 0.5])
+    heat[0, 0, 25, 25] = 0.9
+    found, _ = decode.local_mean(heat, radius=5)
+    assert found[0].tolist() == [[9, 10], [0, 0]]
+
+
+def test_component_mean_is_sub_pixel_on_a_saturated_disc() -> None:
+    torch.manual_seed(0)
+    centres = 40 + 16 * torch.rand(1, 100, 2)
+    centres[0, 0] = torch.tensor([48.5, 47.0])  # on a centre of symmetry of the grid the result is exact
+    found, _ = decode.component_mean((alpha_power(centres, (96, 96), 10.0) > 0).float())
+    error = (found - centres).norm(dim=-1)[0]
+    assert error[0] < 1e-4
+    assert error.mean() < 0.05
+    assert error.max() < 0.15
+
+
+GRID = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="xy"), dim=-1).view(-1, 2)
+
+
+def test_component_mean_prefers_the_larger_component_to_the_brighter() -> None:
+    heat = torch.zeros(1, 1, 96, 96)
+    heat[0, 0, 10:30, 40:60] = 0.9
+    heat[0, 0, 60:65, 70:80] = 1.0
+    found, score = decode.component_mean(heat)
+    assert found[0, 0].tolist() == [49.5, 19.5]
+    assert score.item() == 1
+
+
+def test_component_mean_falls_back_to_the_top_of_a_dim_wide_component() -> None:
+    heat = torch.zeros(1, 1, 64, 64)
+    heat[0, 0, 10:30, 10:30] = 0.5
+    heat[0, 0, 50, 50] = 1.0
+    assert decode.component_mean(heat)[0][0, 0].tolist() == [19.5, 19.5]
+
+
+def test_component_mean_joins_diagonals_but_never_two_maps() -> None:
+    heat = torch.zeros(1, 2, 16, 16)
+    heat[0, 0, 2, 2] = heat[0, 0, 3, 3] = 1.0
+    heat[0, 0, 9, 9] = 1.0
+    heat[0, 1, 9, 9] = 1.0
+    assert decode.component_mean(heat)[0][0].tolist() == [[2.5, 2.5], [9, 9]]
+
+
+def test_component_mean_negates_maps_without_a_positive_value() -> None:
+    heat = torch.full((1, 1, 8, 8), -0.1)
+    heat[0, 0, 2, 5] = -1.0
+    assert decode.component_mean(heat)[0][0, 0].tolist() == [5, 2]
+
+
+def test_component_mean_equals_a_plain_loop_on_random_maps() -> None:
+    rng = np.random.default_rng(0)
+    maps = ndimage.gaussian_filter(rng.random((3, 4, 32, 32)), (0, 0, 2, 2))
+    maps -= maps.mean()
+    found, _ = decode.component_mean(torch.from_numpy(maps))
+    for b in range(3):
+        for k in range(4):
+            heat = maps[b, k]
+            labels, _ = ndimage.label(heat >= 0.25 * heat.max(), np.ones((3, 3)))
+            largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+            high = largest & (heat >= 0.88 * heat.max())
+            if not high.any():
+                high = largest & (heat >= 0.88 * heat[largest].max())
+            y, x = np.nonzero(high)
+            assert found[b, k].tolist() == pytest.approx([x.mean(), y.mean()], abs=1e-4)
+
+
+@pytest.mark.parametrize("xy", [(0, 0), (63, 0), (0, 63), (63, 63), (20, 31), (5, 60)])
+def test_votes_of_a_perfect_map_meet_at_the_landmark_even_in_corners(xy: tuple[int, int]) -> None:
+    radius = 7
+    offset = (torch.tensor(xy) - GRID).view(1, 64, 64, 2).permute(3, 0, 1, 2)[:, None] / radius  # (2, 1, 1, 64, 64)
+    heat = (offset.norm(dim=0) * radius < radius).float()
+    found, share = decode.vote(heat, offset[0], offset[1], radius)
+    assert found[0, 0].tolist() == list(xy)
+    assert share.item() * int(3.14 * radius**2) >= heat.sum() - 1e-3
+
+
+def test_ties_go_to_the_first_pixel_and_border_maxima_are_not_moved() -> None:
+    heat = torch.zeros(1, 1, 8, 8)
+    assert decode.argmax(heat)[0][0, 0].tolist() == [0, 0]
+    heat[0, 0, 0, 7] = 1.0
+    for name in ("argmax", "quarter", "parabola", "dark"):
+        assert decode.DECODERS[name](heat)[0][0, 0].tolist() == [7, 0]

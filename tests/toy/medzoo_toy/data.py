@@ -1,0 +1,86 @@
+"""Random vectors with noise that is drawn anew each epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from medzoo.core.errors import DataError
+from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.seeding import mix
+
+
+class Points(Dataset[dict[str, Any]]):
+    """Linear targets; index it with `(index, epoch)` for noisy inputs or with `index` for clean ones."""
+
+    def __init__(self, n: int, seed: int, bad: int) -> None:
+        self.n, self.seed, self.bad = n, seed, bad
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        index, epoch = key if isinstance(key, tuple) else (key, None)
+        x = np.random.default_rng((self.seed, index)).normal(size=4)
+        y = float(x.sum())
+        if index == self.bad and epoch is not None:
+            y = float("nan")
+        if epoch is not None:
+            x = x + 0.1 * np.random.default_rng((self.seed, epoch, index)).normal(size=4)
+        return {
+            "x": torch.tensor(x, dtype=torch.float32),
+            "y": torch.tensor(y, dtype=torch.float32),
+            "id": f"point{index}",
+        }
+
+
+class ToyData(LightningDataModule):
+    """Vectors whose sum is to be found.
+
+    Args:
+        n: Samples to train on.
+        batch_size: Samples a batch.
+        n_test: Samples to test on.
+        val: Validate too.
+        num_workers: Loader processes.
+        seed: Seed of samples and order.
+        fault: Report this problem of the data before training; empty for none.
+        bad: Index of a training sample with a target that is not a number; -1 for none.
+    """
+
+    def __init__(
+        self,
+        n: int = 20,
+        batch_size: int = 4,
+        n_test: int = 13,
+        val: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+        fault: str = "",
+        bad: int = -1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.n, self.batch_size, self.n_test, self.val = n, batch_size, n_test, val
+        self.num_workers, self.seed, self.fault, self.bad = num_workers, seed, fault, bad
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        return [DataError("toy.bin", self.fault, "make it anew")] if self.fault else []
+
+    def train_dataloader(self) -> ResumableLoader:
+        plan = partial(shuffled_batches, [0] * self.n, self.batch_size, mix(self.seed, 1))
+        return ResumableLoader(Points(self.n, self.seed, self.bad), EpochBatches(plan), self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        return evaluation_loader(Points(7, self.seed + 1, -1), 3) if self.val else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return evaluation_loader(Points(self.n_test, self.seed + 2, -1), 4)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        return self.test_dataloader()

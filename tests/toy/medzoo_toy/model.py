@@ -1,0 +1,86 @@
+"""Dropout, batch normalisation, a schedule, and two optimisers on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanSquaredError
+
+from medzoo.core.module import Method
+
+
+class Toy(Method):
+    """Finds the sum of a vector.
+
+    Args:
+        width: Hidden units.
+        lr: Learning rate.
+        two_optimizers: Optimise by hand, with one optimiser for each layer.
+        explode: Multiply the loss by infinity at this step; -1 for never.
+        steep: Give the loss a gradient that is not a number at this step, while it is finite itself; -1 for never.
+        noisy_validation: Draw noise in validation steps.
+    """
+
+    def __init__(
+        self,
+        width: int = 8,
+        lr: float = 0.01,
+        two_optimizers: bool = False,
+        explode: int = -1,
+        steep: int = -1,
+        noisy_validation: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.lr, self.explode, self.steep, self.noisy_validation = lr, explode, steep, noisy_validation
+        self.automatic_optimization = not two_optimizers
+        self.first = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.2))
+        self.second = nn.Linear(width, 1)
+        self.mse = MeanSquaredError()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))[:, 0]  # (B, 4) -> (B,)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        loss = ((self(batch["x"]) - batch["y"]) ** 2).mean()
+        if self.global_step == self.explode:
+            loss = loss * float("inf")
+        if self.global_step == self.steep:
+            loss = loss + (self.second.weight * 0).sum().sqrt()  # 0, with a slope of 0 / 0
+        self.log("train/loss", loss)
+        if self.automatic_optimization:
+            return loss
+        optimizers = self.optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in optimizers:
+            optimizer.step()
+        return None
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        noise = torch.randn_like(batch["y"]) if self.noisy_validation else 0.0
+        self.mse(self(batch["x"]) + noise, batch["y"])
+        self.log("val/mse", self.mse)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.mse(self(batch["x"]), batch["y"])
+        self.log("toy/mse", self.mse)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        return [{"id": i, "sum": s} for i, s in zip(batch["id"], self(batch["x"]).tolist(), strict=True)]
+
+    def configure_optimizers(self) -> Any:
+        if not self.automatic_optimization:
+            return [
+                torch.optim.SGD(self.first.parameters(), self.lr),
+                torch.optim.Adam(self.second.parameters(), self.lr),
+            ]
+        optimizer = torch.optim.Adam(self.parameters(), self.lr)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)}
+
+    def report(self, folder: Path) -> None:
+        (folder / "report.txt").write_text("tested\n")
