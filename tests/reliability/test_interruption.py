@@ -90,8 +90,8 @@ def asked_to_stop(start: Start, reference: Path, folder: Path, seeds: Iterator[i
         rng, run = random.Random(seed), folder / f"run{seed}"
         signum = list(CODES)[seed % 3]
         code, output = interrupt(start, run, rng, signum, workers=seed % 2 * 2, early=False)
-        if code == 0 and (run / "results.json").is_file():  # the signal came after the end
-            count(not differences(reference, run), f"seed {seed}")
+        if (run / "results.json").is_file():  # the signal came after the end, when there was nothing left to save
+            count(code in (0, CODES[signum]) and not differences(reference, run), (f"seed {seed}", signum, code))
             continue
         lines = [line for line in output.splitlines() if line.startswith("medzoo: ")]
         told = len(lines) == 1 and "--resume" in lines[0] and "Traceback" not in output
