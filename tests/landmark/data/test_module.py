@@ -305,3 +305,34 @@ def test_data_sets_travel_to_spawned_processes_without_the_images_they_hold(ches
             copy = pickle.loads(pickle.dumps(samples))
             assert torch.equal(copy[0]["image"], first["image"])
             assert len(pickle.dumps(samples)) < 20_000
+
+
+class Supervised(Probe):
+    supervised = True
+
+
+@pytest.mark.parametrize(("shots", "count"), [(2, 2), ("all", 5)])
+def test_a_supervised_model_trains_on_the_shots_alone_with_their_labels(
+    tmp_path: Path, shots: int | str, count: int
+) -> None:
+    data = LandmarkPhantoms(["hand"], shots=shots, n_train=5, n_test=2, image_size=32)
+    model = Supervised()
+    trainer(tmp_path).fit(model, datamodule=data)
+    batches = [b for b in model.seen["fit"] if b["id"]]
+    assert sorted({i for b in batches for i in b["id"]}) == sorted(data.shot_ids[0])
+    assert len(data.shot_ids[0]) == count
+    for batch in batches:
+        for row, name in enumerate(batch["id"]):
+            expected = data.sources[0].points(name, (32, 32))
+            assert np.allclose(batch["landmarks"][row].numpy(), expected, atol=1e-4)
+            assert batch["visible"][row].all()
+
+
+def test_all_shots_are_those_training_images_that_have_a_label(chest: Maker) -> None:
+    root = chest()
+    train = Chest(str(root), size=32).sources[0].split.train
+    (root / "labels" / f"{train[0]}.txt").unlink()
+    data = Chest(str(root), shots="all", size=32, allow_unlabelled=True)
+    assert sorted(data.shot_ids[0]) == sorted(filter(data.sources[0].labelled, data.sources[0].split.train))
+    assert len(data.shot_ids[0]) > 1
+    assert train[0] not in data.shot_ids[0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from medzoo.core.errors import CheckpointError
@@ -65,3 +67,26 @@ def read_weights(path: Path) -> Weights:
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: holds no state dict; save `model.state_dict()`")
     return dict(weights)
+
+
+def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:
+    """Start encoders from weights on this machine and tell which, or that there are none.
+
+    Args:
+        wanted: A file or a name, see `find_weights`; empty starts from random weights and tells nothing.
+        fill: Copies weights into the encoders; raises `ValueError` where they do not fit.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another network.
+    """
+    if not wanted:
+        return
+    path = find_weights(wanted)
+    if path is None:
+        rank_zero_warn(f"no weights of {wanted} are in the caches of this machine: the encoders start from random ones")
+        return
+    try:
+        fill(read_weights(path))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    rank_zero_info(f"encoders start from {path}")

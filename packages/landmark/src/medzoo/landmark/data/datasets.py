@@ -89,15 +89,17 @@ class UnlabelledImages(Dataset[Sample]):
 
 
 class LabelledImages(Dataset[LandmarkSample]):
-    """Images with their landmarks, for shots, validation and test.
+    """Images with their landmarks, for shots, validation and test; an index is a number or `(number, epoch)`.
 
     Args:
         images: The images.
         sources: Where the labels of each domain come from.
+        keep: Keep labels once read, for images that come again each epoch.
     """
 
-    def __init__(self, images: UnlabelledImages, sources: Sequence[LandmarkSource]) -> None:
+    def __init__(self, images: UnlabelledImages, sources: Sequence[LandmarkSource], keep: bool = False) -> None:
         self.images, self.sources = images, list(sources)
+        self._labels: dict[Key, tuple[Points, tuple[float, float]]] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -107,18 +109,28 @@ class LabelledImages(Dataset[LandmarkSample]):
         """Domain index of each sample."""
         return self.images.groups
 
-    def __getitem__(self, index: int) -> LandmarkSample:
+    def __getitem__(self, index: int | tuple[int, int]) -> LandmarkSample:
         sample = self.images[index]
-        source, name = self.sources[sample["domain"]], sample["id"]
         width, height = sample["original_size"].tolist()
-        points = read_points(source, name, (width, height))
+        points, scale = self._label((sample["domain"], sample["id"]), (width, height))
         labelled: LandmarkSample = {
             **sample,
             "landmarks": torch.from_numpy(points.astype(np.float32)),
             "visible": torch.from_numpy(np.isfinite(points).all(axis=1)),
-            "scale": torch.tensor(source.scale(name, points, (width, height)), dtype=torch.float32),
+            "scale": torch.tensor(scale, dtype=torch.float32),
         }
         return labelled
+
+    def _label(self, key: Key, size: Size) -> tuple[Points, tuple[float, float]]:
+        """Return the landmarks of an image and the size of its pixels in the unit of error."""
+        known = self._labels.get(key) if self._labels is not None else None
+        if known is None:
+            source = self.sources[key[0]]
+            points = read_points(source, key[1], size)
+            known = points, source.scale(key[1], points, size)
+            if self._labels is not None:
+                self._labels[key] = known
+        return known
 
 
 def read_points(source: LandmarkSource, name: str, size: Size) -> Points:

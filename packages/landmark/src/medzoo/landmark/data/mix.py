@@ -10,7 +10,7 @@ from typing import Any
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import find, load
 from medzoo.landmark.data.module import LandmarkDataModule
-from medzoo.landmark.data.shots import Wanted
+from medzoo.landmark.data.shots import ALL, Wanted
 from medzoo.landmark.data.sources import LandmarkSource
 
 _OF_THE_MIX = ("size", "fit", "batch_size", "num_workers", "cache_mb")
@@ -51,7 +51,7 @@ class LandmarkMix(LandmarkDataModule):
         if missing:
             raise ConfigError(f"{where} ({name}): missing {', '.join(missing)}")
         options.setdefault("seed", self._seed)
-        options.setdefault("shots", self._shots if isinstance(self._shots, int) else 1)
+        options.setdefault("shots", self._shots if isinstance(self._shots, int) or self._shots == ALL else 1)
         part = kind(**options)
         assert isinstance(part, LandmarkDataModule)
         return part

@@ -22,18 +22,21 @@ from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, 
 from medzoo.landmark.data.sources import Domain, LandmarkSource
 
 _BATCH = 8
+_TOLD = 10
+"""Shots named in the summary at most."""
 
 
 class LandmarkDataModule(LightningDataModule):
     """Base of the landmark data modules: a subclass builds sources, everything else is here.
 
-    Training batches hold images of one domain and never landmarks: keys `image`, `spacing`, `affine`, `original_size`,
-    `id`, `path` and `domain` of `medzoo.core.sample`. The labels of the shots come from `shots()` alone; validation and
-    test batches add `landmarks`, `visible` and `scale`.
+    Training batches hold images of one domain: keys `image`, `spacing`, `affine`, `original_size`, `id`, `path` and
+    `domain` of `medzoo.core.sample`. They are all training images and never have landmarks, except for a model that is
+    `supervised`: its batches are of the shots alone, with their labels. Validation and test batches add `landmarks`,
+    `visible` and `scale`.
 
     Args:
-        shots: How many annotated images training may use, or a list of their names. A number takes the papers' shot
-            where a layout has one, then the most typical images in appearance.
+        shots: How many annotated images training may use, `all`, or a list of their names. A number takes the papers'
+            shot where a layout has one, then the most typical images in appearance.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
         fit: "stretch" fills that size whatever the shape of the image; "pad" keeps the shape and pads with black.
         batch_size: Images a batch; empty: what the model asks for.
@@ -122,7 +125,7 @@ class LandmarkDataModule(LightningDataModule):
         Raises:
             DataError: A shot cannot be read, or no shot of a domain shows one of its landmarks.
         """
-        keys = [(domain, name) for domain, names in enumerate(self.shot_ids) for name in names]
+        keys = self._shot_keys
         samples = LabelledImages(self._images(keys), self.sources)
         shots: list[list[LandmarkSample]] = [[] for _ in self.sources]
         for index, (domain, _) in enumerate(keys):
@@ -131,6 +134,10 @@ class LandmarkDataModule(LightningDataModule):
             if group:
                 raise_all(missing_shot_points(source, [(s["id"], s["landmarks"].double().numpy()) for s in group]))
         return shots
+
+    @property
+    def _shot_keys(self) -> list[Key]:
+        return [(domain, name) for domain, names in enumerate(self.shot_ids) for name in names]
 
     def check(self, stage: Stage | None = None) -> list[DataError]:
         """Return everything that is wrong with the files of a stage (all of them by default), from headers and labels.
@@ -164,8 +171,9 @@ class LandmarkDataModule(LightningDataModule):
         for source, shots in zip(self.sources, chosen, strict=True):
             split, domain = source.split, source.domain
             scored = sum(map(source.labelled, split.test))
-            parts = [f"{len(split.train)} training images without labels" if split.train else ""]
-            parts += [f"shot{'s' if len(shots) > 1 else ''} {', '.join(shots)}" if shots else ""]
+            parts = [f"{len(split.train)} training images" if split.train else ""]
+            named = f"shot{'s' if len(shots) > 1 else ''} {', '.join(shots)}"
+            parts += [(f"{len(shots)} shots" if len(shots) > _TOLD else named) if shots else ""]
             parts += [f"{len(split.val)} for validation" if split.val else ""]
             parts += [
                 f"{len(split.test)} for test" + ("" if scored else " (none has a label)") if split.test else "no test"
@@ -213,11 +221,14 @@ class LandmarkDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Load single-domain batches in an order drawn anew each epoch, domains in proportion to their size."""
-        images = self._images(self._keys("train", labelled=False))
-        if not len(images):
+        supervised = bool(self._asked("supervised"))
+        keys = self._shot_keys if supervised else self._keys("train", labelled=False)
+        if not keys:
             raise ConfigError("there are no training images; leave --data.all_test off to train")
+        images = self._images(keys)
+        samples = LabelledImages(images, self.sources, keep=True) if supervised else images
         plan = partial(shuffled_batches, images.groups, self._images_a_batch, self._seed)
-        return ResumableLoader(images, EpochBatches(plan), self._num_workers)
+        return ResumableLoader(samples, EpochBatches(plan), self._num_workers)
 
     def unlabelled_loader(self) -> DataLoader[Any]:
         """Load each training image once, in order and without labels, such as for pseudo labels."""

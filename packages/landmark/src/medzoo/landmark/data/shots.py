@@ -14,14 +14,16 @@ from medzoo.core.geometry import resample, resize_affine
 from medzoo.landmark.data.sources import Images, LandmarkSource
 
 Wanted = int | str | Sequence[str | int]
+ALL = "all"
+"""The value of the option that annotates every training image that has a label."""
 _SIDE = 32
 _MOST = 128
 """Images compared at most, so that the choice takes seconds whatever the size of the data."""
 
 
 def named(wanted: Wanted) -> tuple[str, ...]:
-    """Return the names that the option gives; none where it is a number."""
-    if isinstance(wanted, int):
+    """Return the names that the option gives; none where it is a number or `"all"`."""
+    if isinstance(wanted, int) or wanted == ALL:
         return ()
     return (wanted,) if isinstance(wanted, str) else tuple(str(name) for name in wanted)
 
@@ -36,7 +38,7 @@ def resolve(name: str, names: Sequence[str]) -> str | None:
 
 
 def find_shots(source: LandmarkSource, wanted: Wanted) -> tuple[str, ...]:
-    """Return the shots that are known without looking at images: named ones, or those that the papers use.
+    """Return the shots that are known without looking at images: named ones, all, or those that the papers use.
 
     Raises:
         ConfigError: The number of shots is not positive, or reads like the name of an image.
@@ -51,6 +53,14 @@ def find_shots(source: LandmarkSource, wanted: Wanted) -> tuple[str, ...]:
                 f"--data.shots {wanted} asks for {wanted} shots; for the image of that name write [{wanted}]"
             )
         usual = tuple(name for name in source.usual_shots if name in source.split.train)[:wanted]
+    elif wanted == ALL:
+        usual = tuple(filter(source.labelled, source.split.train))
+        if not usual:
+            raise DataError(
+                source.label_path(source.split.train[0]),
+                "is missing, as are all other training labels",
+                "annotate some",
+            )
     else:
         usual = tuple(_train_image(source, name) for name in named(wanted))
         if not usual:

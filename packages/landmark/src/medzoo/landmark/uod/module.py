@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from medzoo.core.errors import CheckpointError, ConfigError, DataError
-from medzoo.core.module import Method
-from medzoo.core.ops.elastic_deform import RandomElasticDeform
+from medzoo.core.errors import ConfigError
 from medzoo.landmark import decode, matching
-from medzoo.landmark.backbone import load_vgg
-from medzoo.landmark.data.baseline import copy_shot_baseline
-from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
-from medzoo.landmark.patches import Jitter, Warp, jitter, sample_patches
-from medzoo.landmark.pretrained import find_weights, read_weights
-from medzoo.landmark.uod.losses import heatmap, heatmap_loss
+from medzoo.landmark.cascade import Cascade, patch_sampler
+from medzoo.landmark.evaluation import to_network
+from medzoo.landmark.heatmaps import heatmap, heatmap_loss
+from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
-from medzoo.landmark.uod.pseudo import PseudoLabels
 from medzoo.landmark.uod.swin import load_swin
+from medzoo.landmark.views import View
 
 
-class UOD(Method):
+class UOD(LandmarkMethod):
     """Universal one-shot detection of anatomical landmarks (MICCAI 2023): one annotated image for each domain.
 
     Args:
@@ -80,6 +77,7 @@ class UOD(Method):
     """
 
     stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
+    keeps_shots: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -99,8 +97,8 @@ class UOD(Method):
         temperature: float = 1.0,
         margin: float = 0.0,
         clamp: bool = True,
-        fuse: str = "product",
-        upsampling: str = "nearest",
+        fuse: matching.Fuse = "product",
+        upsampling: matching.Upsampling = "nearest",
         vgg_weights: str | None = "vgg19",
         match_lr: float = 1e-5,
         match_epochs: int = 1500,
@@ -134,25 +132,16 @@ class UOD(Method):
         if stage not in ("all", *self.stages):
             raise ConfigError(f"--model.stage: expected all, stage1 or stage2, got {stage}")
         self.stage = stage
-        self.contrast = matching.Contrast(window, temperature, margin, clamp=clamp)
+        contrast = matching.Contrast(window, temperature, margin, clamp=clamp)
+        self.cascade = Cascade(contrast, fuse, upsampling)
         self.network: nn.Module | None = None
         self.patch_network: UVGG | None = None
-        self.shots: list[dict[str, Tensor]] = []
-        """Of each domain, the shots' images `(S, 1, H, W)` and points `(S, K, 2)` in network pixels."""
-        self.evaluation: LandmarkEvaluation | None = None
         self.labels: PseudoLabels | None = None
         self.own_labels_of: int | None = None
         """Epoch for which the model labelled the training images itself; None while the labels are those of stage 1."""
-        self.view = RandomElasticDeform(
-            6,
-            rms=0.02 * augment * self.input_size[0],
-            rotation=10 * augment,
-            zoom=(1 / (1 + 0.1 * augment), 1 + 0.1 * augment),
-            translation=0.05 * augment * self.input_size[0],
-            sampling={"image": (1, "border")},
-        )
-        if domains:
-            self._build(domains)
+        self.view = View(self.input_size, augment)
+        self.sample = patch_sampler(patch, points, augment)
+        self.know(domains)
 
     # What the method asks of the data and the runner.
 
@@ -180,11 +169,9 @@ class UOD(Method):
 
     # Networks and what they need besides weights.
 
-    def _build(self, domains: dict[str, list[str]]) -> None:
-        """Make the networks of this stage, once the domains are known."""
+    def build(self, domains: Domains) -> None:
+        """Make the networks of this stage."""
         h = self.hparams
-        h["domains"] = {name: list(landmarks) for name, landmarks in domains.items()}
-        self.names = list(domains)
         if self.stage == "stage2":
             self.network = DATR(
                 [len(names) for names in domains.values()],
@@ -212,69 +199,30 @@ class UOD(Method):
         assert isinstance(self.network, DATR)
         return self.network
 
-    def configure_model(self) -> None:
-        """Take the domains from the data where no checkpoint told them."""
-        if self.network is None:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            self._build({d.name: list(d.landmarks) for d in data.domains})
-
     def setup(self, stage: str) -> None:
         """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
+        super().setup(stage)
         if stage != "fit":
             return
-        self._load_pretrained()
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.shots = []
-        for domain, samples in zip(data.domains, data.shots(), strict=True):
-            if not samples:
-                raise ConfigError(f"domain {domain.name} has no shot, and UOD needs one of each")
-            image = torch.stack([s["image"] for s in samples])
-            points = torch.stack([to_network(s["landmarks"][None], s["affine"][None])[0] for s in samples])
-            self.shots.append({"image": image, "points": points})
         if self.stage == "stage2":
-            if self.hparams["pseudo_labels"] is None:
-                raise ConfigError("stage2 needs --model.pseudo_labels FILE, which stage1 writes")
-            self.labels = PseudoLabels.read(self.hparams["pseudo_labels"])
-            for index, source in enumerate(data.sources):
-                lost = self.labels.missing(source.domain.name, source.split.train)
-                if lost:
-                    where = self.hparams["pseudo_labels"]
-                    raise DataError(
-                        where, f"has no label for {lost[0]} of {data.domains[index].name}", "run stage1 again"
-                    )
+            start_from(self.hparams["swin_weights"], lambda weights: load_swin(self._detector.encoder, weights))
+            self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
+        else:
+            start_from(self.hparams["vgg_weights"], self._fill_matchers)
 
-    def _load_pretrained(self) -> None:
-        """Start the encoders from weights on this machine and tell which, or that there are none."""
-        wanted = self.hparams["swin_weights" if self.stage == "stage2" else "vgg_weights"]
-        if not wanted:
-            return
-        path = find_weights(wanted)
-        if path is None:
-            rank_zero_warn(
-                f"no weights of {wanted} are in the caches of this machine: the encoders start from random ones"
-            )
-            return
-        weights = read_weights(path)
-        try:
-            for network in filter(None, (self.network, self.patch_network)):
-                if isinstance(network, DATR):
-                    load_swin(network.encoder, weights)
-                else:
-                    for encoder in network.encoders:  # type: ignore[union-attr]
-                        load_vgg(encoder, weights)
-        except ValueError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        rank_zero_info(f"encoders start from {path}")
+    def _fill_matchers(self, weights: Mapping[str, Tensor]) -> None:
+        for network in filter(None, (self._matcher, self.patch_network)):
+            network.load_vgg(weights)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the shots with the weights, for they are part of what the model knows, and labels of its own making."""
-        checkpoint["shots"] = [{key: value.cpu() for key, value in shot.items()} for shot in self.shots]
+        """Keep labels of its own making."""
+        super().on_save_checkpoint(checkpoint)
         if self.labels is not None and self.own_labels_of is not None:
             checkpoint["own_labels"] = (self.own_labels_of, self.labels.points, self.labels.scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the shots back, and the labels."""
-        self.shots = checkpoint["shots"]
+        """Take the labels back."""
+        super().on_load_checkpoint(checkpoint)
         if "own_labels" in checkpoint:
             self.own_labels_of, points, scores = checkpoint["own_labels"]
             self.labels = PseudoLabels(self.hparams["domains"], points, scores)
@@ -284,27 +232,13 @@ class UOD(Method):
         second = self.stage == "stage2"
         lr = self.hparams["detect_lr" if second else "match_lr"]
         if self.hparams["schedule"] == "cosine":
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4)
-            decay: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, self._warm_cosine)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+            return self.cosine_decay(torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4))
         if second:
             optimizer = torch.optim.Adam(self.parameters(), lr)
             cycle = torch.optim.lr_scheduler.CyclicLR(optimizer, lr, 10 * lr, 300, cycle_momentum=False)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
         optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=1e-4)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 50, 0.8)}
-
-    def _warm_cosine(self, step: int) -> float:
-        """Factor on the learning rate: a linear rise over a tenth of the steps, then half a cosine down to 0."""
-        if step == 0:
-            # The optimiser is made before a resumed run has found its place in the data, and asking for the number of
-            # steps makes the loader: it would start anew.
-            return 0.01
-        steps = int(self.trainer.estimated_stepping_batches)
-        rise = max(1, steps // 10)
-        return (
-            step / rise if step < rise else 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - rise) / (steps - rise + 1)))
-        )
 
     # Training.
 
@@ -316,7 +250,7 @@ class UOD(Method):
         # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
         if self.stage == "stage2" and epoch >= max(begins, 1) and self.own_labels_of != epoch:
             self.eval()
-            self.labels, self.own_labels_of = self._label(), epoch
+            self.labels, self.own_labels_of = self.label_training_images(), epoch
             self.train()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -327,120 +261,27 @@ class UOD(Method):
         return loss
 
     def _matching_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
-        image = self._intensities(
-            self.view({"image": batch["image"]})["image"] if self.hparams["augment"] else batch["image"]
-        )
-        a = self.hparams["augment"]
-        warp = Warp(20.0, (1 / (1 + 0.2 * a), 1 + 0.2 * a), 0.15 * a, 0.02 * a)
-        patches = sample_patches(image, self.hparams["patch"], self.hparams["points"], warp, self._jitter)
-        encode = self.patch_network or self._matcher
-        features, crops = self._matcher(standardise(image), domain), encode(standardise(patches.image), domain)
-        between, strides = self.hparams["upsampling"] == "bilinear", self._matcher.strides
-        templates = matching.take_templates(crops, patches.points, strides, between)
-        losses = matching.contrastive_loss(features, templates, patches.targets, strides, self.contrast, patches.valid)
+        image, _ = self.view(batch["image"])
+        losses = self.cascade.loss(self._matcher, self.patch_network or self._matcher, image, domain, self.sample)
         return torch.stack(losses).sum()
 
     def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         assert self.labels is not None
-        points, _ = self.labels.look_up(self.names[domain], batch["id"])
-        sample = {"image": batch["image"], "landmarks": to_network(points.to(batch["affine"]), batch["affine"])}
-        if self.hparams["augment"]:
-            sample = self.view(sample)
-            sample["image"] = self._intensities(sample["image"])
-        logits = self._detector(standardise(sample["image"]), domain)
-        return heatmap_loss(logits, sample["landmarks"], self.hparams["sigma"], self.hparams["target"])
-
-    @property
-    def _jitter(self) -> Jitter:
-        a = self.hparams["augment"]
-        return Jitter(gamma=0.3 * a, noise=0.03 * a)
-
-    def _intensities(self, image: Tensor) -> Tensor:
-        return jitter(image, self._jitter) if self.hparams["augment"] else image
+        original, _ = self.labels.look_up(self.names[domain], batch["id"])
+        image, points = self.view(batch["image"], to_network(original.to(batch["affine"]), batch["affine"]))
+        assert points is not None
+        logits = self._detector(standardise(image), domain)
+        return heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
 
     # Prediction.
 
     def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """Find the landmarks of a domain.
-
-        Args:
-            image: `(B, 1, H, W)` in [0, 1].
-            domain: Index of the domain in `domains`.
-
-        Returns:
-            Points `(B, K, 2)` in pixels of `image` and scores `(B, K)` in [0, 1].
-        """
+        """Find the landmarks of a domain: by the shots in stage 1, from heat maps in stage 2."""
         if self.stage == "stage2":
             heat = heatmap(self._detector(standardise(image), domain), self.hparams["target"])
             return decode.DECODERS[self.hparams["decoder"]](heat)
-        strides = self._matcher.strides
-        shot = {key: value.to(image.device) for key, value in self.shots[domain].items()}
-        shown = self._matcher(standardise(shot["image"]), domain)
-        fuse, upsampling = self.hparams["fuse"], self.hparams["upsampling"]
-        templates = matching.take_templates(shown, shot["points"], strides, upsampling == "bilinear")
-        return matching.find(self._matcher(standardise(image), domain), templates, strides, fuse, upsampling)
-
-    def on_test_start(self) -> None:
-        """Start a new evaluation with the domains of the data."""
-        self.evaluation = LandmarkEvaluation(self.trainer.datamodule.domains).to(self.device)  # type: ignore[attr-defined]
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Compare a batch with its labels."""
-        assert self.evaluation is not None
-        domain = model_domain(self.names, self.evaluation.domains[int(batch["domain"][0])])
-        self.evaluation.update(batch, self(batch["image"], domain)[0])
-
-    def on_test_epoch_end(self) -> None:
-        """Log the errors of each domain, and beside them what copying the shot's coordinates gives."""
-        assert self.evaluation is not None
-        scores = self.evaluation.compute()
-        for name, error in copy_shot_baseline(self.trainer.datamodule).items():  # type: ignore[attr-defined]
-            domain, _, metric = name.rpartition("/")
-            if name in scores:
-                scores[f"{domain}/copy_shot_{metric}"] = torch.tensor(error)
-        self.log_dict(scores)
-
-    def report(self, folder: Path) -> None:
-        """Write overlays, error distributions and the table by landmark."""
-        assert self.evaluation is not None
-        self.evaluation.report(folder)
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """Return a record an image, in original pixels."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        name = data.domains[int(batch["domain"][0])].name
-        domain = model_domain(self.names, data.domains[int(batch["domain"][0])])
-        points, score = self(batch["image"], domain)
-        return records(batch, points, score, name, self.hparams["domains"][name])
-
-    @torch.no_grad()
-    def _label(self) -> PseudoLabels:
-        """Label all training images with predictions, the shots with their own labels."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        device = self.trainer.strategy.root_device
-        self.to(device)
-        labels = PseudoLabels(self.hparams["domains"])
-        for batch in data.unlabelled_loader():
-            domain = int(batch["domain"][0])
-            points, score = self(batch["image"].to(device), domain)
-            labels.add(self.names[domain], batch["id"], to_original(points.cpu(), batch["affine"]), score)
-        for name, samples in zip(self.names, data.shots(), strict=True):
-            for shot in samples:
-                one = torch.ones(1, len(shot["landmarks"]))
-                labels.add(name, [shot["id"]], shot["landmarks"][None], one)
-        return labels.gathered()
+        return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
-        path = folder.resolve() / "pseudo_labels.json"
-        labels = self._label()
-        if self.trainer.is_global_zero:
-            labels.write(path, {"model": "uod", "stage": self.stage, "epoch": self.trainer.current_epoch})
-        self.trainer.strategy.barrier()
-        return {"pseudo_labels": str(path), "domains": self.hparams["domains"]}
-
-
-def standardise(image: Tensor) -> Tensor:
-    """Bring each image of `(B, C, H, W)` to mean 0 and standard deviation 1."""
-    mean, std = image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
-    return (image - mean) / (std + 1e-3)
+        return self.write_labels(folder, "uod", self.stage)

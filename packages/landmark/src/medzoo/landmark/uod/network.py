@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, upsample_to
+from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, load_vgg, upsample_to
 from medzoo.landmark.routing import ContextBlock, PerDomain, SeparableDoubleConv
 from medzoo.landmark.uod.swin import AdaptiveSwin, AttentionMode, MLPMode, Residual
 
@@ -56,6 +56,12 @@ class UVGG(nn.Module):
             outputs.append(channels)
         self.heads = nn.ModuleList(nn.Conv2d(width, embedding, 1) for width in outputs)
         self.strides = [2 ** (len(widths) - i) for i in range(len(outputs))]
+
+    def load_vgg(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy torchvision's VGG weights into every encoder; raises `ValueError` where they do not fit."""
+        for encoder in self.encoders:
+            assert isinstance(encoder, VGGEncoder)
+            load_vgg(encoder, weights)
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:
         """Embed images of one domain.

@@ -1,4 +1,4 @@
-"""Pseudo labels: the file that stage 1 hands to stage 2, one entry for each training image, in original pixels."""
+"""Pseudo labels: the file that one stage hands to the next, an entry for each training image, in original pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from medzoo.core.errors import DataError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 
 _SCHEMA = 1
@@ -95,4 +95,21 @@ class PseudoLabels:
             raise DataError(
                 path, f"is no file of pseudo labels ({error!r})", "give the one that stage1 wrote"
             ) from error
+        return labels
+
+    @classmethod
+    def of_training_images(cls, path: str | Path | None, data: Any) -> PseudoLabels:
+        """Read the labels of all training images of a landmark data module.
+
+        Raises:
+            ConfigError: No file is named.
+            DataError: It cannot be read, or an image has no label.
+        """
+        if path is None:
+            raise ConfigError("stage2 needs --model.pseudo_labels FILE, which stage1 writes")
+        labels = cls.read(path)
+        for source in data.sources:
+            lost = labels.missing(source.domain.name, source.split.train)
+            if lost:
+                raise DataError(path, f"has no label for {lost[0]} of {source.domain.name}", "run stage1 again")
         return labels

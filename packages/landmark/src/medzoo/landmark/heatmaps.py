@@ -1,4 +1,4 @@
-"""Loss of UOD's second stage. The loss of the first stage is CC2D's: `medzoo.landmark.matching.contrastive_loss`."""
+"""Losses between heat maps and points, and the heat maps that go with them."""
 
 from __future__ import annotations
 

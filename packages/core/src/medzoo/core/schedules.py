@@ -1,0 +1,28 @@
+"""Learning rates as functions of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lightning.pytorch import LightningModule
+
+
+def warm_cosine(module: LightningModule, rise: float = 0.1) -> Callable[[int], float]:
+    """Return the factor on the learning rate by step: a linear rise, then half a cosine down to 0.
+
+    Args:
+        module: A module with its trainer attached, which knows the number of steps.
+        rise: Share of the steps that the rise takes.
+    """
+
+    def factor(step: int) -> float:
+        if step == 0:
+            # The optimiser is made before a resumed run has found its place in the data, and asking for the number of
+            # steps makes the loader: it would start anew.
+            return 0.01
+        steps = int(module.trainer.estimated_stepping_batches)
+        top = max(1, int(steps * rise))
+        return step / top if step < top else 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - top) / (steps - top + 1)))
+
+    return factor

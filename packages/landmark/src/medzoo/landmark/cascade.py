@@ -1,0 +1,102 @@
+"""Self-supervised matching by cascade comparing (CC2D stage 1, UOD stage 1): training on patches, finding by shots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError
+from medzoo.landmark import matching
+from medzoo.landmark.method import Shots, standardise
+from medzoo.landmark.patches import Jitter, Patches, Warp, sample_patches
+
+
+class Embedder(Protocol):
+    """A network that embeds each pixel at several strides."""
+
+    @property
+    def strides(self) -> Sequence[int]:
+        """Strides of the maps, coarsest first."""
+
+    def __call__(self, image: Tensor, domain: int) -> list[Tensor]:
+        """Map images `(B, C, H, W)` of a domain to `(B, L, H / s, W / s)` for s in `strides`."""
+
+
+Sampler = Callable[[Tensor], Patches]
+"""Cuts one augmented patch from each image of `(B, C, H, W)` in [0, 1] and tells corresponding points."""
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """How a matcher is trained and how it finds landmarks.
+
+    Attributes:
+        contrast: Form of the loss.
+        fuse: How the similarities of all strides are combined.
+        upsampling: How coarse strides reach the finest; `bilinear` also reads templates between cells.
+    """
+
+    contrast: matching.Contrast = field(default_factory=matching.Contrast)
+    fuse: matching.Fuse = "product"
+    upsampling: matching.Upsampling = "nearest"
+
+    def loss(
+        self, network: Embedder, patch_network: Embedder, image: Tensor, domain: int, sample: Sampler
+    ) -> list[Tensor]:
+        """Loss of each stride: points of augmented patches must be found in the whole images (CC2D, equation 2).
+
+        Args:
+            network: Embeds the whole images.
+            patch_network: Embeds the patches; it may be the same network.
+            image: `(B, C, H, W)` in [0, 1].
+            domain: Index of the domain.
+            sample: Cuts the patches.
+        """
+        patches = sample(image)
+        features, crops = network(standardise(image), domain), patch_network(standardise(patches.image), domain)
+        strides = network.strides
+        templates = matching.take_templates(crops, patches.points, strides, self.upsampling == "bilinear")
+        return matching.contrastive_loss(features, templates, patches.targets, strides, self.contrast, patches.valid)
+
+    def templates(self, network: Embedder, shots: Shots, domain: int, device: torch.device) -> list[Tensor]:
+        """Read the embeddings at the landmarks of the shots, encoded as whole images: `(S, K, L)` for each stride."""
+        shown = network(standardise(shots["image"].to(device)), domain)
+        points = shots["points"].to(device)
+        return matching.take_templates(shown, points, network.strides, self.upsampling == "bilinear")
+
+    def find(self, network: Embedder, shots: Shots, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Find the landmarks of the shots in images.
+
+        Args:
+            network: Embeds whole images.
+            shots: The annotated images of the domain.
+            image: `(B, C, H, W)` in [0, 1].
+            domain: Index of the domain.
+
+        Returns:
+            Points `(B, K, 2)` in pixels of `image` and similarities `(B, K)`.
+        """
+        templates = self.templates(network, shots, domain, image.device)
+        features = network(standardise(image), domain)
+        return matching.find(features, templates, network.strides, self.fuse, self.upsampling)
+
+
+def patch_sampler(size: int, points: int, augment: float) -> Sampler:
+    """Return a sampler of patches with the papers' rotations and colours, and with more where `augment` asks for it.
+
+    Args:
+        size: Side of the patches.
+        points: Points a patch; the papers take one.
+        augment: 0 for the papers' rotation of 20° and changes of brightness and contrast; above, also scale,
+            stretch, smooth deformation, gamma and noise in proportion.
+    """
+    if size < 1 or points < 1 or augment < 0:
+        raise ConfigError(f"patch, points and augment: expected positive numbers, got {size}, {points} and {augment}")
+    a = augment
+    warp = Warp(20.0, (1 / (1 + 0.2 * a), 1 + 0.2 * a), 0.15 * a, 0.02 * a)
+    changes = Jitter(gamma=0.3 * a, noise=0.03 * a)
+    return lambda image: sample_patches(image, size, points, warp, changes)

@@ -1,0 +1,181 @@
+"""The base of the landmark methods: domains and shots from the data, one evaluator, one form of prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError
+from medzoo.core.module import Method
+from medzoo.core.schedules import warm_cosine
+from medzoo.landmark.data.baseline import copy_shot_baseline
+from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
+from medzoo.landmark.pseudo import PseudoLabels
+
+Domains = dict[str, list[str]]
+"""Landmark names by domain, in the order of the domains' indices."""
+
+
+class Shots(TypedDict):
+    """Annotated images of one domain at network size."""
+
+    image: Tensor
+    """`(S, 1, H, W)` in [0, 1]."""
+    points: Tensor
+    """`(S, K, 2)` (x, y) in pixels of `image`; NaN where a landmark is missing."""
+
+
+class LandmarkMethod(Method):
+    """A Method that finds the landmarks of known domains in images.
+
+    A subclass builds its networks in `build` and finds points in `forward`; training is its own. `domains` is an
+    `__init__` argument of each, empty until the data tell them, and saved with the weights.
+    """
+
+    supervised: ClassVar[bool] = False
+    """Train on batches of annotated images only, with `landmarks` and `visible`: `--data.shots` says how many.
+
+    Otherwise training batches are all training images, without labels.
+    """
+
+    keeps_shots: ClassVar[bool] = False
+    """Take the shots from the data and keep them with the weights, as part of what the model knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        """Names of the domains."""
+        self.shots: list[Shots] = []
+        """Of each domain, where the method keeps them."""
+        self.evaluation: LandmarkEvaluation | None = None
+
+    @abstractmethod
+    def build(self, domains: Domains) -> None:
+        """Make the networks, once the domains are known."""
+
+    @abstractmethod
+    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Find the landmarks of a domain.
+
+        Args:
+            image: `(B, 1, H, W)` in [0, 1].
+            domain: Index of the domain in `names`.
+
+        Returns:
+            Points `(B, K, 2)` (x, y) in pixels of `image` and scores `(B, K)`, higher where the method is surer.
+        """
+
+    def know(self, domains: Domains | None) -> None:
+        """Build the networks for these domains; do nothing while there are none."""
+        if domains:
+            self.hparams["domains"] = {name: list(landmarks) for name, landmarks in domains.items()}
+            self.names = list(domains)
+            self.build(self.hparams["domains"])
+
+    def configure_model(self) -> None:
+        """Take the domains from the data where no checkpoint told them."""
+        if not self.names:
+            self.know({d.name: list(d.landmarks) for d in self.data.domains})
+
+    @property
+    def data(self) -> Any:
+        """The landmark data module of the attached trainer."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def setup(self, stage: str) -> None:
+        """Take the shots from the data to train on."""
+        if stage != "fit" or not self.keeps_shots:
+            return
+        self.shots = []
+        for domain, samples in zip(self.data.domains, self.data.shots(), strict=True):
+            if not samples:
+                raise ConfigError(f"domain {domain.name} has no shot, and {type(self).__name__} needs one of each")
+            image = torch.stack([s["image"] for s in samples])
+            points = torch.stack([to_network(s["landmarks"][None], s["affine"][None])[0] for s in samples])
+            self.shots.append({"image": image, "points": points})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the shots with the weights."""
+        if self.keeps_shots:
+            checkpoint["shots"] = [{"image": s["image"].cpu(), "points": s["points"].cpu()} for s in self.shots]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the shots back."""
+        self.shots = checkpoint.get("shots", [])
+
+    def cosine_decay(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return the optimiser with a linear rise over a tenth of the steps, then half a cosine down to 0."""
+        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+    def on_test_start(self) -> None:
+        """Start a new evaluation with the domains of the data."""
+        self.evaluation = LandmarkEvaluation(self.data.domains).to(self.device)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Compare a batch with its labels."""
+        assert self.evaluation is not None
+        domain = model_domain(self.names, self.evaluation.domains[int(batch["domain"][0])])
+        self.evaluation.update(batch, self(batch["image"], domain)[0])
+
+    def on_test_epoch_end(self) -> None:
+        """Log the errors of each domain, and beside them what copying the shot's coordinates gives."""
+        assert self.evaluation is not None
+        scores = self.evaluation.compute()
+        for name, error in copy_shot_baseline(self.data).items():
+            domain, _, metric = name.rpartition("/")
+            if name in scores:
+                scores[f"{domain}/copy_shot_{metric}"] = torch.tensor(error)
+        self.log_dict(scores)
+
+    def report(self, folder: Path) -> None:
+        """Write overlays, error distributions and the table by landmark."""
+        assert self.evaluation is not None
+        self.evaluation.report(folder)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return a record an image, in original pixels."""
+        name = self.data.domains[int(batch["domain"][0])].name
+        domain = model_domain(self.names, self.data.domains[int(batch["domain"][0])])
+        points, score = self(batch["image"], domain)
+        return records(batch, points, score, name, self.hparams["domains"][name])
+
+    @torch.no_grad()
+    def label_training_images(self, find: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None) -> PseudoLabels:
+        """Label all training images with predictions, the shots with their own labels; call it on every process.
+
+        Args:
+            find: What finds points, as `forward` does, which is the default.
+        """
+        device = self.trainer.strategy.root_device
+        self.to(device)
+        labels = PseudoLabels(self.hparams["domains"])
+        for batch in self.data.unlabelled_loader():
+            domain = int(batch["domain"][0])
+            points, score = (find or self)(batch["image"].to(device), domain)
+            labels.add(self.names[domain], batch["id"], to_original(points.cpu(), batch["affine"]), score)
+        for name, samples in zip(self.names, self.data.shots(), strict=True):
+            for shot in samples:
+                one = torch.ones(1, len(shot["landmarks"]))
+                labels.add(name, [shot["id"]], shot["landmarks"][None], one)
+        return labels.gathered()
+
+    def write_labels(self, folder: Path, model: str, stage: str) -> dict[str, Any]:
+        """Write `pseudo_labels.json` for the next stage and return its `__init__` arguments; see `Method.hand_over`."""
+        path = folder.resolve() / "pseudo_labels.json"
+        labels = self.label_training_images()
+        if self.trainer.is_global_zero:
+            labels.write(path, {"model": model, "stage": stage, "epoch": self.trainer.current_epoch})
+        self.trainer.strategy.barrier()
+        return {"pseudo_labels": str(path), "domains": self.hparams["domains"]}
+
+
+def standardise(image: Tensor) -> Tensor:
+    """Bring each image of `(B, C, H, W)` to mean 0 and standard deviation 1."""
+    mean, std = image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
+    return (image - mean) / (std + 1e-3)
