@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -291,9 +292,16 @@ class NormNet(Method):
     def configure_optimizers(self) -> Any:
         """Adam with a cosine over the run."""
         optimizer = torch.optim.Adam(self.parameters(), self.lr)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _factor(self, step: int) -> float:
+        """Return the part of the learning rate that is left at a step."""
+        if step == 0:
+            # Asking for the number of steps makes the loader, and the optimiser is made before a resumed run has found
+            # its place in the data.
+            return 1.0
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, int(self.trainer.estimated_stepping_batches))))
 
 
 def _check(widths: list[int], patch: list[int], members: int, preset: str) -> None:

@@ -1,0 +1,43 @@
+"""Every method of the package keeps the contract of the house."""
+
+from __future__ import annotations
+
+from medzoo.core.testing import ModelContract
+
+IMAGES = {
+    "data.train": 5,
+    "data.test": 4,
+    "data.pixels": 64,
+    "data.shots": 3,
+    "data.test_categories": ["gear", "pill"],
+    "model.size": [64, 64],
+    "model.widths": [8, 12, 16],
+}
+
+
+class TestNormNet(ModelContract):
+    name = "normnet"
+    tiny = {
+        "data.train": 4,
+        "data.val": 1,
+        "data.test": 2,
+        "data.size": [16, 20, 24],
+        "model.widths": [2, 4],
+        "model.patch": [8, 8, 8],
+        "trainer.check_val_every_n_epoch": 1,
+    }
+
+
+class TestRegAD(ModelContract):
+    name = "regad"
+    tiny = IMAGES | {"model.batch": 16}
+
+
+class TestPaDiM(ModelContract):
+    name = "padim"
+    tiny = IMAGES | {"model.channels": 10}
+
+
+class TestPatchCore(ModelContract):
+    name = "patchcore"
+    tiny = IMAGES
