@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics import Metric
 
-from medzoo.core.metrics import LandmarkMetrics
+from medzoo.core.metrics import ImageAnomalyMetrics, LandmarkMetrics, PixelAnomalyMetrics
 
 WORLD = 3
 
@@ -38,7 +38,22 @@ def landmarks(n: int) -> dict[str, Tensor]:
     return {"pred": pred, "target": target, "visible": visible, "scale": 0.1 + torch.rand(n, 2, generator=rng) / 5}
 
 
+def images(n: int) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(n)
+    labels = torch.rand(n, generator=rng) < 0.4
+    scores = (torch.randn(n, generator=rng) + labels).round(decimals=1)  # with ties
+    return {"scores": scores, "labels": labels, "groups": torch.randint(max(1, n // 3), (n,), generator=rng)}
+
+
+def maps(n: int) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(n)
+    masks = torch.rand(n, 9, 11, generator=rng) < 0.2
+    return {"maps": (torch.randn(n, 9, 11, generator=rng) + masks).round(decimals=1), "masks": masks}
+
+
 CASES = {
+    "anomaly-images": Case(ImageAnomalyMetrics, images),
+    "anomaly-pixels": Case(PixelAnomalyMetrics, maps),
     "landmark": Case(lambda: LandmarkMetrics((2.0, 2.5, 4.0)), landmarks),
     "landmark-named": Case(lambda: LandmarkMetrics((2.0,), unit="px", names=tuple("abcde")), landmarks),
 }

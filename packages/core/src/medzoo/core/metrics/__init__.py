@@ -20,10 +20,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics, aupro, auroc, average_precision
     from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors
+    from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice, quantile_threshold
 
-_HOME = {"LandmarkMetrics": "landmark", "landmark_scores": "landmark", "radial_errors": "landmark"}
-__all__ = ["LandmarkMetrics", "landmark_scores", "radial_errors"]
+_HOME = {
+    "ImageAnomalyMetrics": "anomaly",
+    "LandmarkMetrics": "landmark",
+    "PixelAnomalyMetrics": "anomaly",
+    "SegmentationMetrics": "segmentation",
+    "aupro": "anomaly",
+    "auroc": "anomaly",
+    "average_precision": "anomaly",
+    "best_threshold": "segmentation",
+    "dice": "segmentation",
+    "landmark_scores": "landmark",
+    "quantile_threshold": "segmentation",
+    "radial_errors": "landmark",
+}
+__all__ = [
+    "ImageAnomalyMetrics",
+    "LandmarkMetrics",
+    "PixelAnomalyMetrics",
+    "SegmentationMetrics",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "best_threshold",
+    "dice",
+    "landmark_scores",
+    "quantile_threshold",
+    "radial_errors",
+]
 
 
 def __getattr__(name: str) -> object:
