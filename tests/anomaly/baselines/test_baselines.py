@@ -7,10 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import Trainer
 
 from medzoo.anomaly.coreset import coreset, neighbours
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
+from medzoo.core.errors import ConfigError
 from medzoo.core.io import read_json
 
 SMALL = {"size": [32, 32], "widths": [8, 12, 16], "weights": "none", "smooth": 1.0}
@@ -114,3 +116,12 @@ def test_baselines_run_from_the_command_line(model: str, workdir: Path) -> None:
     main(["test", "--ckpt_path", "run/checkpoints/last.ckpt", "--trainer.accelerator", "cpu", "--run_dir", "again"])
     again = read_json(workdir / "again" / "results.json")["metrics"]
     assert again == metrics
+
+
+def test_what_trains_nothing_refuses_to_be_fitted_by_two_processes() -> None:
+    net = PaDiM(**SMALL)
+    trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, barebones=True)
+    net.trainer = trainer
+    net.setup("test")
+    with pytest.raises(ConfigError, match="1 device"):
+        net.setup("fit")

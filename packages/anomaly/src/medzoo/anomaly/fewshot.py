@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.anomaly.lesions.draws import gaussian
-from medzoo.anomaly.outputs import save_png
+from medzoo.anomaly.outputs import collected, save_png
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import write_csv
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
@@ -54,7 +53,6 @@ class FewShot(Method, Generic[Reference]):
         self.image_metrics: dict[str, ImageAnomalyMetrics] = {}
         self.pixel_metrics: dict[str, PixelAnomalyMetrics] = {}
         self.names: list[str] = []
-        self.calls: dict[str, list[tuple[bool, bool]]] = {}
         self.rows: list[dict[str, Any]] = []
         self.pictures: list[tuple[str, Tensor, Tensor, Tensor | None]] = []
 
@@ -96,6 +94,8 @@ class FewShot(Method, Generic[Reference]):
     def on_train_epoch_end(self) -> None:
         """After the last epoch keep the supports and their thresholds."""
         if self.trainer.current_epoch == (self.trainer.max_epochs or 0) - 1:
+            for buffer in self.buffers():  # batch normalisation has seen other images on every process
+                buffer.copy_(self.trainer.strategy.broadcast(buffer))
             self.eval()
             self._adopt(refresh=True)
             self.train()
@@ -136,7 +136,7 @@ class FewShot(Method, Generic[Reference]):
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test and see that every category has its support."""
-        self.current, self.calls, self.rows, self.pictures = None, {}, [], []
+        self.current, self.rows, self.pictures = None, [], []
         self.image_metrics, self.pixel_metrics = {}, {}
         self._adopt()
         for name in self.names:
@@ -150,10 +150,8 @@ class FewShot(Method, Generic[Reference]):
         self.image_metrics[name].update(scores, batch["label"], batch["group"])
         if "mask" in batch:
             self.pixel_metrics[name].update(maps, batch["mask"])
-        limit = self.thresholds[name]
         for index, value in enumerate(scores.tolist()):
             label = int(batch["label"][index])
-            self.calls.setdefault(name, []).append((bool(label), value > limit))
             self.rows.append(
                 {
                     "id": batch["id"][index],
@@ -169,13 +167,16 @@ class FewShot(Method, Generic[Reference]):
 
     def on_test_epoch_end(self) -> None:
         """Log each category, and the mean over categories."""
+        self.rows = collected(self.rows)
         table: dict[str, dict[str, float]] = {}
         for name in self.names:
             row = {key: float(value) for key, value in self.image_metrics[name].compute().items()}
             row |= {k: float(v) for k, v in self.pixel_metrics[name].compute().items() if not math.isnan(float(v))}
-            called = np.array(self.calls.get(name, []), dtype=bool).reshape(-1, 2)
-            row["sensitivity"] = float(called[called[:, 0], 1].mean()) if called[:, 0].any() else math.nan
-            row["specificity"] = float(1 - called[~called[:, 0], 1].mean()) if (~called[:, 0]).any() else math.nan
+            called = [(r["label"] == 1, r["score"] > self.thresholds[name]) for r in self.rows if r["category"] == name]
+            abnormal = [over for label, over in called if label]
+            normal = [over for label, over in called if not label]
+            row["sensitivity"] = float(np.mean(abnormal)) if abnormal else math.nan
+            row["specificity"] = 1 - float(np.mean(normal)) if normal else math.nan
             table[name] = row
         if len(table) > 1:
             shared = [key for key in next(iter(table.values())) if all(key in row for row in table.values())]
@@ -245,19 +246,3 @@ def overlays(pictures: list[tuple[str, Tensor, Tensor, Tensor | None]], title: s
             axes[row, column].set_axis_off()
     figure.suptitle(title, fontsize=9)
     return figure
-
-
-class TrainingFree(FewShot[Reference]):
-    """A method whose fit is one look at the supports."""
-
-    @property
-    def max_epochs(self) -> int:
-        """One: there is nothing to repeat."""
-        return 1
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Do nothing: the reference is made from the supports at the end of the epoch."""
-
-    def configure_optimizers(self) -> None:
-        """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
-        warnings.filterwarnings("ignore", message=".*returned `None`.*")

@@ -268,10 +268,10 @@ class CategoryDataModule(LightningDataModule):
         if not source:
             raise ConfigError("--data.shots: with one image and no other category there are no pairs to learn from")
         shots = 1 if not learns else int(self._asked("train_shots") or self._shots or 4)
-        if not learns:
+        if not learns:  # one batch that nobody looks at
             source = [Category(c.name, c.train[:1] * 2, ()) for c in source[:1]]
-        data = Queries(source, shots, self.size, self._seed)
         batch = int(self._batch_size or self._asked("batch_size") or 32)
+        data = Queries(source, shots, self.size, self._seed)
         return ResumableLoader(
             data, EpochBatches(partial(shuffled_batches, data.groups, batch, self._seed)), self._num_workers
         )

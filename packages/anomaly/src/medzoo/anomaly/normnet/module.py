@@ -14,7 +14,7 @@ from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.segment import Growth, box_of, grow, level_of, probability, seeds, windowed
-from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, save_png
+from medzoo.anomaly.outputs import LESION_COLUMNS, collected, lesion_table, mosaic, save_png
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import write_csv
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
@@ -161,7 +161,7 @@ class NormNet(Method):
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         scale = batch["affine"][0].diagonal().cpu()
         spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
-        generator = torch.Generator().manual_seed(mix(batch_idx, 7))
+        generator = torch.Generator().manual_seed(mix(int(batch["group"][0]), 7))
         certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
         made = certain(windowed(hu) * organ, organ, spacing, generator)
         spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
@@ -172,8 +172,8 @@ class NormNet(Method):
 
     def on_validation_epoch_end(self) -> None:
         """Choose the threshold on the synthetic lesions."""
-        maps, masks = [m for m, _ in self.validation], [t for _, t in self.validation]
-        self.validation = []
+        volumes, self.validation = collected(self.validation), []
+        maps, masks = [m for m, _ in volumes], [t for _, t in volumes]
         if not any(bool(mask.any()) for mask in masks):
             return
         level, value = best_threshold(maps, masks)
@@ -243,13 +243,15 @@ class NormNet(Method):
 
     def on_test_epoch_end(self) -> None:
         """Log figures of all volumes and of each kind of lesion."""
-        for name, metric in sorted(self.scores.items()):
-            found = metric.compute()
+        self.rows, self.lesions = collected(self.rows), collected(self.lesions)
+        for name in sorted({name for names in collected([list(self.scores)]) for name in names}):
+            # A process that saw no volume of a kind takes part with none.
+            found = self.scores.setdefault(name, SegmentationMetrics().to(self.device)).compute()
             shown = (
                 found if name == "all" else {"dice": found["dice"], "lesion_sensitivity": found["lesion_sensitivity"]}
             )
             self.log_dict({f"{name}/{key}": value for key, value in shown.items()})
-        if self.scores:
+        if self.rows:
             pixels = self.pixels.compute()
             self.log_dict({"voxels/auroc_in_organ": pixels["pixel_auroc"], "voxels/aupro_5": pixels["aupro"]})
 

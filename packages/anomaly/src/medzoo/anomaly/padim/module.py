@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.backbone import Stages, stacked
-from medzoo.anomaly.fewshot import TrainingFree
+from medzoo.anomaly.backbone import stacked
+from medzoo.anomaly.fixed import FixedNetwork
 from medzoo.anomaly.gaussian import PositionGaussians
 from medzoo.core.errors import ConfigError
 
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-
-class PaDiM(TrainingFree[PositionGaussians]):
+class PaDiM(FixedNetwork[PositionGaussians]):
     """Scores positions by the distance of fixed features from a Gaussian of the normal images' features.
 
     Args:
@@ -38,36 +36,19 @@ class PaDiM(TrainingFree[PositionGaussians]):
         smooth: float = 4.0,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, smooth, false_alarms)
+        super().__init__(size, backbone, widths, weights, batch, smooth, false_alarms)
         self.save_hyperparameters()
-        self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
         total = sum(self.net.channels)
         if channels < 0:
             raise ConfigError(f"--model.channels: expected at least 0, got {channels}")
         order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
         self.chosen: Tensor
         self.register_buffer("chosen", order[: channels or total].sort().values)
-        # Features of networks that saw ImageNet's mean and spread; random ones do not care.
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
-        self.batch = batch
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return self.batch
-
-    def train(self, mode: bool = True) -> PaDiM:
-        """Keep the fixed network's batch statistics as they are."""
-        super().train(mode)
-        self.net.eval()
-        return self
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return the chosen features, `(B, channels, H/4, W/4)`."""
-        parts = [stacked(self.net((part - self.mean) / self.spread)) for part in images.split(32)]
-        return torch.cat(parts)[:, self.chosen]
+        return torch.cat([stacked(stages)[:, self.chosen] for stages in self.staged(images)])
 
     @torch.no_grad()
     def reference(self, supports: Tensor) -> PositionGaussians:

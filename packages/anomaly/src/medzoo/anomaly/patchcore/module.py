@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.anomaly.backbone import Stages, stacked
+from medzoo.anomaly.backbone import stacked
 from medzoo.anomaly.coreset import coreset, neighbours
-from medzoo.anomaly.fewshot import TrainingFree
+from medzoo.anomaly.fixed import FixedNetwork
 from medzoo.core.errors import ConfigError
-
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Bank(NamedTuple):
@@ -23,7 +21,7 @@ class Bank(NamedTuple):
     """`(M, C)`."""
 
 
-class PatchCore(TrainingFree[Bank]):
+class PatchCore(FixedNetwork[Bank]):
     """Scores patches by the distance to the nearest normal one, images by the re-weighted largest (Roth et al. 2022).
 
     Args:
@@ -52,34 +50,16 @@ class PatchCore(TrainingFree[Bank]):
         smooth: float = 4.0,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, smooth, false_alarms)
+        super().__init__(size, backbone, widths, weights, batch, smooth, false_alarms)
         self.save_hyperparameters()
         if not 0 < share <= 1:
             raise ConfigError(f"--model.share: expected more than 0 and at most 1, got {share}")
-        self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
-        self.share, self.most, self.nearest, self.batch = share, most, nearest, batch
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return self.batch
-
-    def train(self, mode: bool = True) -> PatchCore:
-        """Keep the fixed network's batch statistics as they are."""
-        super().train(mode)
-        self.net.eval()
-        return self
+        self.share, self.most, self.nearest = share, most, nearest
 
     @torch.no_grad()
     def patches(self, images: Tensor) -> Tensor:
         """Return features of the second and third stage, averaged over 3 × 3 neighbours, `(B, C, H/8, W/8)`."""
-        parts = []
-        for part in images.split(32):
-            middle = self.net((part - self.mean) / self.spread)[1:]
-            parts.append(stacked([F.avg_pool2d(f, 3, 1, 1) for f in middle]))
-        return torch.cat(parts)
+        return torch.cat([stacked([F.avg_pool2d(f, 3, 1, 1) for f in stages[1:]]) for stages in self.staged(images)])
 
     @torch.no_grad()
     def reference(self, supports: Tensor) -> Bank:

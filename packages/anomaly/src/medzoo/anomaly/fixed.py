@@ -1,0 +1,81 @@
+"""What the baselines share: features of a network that nothing trains."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from medzoo.anomaly.backbone import Stages
+from medzoo.anomaly.fewshot import FewShot, Reference
+from medzoo.core.errors import ConfigError
+
+_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PIECE = 32  # images through the network at a time
+
+
+class FixedNetwork(FewShot[Reference]):
+    """A method whose fit is one look at the supports through a fixed network.
+
+    Args:
+        size: Height and width of the images.
+        backbone: Residual network of timm.
+        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        weights: "imagenet", "none" (random, from the seed) or a local file.
+        batch: Images a batch.
+        smooth: Standard deviation in pixels by which score maps are smoothed.
+        false_alarms: Share of normal images that the threshold may call abnormal.
+    """
+
+    def __init__(
+        self,
+        size: list[int],
+        backbone: str,
+        widths: list[int] | None,
+        weights: str,
+        batch: int,
+        smooth: float,
+        false_alarms: float,
+    ) -> None:
+        super().__init__(size, smooth, false_alarms)
+        self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
+        # Features of networks that saw ImageNet's mean and spread; random ones do not care.
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
+        self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
+        self.batch = batch
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return self.batch
+
+    @property
+    def max_epochs(self) -> int:
+        """One: there is nothing to repeat."""
+        return 1
+
+    def train(self, mode: bool = True) -> Self:
+        """Keep the fixed network's batch statistics as they are."""
+        super().train(mode)
+        self.net.eval()
+        return self
+
+    def staged(self, images: Tensor) -> Iterator[list[Tensor]]:
+        """Yield the features of the three stages, piece by piece of `(B, 3, H, W)` in [0, 1]."""
+        for piece in images.split(_PIECE):
+            yield self.net((piece - self.mean) / self.spread)
+
+    def setup(self, stage: str) -> None:
+        """Refuse a fit on several devices, where there is nothing to share."""
+        if stage == "fit" and self.trainer.world_size > 1:
+            raise ConfigError("--trainer.devices: this model trains nothing; fit it on 1 device")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Do nothing: the reference is made from the supports at the end of the epoch."""
+
+    def configure_optimizers(self) -> None:
+        """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
+        warnings.filterwarnings("ignore", message=".*returned `None`.*")
