@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -105,15 +105,33 @@ def upsample_to(x: Tensor, skip: Tensor) -> Tensor:
     return torch.cat([x, skip], dim=1)
 
 
-class DoubleConv(nn.Sequential):
-    """Two 3×3 convolutions, each with batch normalisation and ReLU."""
+def climb(taps: Sequence[Tensor], steps: Iterable[Callable[[Tensor], Tensor]]) -> list[Tensor]:
+    """Decode the taps of an encoder: enlarge the deepest map step by step, each time beside the next tap.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    Args:
+        taps: Maps `(B, C, H, W)` of an encoder, finest first.
+        steps: What each step does with the enlarged map and the tap beside it.
+
+    Returns:
+        The deepest tap and the result of each step, coarsest first.
+    """
+    maps = [taps[-1]]
+    for step, skip in zip(steps, reversed(taps[:-1]), strict=True):
+        maps.append(step(upsample_to(maps[-1], skip)))
+    return maps
+
+
+class DoubleConv(nn.Sequential):
+    """Two 3×3 convolutions, each with a normalisation (batch or instance) and ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+    ) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
-            nn.BatchNorm2d(out_channels),
+            norm(out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
-            nn.BatchNorm2d(out_channels),
+            norm(out_channels),
             nn.ReLU(inplace=True),
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, load_vgg, upsample_to
+from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 from medzoo.landmark.routing import ContextBlock, PerDomain, SeparableDoubleConv
 from medzoo.landmark.uod.swin import AdaptiveSwin, AttentionMode, MLPMode, Residual
 
@@ -73,12 +74,8 @@ class UVGG(nn.Module):
         Returns:
             Maps `(B, embedding, H / s, W / s)` for s in `strides`, coarsest first, not normalised.
         """
-        taps = self.encoders[domain](image)
-        x = taps[-1]
-        maps = [x]
-        for block, skip in zip(self.decoder, reversed(taps[:-1]), strict=True):
-            x = block(upsample_to(x, skip), domain)
-            maps.append(x)
+        maps = climb(self.encoders[domain](image), [partial(block, domain=domain) for block in self.decoder])
+        x = maps[-1]
         maps[:3] = [block(m, domain) for block, m in zip(self.context, maps[:3], strict=True)]
         if self.full is not None:
             maps.append(self.full(F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)))
@@ -149,8 +146,7 @@ class DATR(nn.Module):
             Logits `(B, K_domain, H, W)`; the sigmoid belongs to the loss and the decoding.
         """
         features = self.encoder(image, domain)
-        x = features[-1]
-        for block, skip in zip(self.decoder, reversed(features), strict=True):
-            x = block(upsample_to(x, skip), domain)
+        # The deepest map stands twice: it is its own neighbour in the first step.
+        x = climb([*features, features[-1]], [partial(block, domain=domain) for block in self.decoder])[-1]
         out = self.heads(x, domain)
         return F.interpolate(out, size=image.shape[-2:], mode="bilinear", align_corners=True)
