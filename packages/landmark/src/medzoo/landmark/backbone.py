@@ -124,9 +124,7 @@ def climb(taps: Sequence[Tensor], steps: Iterable[Callable[[Tensor], Tensor]]) -
 class DoubleConv(nn.Sequential):
     """Two 3×3 convolutions, each with a normalisation (batch or instance) and ReLU."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
             norm(out_channels),

@@ -85,7 +85,7 @@ class Cascade:
         return matching.find(features, templates, network.strides, self.fuse, self.upsampling)
 
 
-def patch_sampler(size: int, points: int, augment: float) -> Sampler:
+def patch_sampler(size: int, points: int, augment: float, inner: float | None = None) -> Sampler:
     """Return a sampler of patches with the papers' rotations and colours, and with more where `augment` asks for it.
 
     Args:
@@ -93,10 +93,14 @@ def patch_sampler(size: int, points: int, augment: float) -> Sampler:
         points: Points a patch; the papers take one.
         augment: 0 for the papers' rotation of 20° and changes of brightness and contrast; above, also scale,
             stretch, smooth deformation, gamma and noise in proportion.
+        inner: How windows and points are placed, see `sample_patches`.
     """
     if size < 1 or points < 1 or augment < 0:
         raise ConfigError(f"patch, points and augment: expected positive numbers, got {size}, {points} and {augment}")
-    a = augment
-    warp = Warp(20.0, (1 / (1 + 0.2 * a), 1 + 0.2 * a), 0.15 * a, 0.02 * a)
-    changes = Jitter(gamma=0.3 * a, noise=0.03 * a)
-    return lambda image: sample_patches(image, size, points, warp, changes)
+    warp, changes = patch_warp(augment), Jitter(gamma=0.3 * augment, noise=0.03 * augment)
+    return lambda image: sample_patches(image, size, points, warp, changes, inner=inner)
+
+
+def patch_warp(augment: float) -> Warp:
+    """Return the papers' rotation of 20°, and scale, stretch and smooth deformation in proportion to `augment`."""
+    return Warp(20.0, (1 / (1 + 0.2 * augment), 1 + 0.2 * augment), 0.15 * augment, 0.02 * augment)

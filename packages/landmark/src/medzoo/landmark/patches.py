@@ -108,15 +108,25 @@ def jitter(image: Tensor, ranges: Jitter) -> Tensor:
     """Change brightness, contrast, gamma and noise of each image of a batch `(B, C, H, W)`; values stay in [0, 1]."""
     shape = (len(image), 1, 1, 1)
     if ranges.brightness:
-        image = (image * uniform(shape, 1 - ranges.brightness, 1 + ranges.brightness, image)).clamp(0, 1)
+        image = change_brightness(image, uniform(shape, 1 - ranges.brightness, 1 + ranges.brightness, image))
     if ranges.contrast:
-        mean = image.mean(dim=(1, 2, 3), keepdim=True)
-        image = (mean + (image - mean) * uniform(shape, 1 - ranges.contrast, 1 + ranges.contrast, image)).clamp(0, 1)
+        image = change_contrast(image, uniform(shape, 1 - ranges.contrast, 1 + ranges.contrast, image))
     if ranges.gamma:
         image = image ** torch.exp(uniform(shape, -ranges.gamma, ranges.gamma, image))
     if ranges.noise:
         image = (image + uniform(shape, 0, ranges.noise, image) * torch.randn_like(image[:, :1])).clamp(0, 1)
     return image
+
+
+def change_brightness(image: Tensor, factor: Tensor) -> Tensor:
+    """Multiply images `(B, C, H, W)` by factors `(B, 1, 1, 1)`; values stay in [0, 1]."""
+    return (image * factor).clamp(0, 1)
+
+
+def change_contrast(image: Tensor, factor: Tensor) -> Tensor:
+    """Multiply the distance of images `(B, C, H, W)` from their means by factors `(B, 1, 1, 1)`, within [0, 1]."""
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + (image - mean) * factor).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -136,11 +146,40 @@ class Patches:
     valid: Tensor
 
 
-def sample_patches(image: Tensor, size: int, count: int, warp: Warp, ranges: Jitter, margin: float = 0.05) -> Patches:
+def window_around(image: Tensor, first: Tensor, size: int, warp: Warp) -> tuple[Tensor, Tensor]:
+    """Place a window uniformly among those in the image that hold a point, and warp it.
+
+    Args:
+        image: `(B, C, H, W)`; only its extent and device are read.
+        first: `(B, 2)`, a whole pixel of each image.
+        size: Side of the windows, at most that of the image.
+        warp: Ranges of the warp.
+
+    Returns:
+        The grid `(B, size, size, 2)` of the window, see `warp_grid`, and its pixel `(B, 1, 2)` where the point is.
+    """
+    extent = _extent(image, size)
+    low, high = (first - size + 1).clamp(min=0), torch.minimum(first, extent - size)
+    corner = (low + torch.rand(len(image), 2, device=image.device) * (high - low + 1)).floor()
+    grid = warp_grid(image, (size, size), warp, corner + (size - 1) / 2)
+    nearest = (grid - first[:, None, None]).square().sum(-1).flatten(1).argmin(dim=1)  # (B,)
+    return grid, torch.stack([nearest % size, nearest // size], dim=-1)[:, None].float()
+
+
+def correspond(image: Tensor, patch: Tensor, grid: Tensor, points: Tensor) -> Patches:
+    """Return patches `(B, C, p, p)`, read through `grid`, with where their points `(B, P, 2)` are in the image."""
+    targets = follow(grid, points)
+    extent = targets.new_tensor([image.shape[-1], image.shape[-2]])
+    return Patches(patch, points, targets, ((targets > -0.5) & (targets < extent - 0.5)).all(dim=-1))
+
+
+def sample_patches(
+    image: Tensor, size: int, count: int, warp: Warp, ranges: Jitter, margin: float = 0.05, inner: float | None = None
+) -> Patches:
     """Cut one augmented patch from each image and draw points in it.
 
     A first point is uniform in the image without its margin, and the window uniform among those that hold it, as in the
-    public code; this point is the only one where `count` is 1. Further points are uniform in the patch.
+    public code of UOD; this point is the only one where `count` is 1. Further points are uniform in the patch.
 
     Args:
         image: `(B, C, H, W)` in [0, 1].
@@ -149,24 +188,31 @@ def sample_patches(image: Tensor, size: int, count: int, warp: Warp, ranges: Jit
         warp: Geometric augmentation of the patch.
         ranges: Augmentation of its intensities.
         margin: Share of the image's side along each border in which the first point does not fall.
+        inner: Place windows uniformly instead, and all points uniformly in this central share of the patch, as the
+            public code of CC2D does with 0.8.
 
     Returns:
         The patches. Points lie on whole pixels of the patch.
     """
-    b, _, height, width = image.shape
+    b, extent = len(image), _extent(image, size)
+    if inner is None:
+        first = ((margin + torch.rand(b, 2, device=image.device) * (1 - 2 * margin)) * extent).floor()
+        grid, points = window_around(image, first, size, warp)
+        border = 0
+    else:
+        corner = (torch.rand(b, 2, device=image.device) * (extent - size + 1)).floor()
+        grid = warp_grid(image, (size, size), warp, corner + (size - 1) / 2)
+        points, border = grid.new_empty(b, 0, 2), round(size * (1 - inner) / 2)
+    patch = jitter(read(image, grid), ranges)
+    if count > points.shape[1]:
+        more = torch.randint(border, size - border, (b, count - points.shape[1], 2), device=image.device)
+        points = torch.cat([points, more.float()], dim=1)
+    return correspond(image, patch, grid, points)
+
+
+def _extent(image: Tensor, size: int) -> Tensor:
+    """Width and height of the images, which hold a window of this size."""
+    height, width = image.shape[-2:]
     if size > min(height, width):
         raise ValueError(f"size: expected at most the image's side {min(height, width)}, got {size}")
-    extent = torch.tensor([width, height], device=image.device, dtype=torch.float32)
-    first = ((margin + torch.rand(b, 2, device=image.device) * (1 - 2 * margin)) * extent).floor()
-    low, high = (first - size + 1).clamp(min=0), torch.minimum(first, extent - size)
-    corner = (low + torch.rand(b, 2, device=image.device) * (high - low + 1)).floor()
-    centre = corner + (size - 1) / 2
-    grid = warp_grid(image, (size, size), warp, centre)
-    patch = jitter(read(image, grid), ranges)
-    nearest = (grid - first[:, None, None]).square().sum(-1).flatten(1).argmin(dim=1)  # (B,)
-    points = torch.stack([nearest % size, nearest // size], dim=-1)[:, None].float()
-    if count > 1:
-        points = torch.cat([points, torch.randint(size, (b, count - 1, 2), device=image.device).float()], dim=1)
-    targets = follow(grid, points)
-    valid = ((targets > -0.5) & (targets < extent - 0.5)).all(dim=-1)
-    return Patches(patch, points, targets, valid)
+    return torch.tensor([width, height], device=image.device, dtype=torch.float32)
