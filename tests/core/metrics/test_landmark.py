@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from torch import Tensor
 
-from medzoo.core.metrics import LandmarkMetrics, landmark_scores, radial_errors
+from medzoo.core.metrics import LandmarkMetrics, landmark_scores, radial_errors, score_spearman
 from medzoo.core.metrics.landmark import bootstrap_interval
 
 RADII = (2.0, 2.5, 3.0, 4.0)
@@ -351,3 +352,33 @@ def test_number_of_landmarks_is_fixed_by_names_or_by_the_first_batch() -> None:
         LandmarkMetrics(RADII, names=("a", "a"))
     with pytest.raises(ValueError, match="positive"):
         LandmarkMetrics((2.0, -1.0))
+
+
+@pytest.mark.parametrize("levels", [3, 1000], ids=["many ties", "few ties"])
+def test_rank_correlation_of_scores_agrees_with_scipy(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    errors, scores = rng.integers(0, levels, 200).astype(float), rng.integers(0, levels, 200).astype(float)
+    errors[:3], scores[3:5] = (np.nan, np.inf, np.nan), np.nan
+    known = np.isfinite(errors) & np.isfinite(scores)
+    expected = spearmanr(errors[known], scores[known]).statistic
+    assert score_spearman(torch.tensor(errors), torch.tensor(scores)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_score_that_ranks_points_perfectly_has_minus_one_and_one_that_cannot_rank_has_none() -> None:
+    errors = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert score_spearman(errors, -errors) == pytest.approx(-1)
+    assert score_spearman(errors, errors.exp()) == pytest.approx(1)
+    assert math.isnan(score_spearman(errors, torch.ones(2, 2)))
+    assert math.isnan(score_spearman(errors[:1], -errors[:1])), "two points have no correlation worth telling"
+
+
+def test_scores_are_told_where_they_are_given_whatever_the_batches() -> None:
+    data = case(12, 5)
+    assert "score_spearman" not in measured(data).compute()
+    data["score"] = torch.rand(12, 5)
+    whole = measured(data)
+    parts = measured({key: value.flip(0) for key, value in data.items()}, [5, 4, 3])
+    assert torch.equal(whole.compute()["score_spearman"], parts.compute()["score_spearman"])
+    errors, scores = whole.errors_and_scores()
+    assert torch.equal(scores, data["score"])
+    assert float(whole.compute()["score_spearman"]) == pytest.approx(score_spearman(errors, scores))

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
 from medzoo.core.errors import DataError
-from medzoo.core.plots import error_cdf, per_landmark_bars, training_curves
+from medzoo.core.plots import error_cdf, per_landmark_bars, score_reliability, training_curves
 
 
 def share_at(axes: Axes, line: int, error: float) -> float:
@@ -143,3 +143,24 @@ def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
 def test_columns_without_epochs_are_refused() -> None:
     with pytest.raises(ValueError, match="expected epoch"):
         training_curves({"loss": [1.0]})
+
+
+def test_reliability_shows_what_abstaining_gains_between_chance_and_the_best_choice() -> None:
+    errors = np.arange(100.0)
+    left, right = score_reliability(errors, -errors, "mm").axes
+    by_score, best, chance = right.lines
+    np.testing.assert_allclose(by_score.get_ydata(), best.get_ydata())
+    assert by_score.get_ydata()[49] == pytest.approx(errors[:50].mean())
+    assert chance.get_ydata()[0] == pytest.approx(errors.mean())
+    assert left.lines[0].get_ydata()[0] == pytest.approx(np.median(errors[90:])), "the first tenth is the least sure"
+    flat = score_reliability(errors, np.ones(100), "mm").axes[1].lines[0].get_ydata()
+    np.testing.assert_allclose(flat, errors.mean(), err_msg="equal scores choose nothing")
+
+
+def test_reliability_leaves_out_points_without_error_or_score_and_refuses_none() -> None:
+    errors, scores = [1.0, np.nan, np.inf, 2.0], [0.5, 0.5, 0.5, np.nan]
+    assert len(score_reliability(errors, scores, "px").axes[1].lines[0].get_xdata()) == 1
+    with pytest.raises(ValueError, match="no point has both"):
+        score_reliability(errors[1:], scores[1:], "px")
+    with pytest.raises(ValueError, match="one shape"):
+        score_reliability(errors, scores[1:], "px")

@@ -30,6 +30,9 @@ class Method(LightningModule):
 
     monitor_mode: ClassVar[str] = "min"
 
+    trains_in_parts: ClassVar[bool] = False
+    """A step may leave parameters without gradient, such as those of other domains; several processes must be told."""
+
     @property
     def input_size(self) -> tuple[int, ...] | None:
         """Size `(H, W)` of the images that the network wants; `None` leaves them as they are."""
@@ -66,4 +69,12 @@ class Method(LightningModule):
 
         Args:
             folder: The run folder (of this stage).
+        """
+
+    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+        """Write tables and figures beside `predictions.json`; called on the first process, with the trainer attached.
+
+        Args:
+            records: The records of all images, as `predict_step` returned them.
+            folder: The run folder.
         """

@@ -13,8 +13,9 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError
 from medzoo.core.module import Method
 from medzoo.core.schedules import warm_cosine
-from medzoo.landmark.data.baseline import copy_shot_baseline
+from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
 from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
+from medzoo.landmark.outputs import write_predictions
 from medzoo.landmark.pseudo import PseudoLabels
 
 Domains = dict[str, list[str]]
@@ -115,13 +116,13 @@ class LandmarkMethod(Method):
 
     def on_test_start(self) -> None:
         """Start a new evaluation with the domains of the data."""
-        self.evaluation = LandmarkEvaluation(self.data.domains).to(self.device)
+        self.evaluation = LandmarkEvaluation(self.data.domains, observer_errors(self.data)).to(self.device)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Compare a batch with its labels."""
         assert self.evaluation is not None
         domain = model_domain(self.names, self.evaluation.domains[int(batch["domain"][0])])
-        self.evaluation.update(batch, self(batch["image"], domain)[0])
+        self.evaluation.update(batch, *self(batch["image"], domain))
 
     def on_test_epoch_end(self) -> None:
         """Log the errors of each domain, and beside them what copying the shot's coordinates gives."""
@@ -134,7 +135,7 @@ class LandmarkMethod(Method):
         self.log_dict(scores)
 
     def report(self, folder: Path) -> None:
-        """Write overlays, error distributions and the table by landmark."""
+        """Write the table of the papers, that by landmark, and figures: overlays, errors, errors by score."""
         assert self.evaluation is not None
         self.evaluation.report(folder)
 
@@ -144,6 +145,10 @@ class LandmarkMethod(Method):
         domain = model_domain(self.names, self.data.domains[int(batch["domain"][0])])
         points, score = self(batch["image"], domain)
         return records(batch, points, score, name, self.hparams["domains"][name])
+
+    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+        """Write `predictions.csv` and overlays."""
+        write_predictions(records, {s.domain.name: s.images for s in self.data.sources}, folder)
 
     @torch.no_grad()
     def label_training_images(self, find: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None) -> PseudoLabels:

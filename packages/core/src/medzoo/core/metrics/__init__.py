@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics, aupro, auroc, average_precision
-    from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors
+    from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors, score_spearman
     from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice, quantile_threshold
 
 _HOME = {
@@ -37,6 +37,7 @@ _HOME = {
     "landmark_scores": "landmark",
     "quantile_threshold": "segmentation",
     "radial_errors": "landmark",
+    "score_spearman": "landmark",
 }
 __all__ = [
     "ImageAnomalyMetrics",
@@ -51,6 +52,7 @@ __all__ = [
     "landmark_scores",
     "quantile_threshold",
     "radial_errors",
+    "score_spearman",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -126,6 +126,35 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def score_spearman(errors: Tensor, scores: Tensor) -> float:
+    """Return Spearman's rank correlation of score and error: −1 where the score ranks points perfectly, 0 by chance.
+
+    Args:
+        errors: As `radial_errors` returns them, of any shape; only points that were annotated and found count.
+        scores: How sure the model is of each point, higher is surer; NaN where it does not tell.
+
+    Returns:
+        The correlation; NaN with fewer than three points, or where all errors or all scores are equal.
+    """
+    pool, sure = errors.detach().cpu().double(), scores.detach().cpu().double()
+    known = torch.isfinite(pool) & torch.isfinite(sure)
+    if int(known.sum()) < 3:
+        return math.nan
+    # Sorted by content, so that the sums do not depend on the order of images.
+    order = np.lexsort((sure[known].numpy(), pool[known].numpy()))
+    ranks = torch.stack([_ranks(pool[known]), _ranks(sure[known])])[:, order]
+    if (ranks == ranks[:, :1]).all(dim=1).any():
+        return math.nan
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from 0, ties sharing the mean of theirs."""
+    _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double() - 1
+    return (last - (counts - 1) / 2)[inverse]
+
+
 def sdr_name(radius: float) -> str:
     """Return the name of the success rate at a radius: `sdr_2`, `sdr_2.5`."""
     return f"sdr_{radius:g}"
@@ -171,10 +200,18 @@ class LandmarkMetrics(DataSetMetric):
         self.names = None if names is None else tuple(names)
         # Errors are kept flat: see the conventions in the package's docstring.
         self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.add_state("sure", default=[], dist_reduce_fx="cat")
         self.add_state("points", default=torch.tensor(len(names or ())), dist_reduce_fx="max")
 
-    def update(self, pred: Tensor, target: Tensor, visible: Tensor, scale: Tensor) -> None:
+    def update(self, pred: Tensor, target: Tensor, visible: Tensor, scale: Tensor, score: Tensor | None = None) -> None:
         """Add a batch; shapes as in `radial_errors`.
+
+        Args:
+            pred: Predictions.
+            target: True points.
+            visible: Which true points are known.
+            scale: Size of a pixel.
+            score: `(B, K)`, how sure the model is of each point, higher is surer; None where it does not tell.
 
         Raises:
             ValueError: Shapes do not fit, an annotated target is not finite, or its scale is not positive and finite.
@@ -183,10 +220,14 @@ class LandmarkMetrics(DataSetMetric):
         if self.points == 0:
             self.points = torch.full_like(self.points, pred.shape[1])
         self.rows.append(radial_errors(pred, target, visible, scale).to(self.dtype).flatten())  # (B, K) -> (B * K,)
+        sure = torch.full(pred.shape[:2], torch.nan, device=pred.device) if score is None else score.detach()
+        self.sure.append(sure.to(self.dtype).flatten())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the scalars of `landmark_scores`."""
-        return landmark_scores(self._matrix(), self.thresholds, self.unit, self.inclusive, self.seed)
+        """Return the scalars of `landmark_scores`, and `score_spearman` where it is defined."""
+        values = landmark_scores(self._matrix(), self.thresholds, self.unit, self.inclusive, self.seed)
+        rank = score_spearman(self._matrix(), self._matrix("sure"))
+        return values if math.isnan(rank) else {**values, "score_spearman": torch.tensor(rank)}
 
     def per_landmark(self) -> dict[str, Tensor]:
         """Return the `(K,)` tensors of `landmark_table`; with several processes, to be called on each of them."""
@@ -197,14 +238,19 @@ class LandmarkMetrics(DataSetMetric):
 
         Rows stand in the order of updates, process after process; to be called on each process.
         """
+        return self.errors_and_scores()[0]
+
+    def errors_and_scores(self) -> tuple[Tensor, Tensor]:
+        """Return `errors` and the scores of the same points, `(N, K)`, NaN where none was given."""
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync
         ):
-            return self._matrix().clone()
+            return self._matrix().clone(), self._matrix("sure").clone()
 
-    def _matrix(self) -> Tensor:
+    def _matrix(self, state: Literal["rows", "sure"] = "rows") -> Tensor:
         width = int(self.points)
-        flat = dim_zero_cat(self.rows) if len(self.rows) else torch.empty(0, device=self.device)
+        parts = getattr(self, state)
+        flat = dim_zero_cat(parts) if len(parts) else torch.empty(0, device=self.device)
         return flat.reshape(-1, width) if width else flat.reshape(0, 0)
 
     def _check(self, pred: Tensor, target: Tensor, visible: Tensor, scale: Tensor) -> None:

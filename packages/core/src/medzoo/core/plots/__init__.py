@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medzoo.core.plots.curves import error_cdf, per_landmark_bars, training_curves
+    from medzoo.core.plots.curves import error_cdf, per_landmark_bars, score_reliability, training_curves
     from medzoo.core.plots.figures import save
     from medzoo.core.plots.overlays import Case, landmark_grid, landmark_overlay, spread
 
@@ -17,6 +17,7 @@ _HOME = {
     "landmark_overlay": "overlays",
     "per_landmark_bars": "curves",
     "save": "figures",
+    "score_reliability": "curves",
     "spread": "overlays",
     "training_curves": "curves",
 }
@@ -27,6 +28,7 @@ __all__ = [
     "landmark_overlay",
     "per_landmark_bars",
     "save",
+    "score_reliability",
     "spread",
     "training_curves",
 ]

@@ -89,6 +89,54 @@ def per_landmark_bars(errors: ArrayLike, names: Sequence[str], unit: str) -> Fig
     return figure
 
 
+def score_reliability(errors: ArrayLike, scores: ArrayLike, unit: str) -> Figure:
+    """Draw what the score of a point tells of its error: errors by tenth of the score, and what abstaining gains.
+
+    On the left the quartiles of the errors in each tenth, the least sure points first. On the right the mean error of
+    the surest share of the points, between that of points kept at random and that of the best choice.
+
+    Args:
+        errors: Errors of any shape; infinite or NaN ones are left out.
+        scores: Higher is surer, of the same shape; NaN ones are left out.
+        unit: Unit of the errors.
+
+    Raises:
+        ValueError: Shapes differ, or no point has both.
+    """
+    error, score = (np.asarray(values, dtype=np.float64) for values in (errors, scores))
+    if error.shape != score.shape:
+        raise ValueError(f"errors and scores must have one shape, got {error.shape} and {score.shape}")
+    known = np.isfinite(error) & np.isfinite(score)
+    error, score = error[known], score[known]
+    if not len(error):
+        raise ValueError("no point has both a finite error and a finite score")
+    order = np.argsort(score, kind="stable")
+    parts = [part for part in np.array_split(error[order], 10) if len(part)]
+    # Points of one score cannot be told apart: each counts with the mean error of all of them.
+    _, group = np.unique(-score, return_inverse=True)
+    means = np.bincount(group, error) / np.bincount(group)
+    kept = np.arange(1, len(error) + 1)
+    figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    low, middle, high = np.array([np.quantile(part, (0.25, 0.5, 0.75)) for part in parts]).T
+    place = np.arange(1, len(parts) + 1)
+    left.vlines(place, low, high, color=CYCLE[5], linewidth=5, label="quartiles")
+    left.plot(place, middle, "o", color=CYCLE[0], markersize=4, label="median")
+    left.set(xlabel="tenth of the score (1: least sure)", ylabel=f"radial error ({unit})", ylim=(0, None))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for index, (ranked, label) in enumerate(((means[np.sort(group)], "by score"), (np.sort(error), "best choice"))):
+        right.plot(kept / len(error), np.cumsum(ranked) / kept, label=label, **style(index))
+    right.axhline(float(error.mean()), color="0.5", linewidth=1.2, linestyle=":", label="at random")
+    right.set(
+        xlabel="surest share of the points kept", ylabel=f"their mean error ({unit})", ylim=(0, None), xlim=(0, 1)
+    )
+    right.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (left, right):
+        axes.grid(axis="y", color="0.9")
+        axes.legend(fontsize=8)
+    return figure
+
+
 def training_curves(table: str | os.PathLike[str] | Mapping[str, ArrayLike]) -> Figure:
     """Draw every quantity of a training over the epochs; those with the same last name share a panel.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
@@ -108,6 +109,8 @@ class Run:
             elif model.max_epochs is not None:
                 overrides["max_epochs"] = model.max_epochs
         trainer = self.build_trainer(overrides)
+        if isinstance(model, Method) and model.trains_in_parts and isinstance(trainer.strategy, DDPStrategy):
+            trainer = self.build_trainer({**overrides, "strategy": "ddp_find_unused_parameters_true"})
         if self.resume and (checkpoints / LAST).is_file():
             ckpt_path = str(checkpoints / LAST)
         started = time.perf_counter()
@@ -161,7 +164,8 @@ class Run:
     def predict(self, model: LightningModule, ckpt_path: str) -> Path:
         """Write one record for each image to `predictions.json`, in original pixels; return the file.
 
-        `predict_step` returns a list of JSON-like dictionaries.
+        `predict_step` returns a list of JSON-like dictionaries; what else is written of them is the model's
+        `report_predictions`.
         """
         check_data(self.datamodule, "predict")
         trainer = self._evaluator()
@@ -171,6 +175,8 @@ class Run:
         path = self.folder / "predictions.json"
         if trainer.is_global_zero:
             write_json(path, {"schema": 1, "model": self.model, "checkpoint": ckpt_path, "predictions": records})
+            if isinstance(model, Method):
+                model.report_predictions(records, self.folder)
         return path
 
     def _tell_data(self) -> None:

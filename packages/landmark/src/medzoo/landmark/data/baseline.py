@@ -1,10 +1,13 @@
-"""What one gets for nothing: the score of a model that repeats the shot's landmarks on every image."""
+"""What a model is measured against: repeating the shot's landmarks on every image, and a second annotator."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from medzoo.core.geometry import apply, resize_affine
+from medzoo.core.metrics import radial_errors
 from medzoo.landmark.data.checks import check_image, raise_all
 from medzoo.landmark.data.datasets import read_points
 from medzoo.landmark.data.module import LandmarkDataModule
@@ -45,6 +48,30 @@ def copying_error(source: LandmarkSource, shots: tuple[str, ...], test: list[str
             guess = apply(resize_affine(shot_size, size), points)
             errors.append(np.linalg.norm((guess - truth) * scale, axis=1))
     return float(np.nanmean(np.concatenate(errors)))
+
+
+def observer_errors(datamodule: LandmarkDataModule) -> dict[str, Tensor]:
+    """Return the distances `(N, K)` between two annotators of the test images, for the domains that have two.
+
+    Images that one of the two has not annotated are left out. Only headers and labels are read.
+
+    Raises:
+        DataError: A header or a label cannot be read.
+    """
+    found = {}
+    for source in datamodule.sources:
+        rows = []
+        for name in source.split.test:
+            size = _size(source, name)
+            pair = source.observers(name, size)
+            if pair is not None:
+                one, other = (torch.from_numpy(points)[None] for points in pair)
+                scale = torch.tensor([source.scale(name, pair[0], size)], dtype=torch.float64)
+                known = (one.isfinite() & other.isfinite()).all(dim=2)
+                rows.append(radial_errors(one, other, known, scale))
+        if rows:
+            found[source.domain.name] = torch.cat(rows)
+    return found
 
 
 def _size(source: LandmarkSource, name: str) -> Size:

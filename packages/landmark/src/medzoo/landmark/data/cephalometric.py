@@ -59,13 +59,20 @@ class CephalometricSource(LandmarkSource):
         split: The split.
         labels: Folders of text files, or CSV files in mm, whose points are averaged.
         usual_shots: Shots of the papers.
+        doctors: Labels of the junior and of the senior doctor, where both are there.
     """
 
     def __init__(
-        self, domain: Domain, images: FileImages, split: Split, labels: Sequence[Path], usual_shots: tuple[str, ...]
+        self,
+        domain: Domain,
+        images: FileImages,
+        split: Split,
+        labels: Sequence[Path],
+        usual_shots: tuple[str, ...],
+        doctors: Sequence[Path] = (),
     ) -> None:
         super().__init__(domain, images, split, usual_shots)
-        self._labels = tuple(labels)
+        self._labels, self._doctors = tuple(labels), tuple(doctors)
         self._tables: dict[Path, dict[str, Points]] = {}
 
     def _file(self, labels: Path, name: str) -> Path:
@@ -85,6 +92,14 @@ class CephalometricSource(LandmarkSource):
         del size
         points: Points = np.stack([self._read(labels, name) for labels in self._labels]).mean(axis=0)
         return points
+
+    def observers(self, name: str, size: Size) -> tuple[Points, Points] | None:
+        """Return the landmarks of the junior and of the senior doctor."""
+        del size
+        if len(self._doctors) != 2 or not all(self._file(labels, name).is_file() for labels in self._doctors):
+            return None
+        junior, senior = (self._read(labels, name) for labels in self._doctors)
+        return junior, senior
 
     def _read(self, labels: Path, name: str) -> Points:
         if labels.suffix == ".csv":
@@ -168,7 +183,9 @@ class Cephalometric(FolderDataModule):
         labels, note = find_labels(root, self._gt)
         domain = Domain(self.domain_name, NAMES, "mm", (2.0, 2.5, 3.0, 4.0), note=note)
         images = FileImages(paths, (SPACING, SPACING))
-        return [CephalometricSource(domain, images, self._split(paths), labels, ("126",))]  # 126: UOD; CC2D took 125
+        doctors = [found for kind in ("junior", "senior") if (found := _labels_of(root, kind)) is not None]
+        split = self._split(paths)
+        return [CephalometricSource(domain, images, split, labels, ("126",), doctors)]  # 126: UOD; CC2D took 125
 
     def _split(self, paths: dict[str, str]) -> Split:
         if self._all_test:

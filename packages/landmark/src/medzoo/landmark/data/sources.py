@@ -188,6 +188,11 @@ class LandmarkSource(ABC):
             return 1.0, 1.0
         return self.domain.frame[0] / size[0], self.domain.frame[1] / size[1]
 
+    def observers(self, name: str, size: Size) -> tuple[Points, Points] | None:
+        """Return the landmarks as two annotators placed them; None where fewer than two are known."""
+        del name, size
+        return None
+
     def faults(self) -> Iterable[DataError]:
         """Return what is wrong with the labels as a whole, beyond single images."""
         return ()
