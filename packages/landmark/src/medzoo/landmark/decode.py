@@ -188,6 +188,16 @@ def vote(heat: Tensor, offset_x: Tensor, offset_y: Tensor, radius: int) -> tuple
     return points, most / voters
 
 
+def mass_near(heat: Tensor, points: Tensor, radius: float) -> Tensor:
+    """Share `(B, K)` of the maps' mass, `(B, K, H, W)` ≥ 0, in squares of half side `radius` about points."""
+    ys = torch.arange(heat.shape[-2], device=heat.device)
+    xs = torch.arange(heat.shape[-1], device=heat.device)
+    rows = ((ys - points[..., 1:2]).abs() <= radius).to(heat.dtype)
+    columns = ((xs - points[..., 0:1]).abs() <= radius).to(heat.dtype)
+    inside = ((heat @ columns[..., None])[..., 0] * rows).sum(dim=2)
+    return inside / heat.sum(dim=(2, 3)).clamp(min=1e-12)
+
+
 def _at(heat: Tensor, points: Tensor) -> Tensor:
     """Values `(B, K)` of the maps at whole points `(B, K, 2)`, clamped to the border."""
     h, w = heat.shape[-2:]

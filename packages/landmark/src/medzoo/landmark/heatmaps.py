@@ -7,6 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.landmark.decode import DECODERS, mass_near
 from medzoo.landmark.targets import alpha_power, gaussian, profiles
 
 Target = Literal["alpha_power", "gaussian", "softmax"]
@@ -71,3 +72,21 @@ def heatmap(logits: Tensor, target: Target) -> Tensor:
         return logits.float().sigmoid()
     flat = logits.float().flatten(2)
     return (flat - flat.amax(dim=2, keepdim=True)).exp().view_as(logits)
+
+
+def find_points(logits: Tensor, target: Target, decoder: str, sigma: float) -> tuple[Tensor, Tensor]:
+    """Read points from the logits of heat maps, and how sure they are.
+
+    Args:
+        logits: `(B, K, H, W)`.
+        target: What the heat maps were trained to become.
+        decoder: Name of a decoder, one of `DECODERS`.
+        sigma: Standard deviation of the target in pixels of the heat map.
+
+    Returns:
+        Points `(B, K, 2)` and scores `(B, K)` in [0, 1]: the height of the peak, or with the `"softmax"` target the
+        probability that the landmark lies within 3 σ of the point.
+    """
+    heat = heatmap(logits, target)
+    points, peak = DECODERS[decoder](heat)
+    return points, mass_near(heat, points, 3 * sigma) if target == "softmax" else peak

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import RandomElasticDeform
+from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.patches import Jitter, jitter
 
 
@@ -41,3 +44,22 @@ class View:
         return jitter(sample["image"], Jitter(gamma=0.3 * self.strength, noise=0.03 * self.strength)), sample.get(
             "landmarks"
         )
+
+
+def annotated(
+    batch: dict[str, Any], view: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+) -> tuple[Tensor, Tensor]:
+    """Return a changed view of a batch of annotated images, and where their landmarks are in it.
+
+    Args:
+        batch: A training batch of a `supervised` method.
+        view: Changes images `(B, 1, H, W)` and their landmarks, as a `View` does.
+
+    Returns:
+        The images, and `(B, K, 2)` (x, y) in their pixels; NaN where a landmark is missing or has left the image.
+    """
+    image, points = view(batch["image"], to_network(batch["landmarks"], batch["affine"]))
+    assert points is not None
+    extent = points.new_tensor([image.shape[-1], image.shape[-2]])
+    seen = ((points > -0.5) & (points < extent - 0.5)).all(dim=-1, keepdim=True)
+    return image, torch.where(seen, points, torch.nan)
