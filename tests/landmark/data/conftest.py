@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -122,3 +123,19 @@ def plain(tmp_path: Path) -> Callable[[str, int], Path]:
 def real_chests(shared_data: Path) -> Path:
     """Return the folder of 80 real radiographs, which is not part of the project."""
     return shared_data / "chest_lungs"
+
+
+@pytest.fixture
+def leg(tmp_path: Path) -> Maker:
+    """Make BMPLE folders: copies of 48 × 96 pixels of 480 × 960 radiographs with 0.2 mm along y and 0.1 along x."""
+
+    def make(root: Path = tmp_path / "leg", **folders: Sequence[int]) -> Path:
+        for folder, numbers in (folders or {"train": [2, 10, 118], "test": [1, 2]}).items():
+            for number in numbers:
+                picture(root / folder / f"{number}_384.png", 48, 96, number)
+                points = [[100.0 + i, 200.0 + 2 * i] for i in range(25)]
+                meta = {"gt": points, "original_shape": [960, 480], "spacing": [0.2, 0.1]}
+                (root / folder / f"{number}_meta.json").write_text(json.dumps(meta))
+        return root
+
+    return make

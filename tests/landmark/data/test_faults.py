@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data import Cephalometric, Chest, HandAtlas, Jsrt, LandmarkDataModule, LandmarkFolder
+from medzoo.landmark.data import Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkDataModule, LandmarkFolder
 from medzoo.landmark.data.checks import DataErrors, check_image
 from medzoo.landmark.data.sources import FileImages
 
@@ -32,7 +33,7 @@ def only_fault(data: LandmarkDataModule, place: str, *words: str) -> None:
         assert word in message, message
 
 
-@pytest.mark.parametrize("kind", [Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder])
+@pytest.mark.parametrize("kind", [Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder])
 def test_missing_root_and_empty_root_tell_the_layout(kind: type[LandmarkDataModule], tmp_path: Path) -> None:
     only_fault(kind(root=str(tmp_path / "no")), str(tmp_path / "no"), "does not exist", "--data.root")  # type: ignore[call-arg]
     only_fault(kind(root=str(tmp_path)), str(tmp_path), "expected")  # type: ignore[call-arg]
@@ -124,8 +125,8 @@ def test_shot_faults_are_told_with_the_nearest_names(chest: Maker) -> None:
     assert test not in Chest(str(root), shots=[test]).sources[0].split.test, "a named shot is kept in training"
     (root / "labels" / "p003.txt").unlink()
     only_fault(Chest(str(root), shots=["p003"]), str(root / "labels" / "p003.txt"), "is missing", "is the shot")
-    with pytest.raises(ConfigError, match="at least 1"):
-        Chest(str(root), shots=0).check()
+    with pytest.raises(ConfigError, match="at least 0"):
+        Chest(str(root), shots=-1).check()
     with pytest.raises(DataError, match=r"training images of 'chest' have labels, expected 90 shots; annotate"):
         _ = Chest(str(root), shots=90).shot_ids
 
@@ -279,3 +280,36 @@ def test_impossible_options_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=rf"--data\.{next(iter(options))}"):
             Chest("x", **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "word"),
+    [
+        ("[", ":1:2", "is no JSON"),
+        ("[]", "", "original_shape: expected two positive numbers"),
+        ('{"gt": [], "original_shape": [9, 9], "spacing": [1, 1]}', "", "gt: expected at least 23 points, got 0"),
+        ('{"gt": [], "original_shape": [9, 9], "spacing": [1, 0]}', "", "spacing: expected two positive numbers"),
+        (
+            json.dumps({"gt": [[1, 2]] * 5 + [[1]] + [[1, 2]] * 17, "original_shape": [9, 9], "spacing": [1, 1]}),
+            ": gt[5]",
+            "[1] is no point",
+        ),
+        (
+            json.dumps({"gt": [[1, 2]] * 22 + [[1, 99]], "original_shape": [9, 9], "spacing": [1, 1]}),
+            "",
+            "landmark 20 (leg 22)",
+        ),
+    ],
+)
+def test_faulty_leg_labels(leg: Maker, text: str, place: str, word: str) -> None:
+    root = leg()
+    (root / "train" / "10_meta.json").write_text(text)
+    only_fault(Bmple(str(root)), f"{root / 'train' / '10_meta.json'}{place}: ", word)
+
+
+def test_leg_list_that_names_an_image_which_is_not_there(leg: Maker) -> None:
+    root = leg()
+    (root / "test.json").write_text("[1, 2, 7]")
+    only_fault(Bmple(str(root)), str(root / "test" / "7_384.png"), "test.json names it")
+    (root / "test.json").write_text('{"ids": 1}')
+    only_fault(Bmple(str(root)), str(root / "test.json"), "expected a list of image numbers")

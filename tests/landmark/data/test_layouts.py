@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data import Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder, LandmarkSource
+from medzoo.landmark.data import Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder, LandmarkSource
+from medzoo.landmark.data.baseline import observer_errors
 from medzoo.landmark.data.jsrt import CONTOURS, read_contours
 from medzoo.landmark.data.sources import FileImages
 
@@ -280,3 +281,43 @@ def test_only_values_that_no_network_could_see_are_stretched(tmp_path: Path) -> 
     images = FileImages({name: str(tmp_path / f"{name}.png") for name in ("eight", "twelve")})
     assert np.allclose(images.read("eight").array, ramp / 255)
     assert np.allclose(images.read("twelve").array, (ramp - 20) / 156, atol=1e-6)
+
+
+def test_leg_points_move_to_the_pixels_of_the_copies_and_spacing_is_told_y_first(leg: Maker) -> None:
+    data = Bmple(str(leg()))
+    source = only(data.sources)
+    assert data.check() == []
+    assert (source.split.train, source.split.test) == (("002", "010", "118"), ("test-1", "test-2"))
+    assert data.shot_ids == (("118",),)
+    points = source.points("118", (48, 96))
+    assert points.shape == (20, 2)
+    kept = np.array([*range(10), *range(13, 23)])
+    np.testing.assert_allclose(points, (np.stack([100 + kept, 200 + 2 * kept], 1) + 0.5) / 10 - 0.5)
+    assert source.scale("118", points, (48, 96)) == pytest.approx((1.0, 2.0)), "mm per pixel along x and y"
+    assert source.images.read("118").spacing == pytest.approx((1.0, 2.0))
+
+
+def test_leg_test_sets_are_those_of_their_lists(leg: Maker) -> None:
+    root = leg(train=[1, 118], test1=[3, 4, 5])
+    (root / "test1.json").write_text("[5, 3]")
+    assert only(Bmple(str(root), test_set="test1").sources).split.test == ("test1-5", "test1-3")
+    assert Bmple(str(root), test_set="test1", shots=[1]).shot_ids == (("001",),)
+    with pytest.raises(ConfigError, match="test_set"):
+        Bmple(str(root), test_set="train")  # type: ignore[arg-type]
+
+
+def test_head_with_both_doctors_tells_how_far_they_are_apart(head: Maker) -> None:
+    root = head({"raw": NUMBERS}, MD)
+    for gt in ("mean", "senior"):
+        data = Cephalometric(str(root), gt=gt)  # type: ignore[arg-type]
+        (name, errors), *more = observer_errors(data).items()
+        assert (name, more) == ("head", [])
+        assert errors.shape == (4, 19), "of the test images"
+        np.testing.assert_allclose(errors, 0.1 * np.hypot(4, 2), rtol=1e-6)
+    (root / MD["junior"] / "300.txt").unlink()
+    assert observer_errors(Cephalometric(str(root), gt="senior"))["head"].shape == (3, 19)
+
+
+def test_data_of_one_annotator_has_no_line_of_two(head: Maker, chest: Maker) -> None:
+    assert observer_errors(Cephalometric(str(head({"raw": NUMBERS}, {"senior": "400_senior"})), gt="senior")) == {}
+    assert observer_errors(Chest(str(chest(6)))) == {}

@@ -22,6 +22,7 @@ def __getattr__(name: str) -> object:
 
 
 _DATA = (
+    "Bmple",
     "Cephalometric",
     "Chest",
     "HandAtlas",

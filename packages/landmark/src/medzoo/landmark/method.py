@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
@@ -14,9 +14,13 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.module import Method
 from medzoo.core.schedules import warm_cosine
 from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
+from medzoo.landmark.data.sources import Domain
 from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
 from medzoo.landmark.outputs import write_predictions
 from medzoo.landmark.pseudo import PseudoLabels
+
+if TYPE_CHECKING:
+    from medzoo.landmark.cascade import Embedder
 
 Domains = dict[str, list[str]]
 """Landmark names by domain, in the order of the domains' indices."""
@@ -71,6 +75,11 @@ class LandmarkMethod(Method):
             Points `(B, K, 2)` (x, y) in pixels of `image` and scores `(B, K)`, higher where the method is surer.
         """
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """The network that embeds pixels for matching, where this stage of the method has one; see `medzoo select`."""
+        return None
+
     def know(self, domains: Domains | None) -> None:
         """Build the networks for these domains; do nothing while there are none."""
         if domains:
@@ -93,7 +102,10 @@ class LandmarkMethod(Method):
         if stage != "fit" or not self.keeps_shots:
             return
         self.shots = []
-        for domain, samples in zip(self.data.domains, self.data.shots(), strict=True):
+        groups = self.data.shots()
+        if not any(groups):  # a matcher that is trained before anything is annotated
+            return
+        for domain, samples in zip(self.data.domains, groups, strict=True):
             if not samples:
                 raise ConfigError(f"domain {domain.name} has no shot, and {type(self).__name__} needs one of each")
             image = torch.stack([s["image"] for s in samples])
@@ -109,6 +121,21 @@ class LandmarkMethod(Method):
         """Take the shots back."""
         self.shots = checkpoint.get("shots", [])
 
+    def index_of(self, domain: Domain) -> int:
+        """Return the index in `names` of a domain of the data.
+
+        Raises:
+            ConfigError: The model was trained on no domain of that name, on one with other landmarks, or without shots.
+        """
+        index = model_domain(self.names, domain)
+        known = len(self.hparams["domains"][domain.name])
+        if self.keeps_shots and not self.shots:
+            raise ConfigError("the model was trained with --data.shots 0 and finds nothing; train it with shots")
+        if len(domain.landmarks) not in (0, known):
+            found = len(domain.landmarks)
+            raise ConfigError(f"the model finds {known} landmarks of {domain.name}, the data have {found}")
+        return index
+
     def cosine_decay(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Return the optimiser with a linear rise over a tenth of the steps, then half a cosine down to 0."""
         decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self))
@@ -121,7 +148,7 @@ class LandmarkMethod(Method):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Compare a batch with its labels."""
         assert self.evaluation is not None
-        domain = model_domain(self.names, self.evaluation.domains[int(batch["domain"][0])])
+        domain = self.index_of(self.evaluation.domains[int(batch["domain"][0])])
         self.evaluation.update(batch, *self(batch["image"], domain))
 
     def on_test_epoch_end(self) -> None:
@@ -142,7 +169,7 @@ class LandmarkMethod(Method):
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record an image, in original pixels."""
         name = self.data.domains[int(batch["domain"][0])].name
-        domain = model_domain(self.names, self.data.domains[int(batch["domain"][0])])
+        domain = self.index_of(self.data.domains[int(batch["domain"][0])])
         points, score = self(batch["image"], domain)
         return records(batch, points, score, name, self.hparams["domains"][name])
 
@@ -159,6 +186,8 @@ class LandmarkMethod(Method):
         """
         device = self.trainer.strategy.root_device
         self.to(device)
+        for known in self.data.domains:
+            self.index_of(known)
         labels = PseudoLabels(self.hparams["domains"])
         for batch in self.data.unlabelled_loader():
             domain = int(batch["domain"][0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medzoo.landmark.data.baseline import copy_shot_baseline
+    from medzoo.landmark.data.bmple import Bmple
     from medzoo.landmark.data.cephalometric import Cephalometric
     from medzoo.landmark.data.chest import Chest
     from medzoo.landmark.data.folder import LandmarkFolder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.data.sources import Domain, LandmarkSource
 
 _HOME = {
+    "Bmple": "bmple",
     "Cephalometric": "cephalometric",
     "Chest": "chest",
     "Domain": "sources",
@@ -32,6 +34,7 @@ _HOME = {
     "copy_shot_baseline": "baseline",
 }
 __all__ = [
+    "Bmple",
     "Cephalometric",
     "Chest",
     "Domain",

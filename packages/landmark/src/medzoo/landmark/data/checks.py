@@ -128,7 +128,7 @@ def _check_shots(source: LandmarkSource, wanted: Wanted) -> tuple[tuple[str, ...
         shots = find_shots(source, wanted)
     except DataError as error:
         return (), [error]
-    if not shots and not any(map(source.labelled, source.split.train)):
+    if not shots and wanted != 0 and not any(map(source.labelled, source.split.train)):
         where = source.label_path(source.split.train[0])
         return (), [DataError(where, "is missing, as are all other training labels", "annotate one training image")]
     return shots, []

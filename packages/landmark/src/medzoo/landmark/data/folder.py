@@ -1,4 +1,4 @@
-"""One's own images: a folder and a CSV file."""
+"""One's own images: a folder with labels in a CSV file, a COCO file, or labelme files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any, Literal
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data.folders import existing_root, image_files, some_images
+from medzoo.core.io import EXTENSIONS
+from medzoo.landmark.data.folders import existing_root, image_files, some_images, stem
+from medzoo.landmark.data.json_labels import json_labels, labelme_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size, Split
 from medzoo.landmark.data.splits import check_fractions, read_patients, split_by_fraction
 from medzoo.landmark.data.tables import LabelTable, read_labels
 
-LAYOUT = "images (in the folder or in images/) and landmarks.csv with a header such as id,x0,y0,x1,y1"
+LAYOUT = (
+    "images (in the folder or in images/) and landmarks.csv with a header such as id,x0,y0,x1,y1, or a COCO keypoints "
+    "file, or a labelme file beside each image"
+)
 _MM, _PX = (2.0, 2.5, 3.0, 4.0), (4.0, 8.0, 16.0)
 
 
@@ -29,8 +34,8 @@ class TableSource(LandmarkSource):
         domain: The domain.
         images: The images.
         split: The split.
-        table: What the CSV file tells.
-        path: The CSV file.
+        table: What the label files tell.
+        path: The label file, or the folder of many.
         everything: All images of the folder.
     """
 
@@ -48,8 +53,8 @@ class TableSource(LandmarkSource):
         self.predict = everything
 
     def label_path(self, name: str) -> str:
-        """Return the CSV file, with the line of the image where it has one."""
-        return f"{self._path}:{self._table.lines[name]}" if name in self._table.lines else str(self._path)
+        """Return where the label of the image stands, else where labels are."""
+        return self._table.places.get(name, str(self._path))
 
     def labelled(self, name: str) -> bool:
         """Tell whether the table has a point of the image."""
@@ -74,25 +79,32 @@ class TableSource(LandmarkSource):
         return self._images.spacing(name, size, self._images.header(name).spacing)
 
     def faults(self) -> Iterable[DataError]:
-        """Return an error for each row without an image."""
-        for name in self._table.lines:
+        """Return an error for each label without an image."""
+        for name in self._table.places:
             if name not in self.predict:
                 close = get_close_matches(name, self.predict, n=1, cutoff=0.6)
-                cure = f"did you mean {close[0]}?" if close else "remove the row or add the image"
+                cure = f"did you mean {close[0]}?" if close else "remove the label or add the image"
                 yield DataError(self.label_path(name), f"there is no image {name}", cure)
 
 
 class LandmarkFolder(FolderDataModule):
-    """A plain folder of images with one CSV file of landmarks: any number of landmarks, some of which may be missing.
+    """A plain folder of images with labels in one of four forms: any number of landmarks, some of which may be missing.
 
-    The images lie in the folder or in `images/`. The CSV file is `landmarks.csv` or the only other one beside
-    `metadata.csv`. Wide form, a row an image: `id,x0,y0,x1,y1,…` or `id,sella_x,sella_y,…`. Long form, a row a point:
-    `id,landmark,x,y`. `id` is the image's file name, with or without ending; coordinates are pixels, 0 at the centre
-    of the first; an empty cell, `nan` or no row is a missing point. Optional columns: `spacing_x,spacing_y` or
-    `spacing` (mm per pixel), `split` (train, val, test), `patient`. Images without a row are trained on as unlabelled.
-    Without any CSV file the images can only be predicted.
+    The images lie in the folder or in `images/`. Their labels are one of
+
+    - `landmarks.csv` (or the only CSV file beside `metadata.csv`), a row an image: `id,x0,y0,x1,y1,…` or
+      `id,sella_x,sella_y,…`;
+    - the same, a row a point: `id,landmark,x,y`, which `medzoo predict` writes too;
+    - one COCO file with keypoints, of any name ending in `.json`;
+    - labelme files with points, `ID.json` beside each image.
+
+    In tables `id` is the image's file name, with or without ending; coordinates are pixels, 0 at the centre of the
+    first; an empty cell, `nan` or no row is a missing point. Optional columns: `spacing_x,spacing_y` or `spacing` (mm
+    per pixel), `split` (train, val, test), `patient`. Images without a label are trained on as unlabelled. Without any
+    labels the images can be predicted or, with `--data.shots 0`, a matcher be trained on them.
 
     Args:
+        root: The folder; for a prediction also a single image.
         test_fraction: Part of the labelled images for the test, by patient, where the table has no column `split`.
         spacing: mm per pixel along x and y of all images; empty: the table's, else the files' own, else errors are in
             pixels.
@@ -118,12 +130,14 @@ class LandmarkFolder(FolderDataModule):
         self._test_fraction, self._spacing, self._thresholds = test_fraction, spacing, thresholds
 
     def make_sources(self) -> Sequence[LandmarkSource]:
-        """List the images and read the table."""
-        root = existing_root(self._root, LAYOUT)
-        folder = root / "images" if (root / "images").is_dir() else root
-        paths = image_files(folder) or some_images(root, LAYOUT)
-        path = find_table(root)
-        table = read_labels(path) if path is not None else LabelTable(())
+        """List the images and read their labels."""
+        if self._root.is_file() and self._root.name.lower().endswith(EXTENSIONS):
+            root, paths, path, table = self._root, {stem(self._root): str(self._root)}, None, LabelTable(())
+        else:
+            root = existing_root(self._root, LAYOUT)
+            folder = root / "images" if (root / "images").is_dir() else root
+            paths = image_files(folder) or some_images(root, LAYOUT)
+            path, table = find_labels(root, folder)
         told: Any = (self._spacing[0], self._spacing[1]) if self._spacing else table.spacing
         images, names = FileImages(paths, told), tuple(paths)
         labelled = tuple(n for n in names if n in table.points and np.isfinite(table.points[n]).any())
@@ -138,7 +152,7 @@ class LandmarkFolder(FolderDataModule):
         if self._all_test:
             return Split(test=labelled)
         if not table.landmarks:
-            return Split(test=names)
+            return Split(train=names) if self._shots == 0 else Split(test=names)
         if table.parts:
             parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
             for name in names:
@@ -153,6 +167,29 @@ class LandmarkFolder(FolderDataModule):
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
         extra = (name for name in names if name not in set(labelled) and patients.get(name) not in held)
         return Split(tuple(sorted((*drawn.train, *extra))), drawn.val, drawn.test)
+
+
+def find_labels(root: Path, folder: Path) -> tuple[Path | None, LabelTable]:
+    """Return the file (or folder) of the labels and what they tell; no file and an empty table where there are none.
+
+    Args:
+        root: The folder of the data set.
+        folder: The folder of the images.
+
+    Raises:
+        DataError: There are labels in two forms, or a file cannot be read.
+    """
+    table = find_table(root)
+    coco, labelme = json_labels(sorted({*root.glob("*.json"), *folder.glob("*.json")}))
+    found = [*([table] if table else []), *coco, *list(labelme)[:1]]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found[:2])
+        raise DataError(root, f"holds labels twice, in {names}", "keep one of the two")
+    if table is not None:
+        return table, read_labels(table)
+    if coco:
+        return next(iter(coco.items()))
+    return (root, labelme_table(labelme)) if labelme else (None, LabelTable(()))
 
 
 def find_table(root: Path) -> Path | None:

@@ -36,7 +36,8 @@ class LandmarkDataModule(LightningDataModule):
 
     Args:
         shots: How many annotated images training may use, `all`, or a list of their names. A number takes the papers'
-            shot where a layout has one, then the most typical images in appearance.
+            shot where a layout has one, then the most typical images in appearance; 0 trains a matcher before anything
+            is annotated (see `medzoo select`), and tests nothing.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
         fit: "stretch" fills that size whatever the shape of the image; "pad" keeps the shape and pads with black.
         batch_size: Images a batch; empty: what the model asks for.
@@ -223,6 +224,8 @@ class LandmarkDataModule(LightningDataModule):
         """Load single-domain batches in an order drawn anew each epoch, domains in proportion to their size."""
         supervised = bool(self._asked("supervised"))
         keys = self._shot_keys if supervised else self._keys("train", labelled=False)
+        if supervised and self._shots == 0:
+            raise ConfigError("--data.shots: this model trains on annotated images, expected at least 1, got 0")
         if not keys:
             raise ConfigError("there are no training images; leave --data.all_test off to train")
         images = self._images(keys)
@@ -240,8 +243,8 @@ class LandmarkDataModule(LightningDataModule):
         return self._labelled("val")
 
     def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Load the test images with labels; no loader where there are none."""
-        return self._labelled("test")
+        """Load the test images with labels; no loader where there are none, or no shots to find anything with."""
+        return [] if self._shots == 0 else self._labelled("test")
 
     def _labelled(self, part: Literal["val", "test"]) -> DataLoader[Any] | list[DataLoader[Any]]:
         keys = self._keys(part, labelled=True)

@@ -41,13 +41,13 @@ def find_shots(source: LandmarkSource, wanted: Wanted) -> tuple[str, ...]:
     """Return the shots that are known without looking at images: named ones, all, or those that the papers use.
 
     Raises:
-        ConfigError: The number of shots is not positive, or reads like the name of an image.
+        ConfigError: The number of shots is negative, or reads like the name of an image.
         DataError: A named image does not exist, is not a training image, or has no label.
     """
     root = source.domain.name
     if isinstance(wanted, int):
-        if wanted < 1:
-            raise ConfigError(f"--data.shots: expected at least 1 or a list of image names, got {wanted}")
+        if wanted < 0:
+            raise ConfigError(f"--data.shots: expected at least 0 or a list of image names, got {wanted}")
         if str(wanted) in source.names:
             raise ConfigError(
                 f"--data.shots {wanted} asks for {wanted} shots; for the image of that name write [{wanted}]"

@@ -1,4 +1,4 @@
-"""One's own labels in a CSV file, wide or long, turned into points by image."""
+"""One's own labels as points by image, and how they are read from a CSV file, wide or long."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PARTS = ("train", "val", "test")
 
 @dataclass
 class LabelTable:
-    """What a CSV file tells of images; names are those of image files without ending.
+    """What label files tell of images; names are those of image files without ending.
 
     Attributes:
         landmarks: Names of the K landmarks.
         points: `(K, 2)` of each image with a row, NaN where a cell is empty.
-        lines: Line of the image's (first) row.
+        places: Where the label of the image stands: `file:line` of its (first) row, or a file of its own.
         spacing: mm per pixel along x and y, where told.
         parts: "train", "val" or "test", where told.
         patients: Patient, where told.
@@ -35,7 +35,7 @@ class LabelTable:
 
     landmarks: tuple[str, ...]
     points: dict[str, Points] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
@@ -79,8 +79,9 @@ def _read_wide(path: Path, image: str, header: dict[str, str], extras: list[Colu
     labels = LabelTable(tuple(pairs))
     for row, file in enumerate(table.texts(image)):
         name = stem(Path(file))
-        if name in labels.lines:
-            raise table.error(row, image, f"repeats image {name} of line {labels.lines[name]}", "remove one of the two")
+        if name in labels.places:
+            line = labels.places[name].rpartition(":")[2]
+            raise table.error(row, image, f"repeats image {name} of line {line}", "remove one of the two")
         values = [[float(table.rows[row][axis]) for axis in pair] for pair in pairs.values()]
         for (x, y), (_, second) in zip(values, pairs.values(), strict=True):
             if math.isnan(x) != math.isnan(y):
@@ -123,7 +124,7 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
 
 
 def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
-    labels.lines.setdefault(name, table.lines[row])
+    labels.places.setdefault(name, f"{table.path}:{table.lines[row]}")
     cells = {column.casefold(): value for column, value in table.rows[row].items()}
     both = cells.get("spacing", math.nan)
     spacing = (float(cells.get("spacing_x", both)), float(cells.get("spacing_y", both)))

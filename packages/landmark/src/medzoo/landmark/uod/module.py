@@ -194,6 +194,11 @@ class UOD(LandmarkMethod):
         return self.network
 
     @property
+    def embedder(self) -> UVGG | None:
+        """The network of stage 1."""
+        return None if self.stage == "stage2" else self._matcher
+
+    @property
     def _detector(self) -> DATR:
         """The network of stage 2."""
         assert isinstance(self.network, DATR)

@@ -1,0 +1,145 @@
+"""One's own labels in JSON: a COCO file with keypoints, or a labelme file for each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medzoo.core.errors import DataError
+from medzoo.core.io import read_json
+from medzoo.landmark.data.folders import stem
+from medzoo.landmark.data.sources import Points
+from medzoo.landmark.data.tables import LabelTable
+
+_EXPORT = "export keypoints as COCO JSON"
+_SAVE = "save the picture again in labelme"
+
+
+def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, Any]]]:
+    """Read JSON files and tell the two forms apart by their keys; files in `.` or with other keys are passed over.
+
+    Returns:
+        The tables of COCO files (with `annotations`), and the contents of labelme files (with `shapes`).
+
+    Raises:
+        DataError: A file cannot be read, or a COCO file not be understood.
+    """
+    coco, labelme = {}, {}
+    for path in paths:
+        if path.name.startswith("."):
+            continue
+        content = read_json(path)
+        if isinstance(content, dict) and "annotations" in content:
+            coco[path] = coco_table(path, content)
+        elif isinstance(content, dict) and "shapes" in content:
+            labelme[path] = {"shapes": content["shapes"]}  # without the picture that labelme may put beside them
+    return coco, labelme
+
+
+def coco_table(path: Path, content: Mapping[str, Any]) -> LabelTable:
+    """Turn a COCO file into points: one category with named keypoints, at most one annotation an image.
+
+    A keypoint is `x, y, v`; v = 0 is a missing point, 1 (hidden) and 2 (visible) are labels. Coordinates are taken as
+    they are, 0 at the centre of the first pixel.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+
+    Raises:
+        DataError: It has another form.
+    """
+    lists = {key: _objects(path, content, key) for key in ("images", "annotations", "categories")}
+    named = [category for category in lists["categories"] if category.get("keypoints")]
+    if len(named) != 1:
+        raise DataError(path, f"has {len(named)} categories with names of keypoints, expected 1", _EXPORT)
+    landmarks = _texts(path, named[0]["keypoints"])
+    files = {image.get("id"): stem(Path(str(image.get("file_name", "")))) for image in lists["images"]}
+    if len(set(files.values())) < len(lists["images"]) or "" in files.values():
+        raise DataError(path, "has images without a file_name, or two of one name or id", _EXPORT)
+    table = LabelTable(landmarks)
+    for number, annotation in enumerate(lists["annotations"]):
+        place = f"{path}: annotations[{number}]"
+        if "keypoints" not in annotation or annotation.get("category_id", named[0].get("id")) != named[0].get("id"):
+            continue
+        name = files.get(annotation.get("image_id"))
+        if name is None:
+            raise DataError(place, f"there is no image of id {annotation.get('image_id')!r}", "add it to images")
+        if name in table.points:
+            raise DataError(place, f"is a second annotation of image {name}", "keep one an image")
+        table.points[name], table.places[name] = _keypoints(place, annotation["keypoints"], len(landmarks)), place
+    return table
+
+
+def _keypoints(place: str, values: object, count: int) -> Points:
+    if not isinstance(values, list) or len(values) != 3 * count:
+        got = len(values) if isinstance(values, list) else "no list"
+        raise DataError(place, f"keypoints: expected {3 * count} numbers (x, y, v), got {got}", _EXPORT)
+    xyv = np.array([_number(place, value) for value in values]).reshape(count, 3)
+    if not np.isin(xyv[:, 2], (0, 1, 2)).all():
+        raise DataError(place, "keypoints: every third number is 0, 1 or 2", _EXPORT)
+    return np.where(xyv[:, 2:] > 0, xyv[:, :2], np.nan)
+
+
+def labelme_table(contents: Mapping[Path, Mapping[str, Any]]) -> LabelTable:
+    """Turn labelme files into points: each shape of type `point` is a landmark, named by its label.
+
+    labelme counts from the corner of the first pixel, so that 0.5 is subtracted. A landmark without a shape is missing;
+    shapes of other types are passed over. The order of the landmarks is that of their names.
+
+    Args:
+        contents: What each file holds.
+
+    Raises:
+        DataError: A file has another form, or two points of one label.
+    """
+    found = {path: _shapes(path, content) for path, content in contents.items()}
+    landmarks = tuple(sorted({label for points in found.values() for label in points}))
+    table = LabelTable(landmarks)
+    for path, points in found.items():
+        name = path.stem
+        if name in table.points:
+            raise DataError(path, f"has the same name as {table.places[name]}", "remove one of the two")
+        rows = [points.get(landmark, (math.nan, math.nan)) for landmark in landmarks]
+        table.points[name], table.places[name] = np.array(rows, np.float64).reshape(-1, 2), str(path)
+    return table
+
+
+def _shapes(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    points: dict[str, tuple[float, float]] = {}
+    for number, shape in enumerate(_objects(path, content, "shapes", _SAVE)):
+        if shape.get("shape_type", "polygon") != "point":
+            continue
+        place, label, given = f"{path}: shapes[{number}]", str(shape.get("label") or ""), shape.get("points")
+        if not label:
+            raise DataError(place, "has no label", _SAVE)
+        if label in points:
+            raise DataError(place, f"is a second point {label!r}", "remove one of the two")
+        if not isinstance(given, list) or len(given) != 1 or not isinstance(given[0], list) or len(given[0]) != 2:
+            raise DataError(place, f"expected points [[x, y]], got {given!r}"[:200], _SAVE)
+        x, y = (_number(place, value) for value in given[0])
+        points[label] = (x - 0.5, y - 0.5)
+    return points
+
+
+def _objects(path: Path, content: Mapping[str, Any], key: str, cure: str = _EXPORT) -> Sequence[Mapping[str, Any]]:
+    values = content.get(key)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise DataError(path, f"{key}: expected a list of objects", cure)
+    return values
+
+
+def _texts(path: Path, values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values) or len(set(values)) < len(values):
+        raise DataError(path, "keypoints of the category: expected a list of different names", _EXPORT)
+    return tuple(values)
+
+
+def _number(place: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise DataError(place, f"{value!r} is no coordinate", "correct it")
+    return float(value)
