@@ -19,8 +19,8 @@ class TestNormNet(ModelContract):
     name = "normnet"
     tiny = {
         "data.train": 4,
-        "data.val": 1,
-        "data.test": 2,
+        "data.val": 3,
+        "data.test": 3,
         "data.size": [16, 20, 24],
         "model.widths": [2, 4],
         "model.patch": [8, 8, 8],
@@ -36,8 +36,10 @@ class TestRegAD(ModelContract):
 class TestPaDiM(ModelContract):
     name = "padim"
     tiny = IMAGES | {"model.channels": 10}
+    one_process = True
 
 
 class TestPatchCore(ModelContract):
     name = "patchcore"
     tiny = IMAGES
+    one_process = True

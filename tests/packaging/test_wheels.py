@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -73,26 +74,63 @@ def test_core_needs_no_other_package_and_the_meta_distribution_needs_all(wheels:
     assert sorted(requirements(wheels, "medzoo")) == [f"medzoo-{n}" for n in NAMES]
 
 
-def test_anomaly_alone_in_a_clean_environment_brings_core_only(wheels: Path, tmp_path: Path) -> None:
-    home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+class Home:
+    """A virtual environment and commands in it, free of what surrounds the tests."""
 
-    def call(*command: str) -> str:
-        done = subprocess.run(
-            [str(home / "bin" / command[0]), *command[1:]],
-            capture_output=True,
-            text=True,
-            env=clean,
-            cwd=tmp_path,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        venv.create(folder, with_pip=True)
+        self.env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def call(self, *command: str | Path) -> str:
+        """Run a command of the environment, which must succeed, and return what it printed."""
+        program = [str(self.folder / "bin" / command[0]), *map(str, command[1:])]
+        done = subprocess.run(program, capture_output=True, text=True, env=self.env, cwd=self.folder, check=False)
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
         return done.stdout
 
-    call("pip", "install", "-q", "--find-links", str(wheels), "-c", str(ROOT / "constraints.txt"), "medzoo-anomaly")
-    installed = [line.split()[0] for line in call("pip", "list").splitlines() if line.startswith("medzoo")]
-    assert sorted(installed) == ["medzoo-anomaly", "medzoo-core"]
-    assert "uod" not in call("medzoo", "list")
-    call("medzoo", "doctor")
-    call("python", "-c", "import medzoo.anomaly, medzoo.core")
+    def distributions(self) -> list[str]:
+        """Return the names of medzoo's distributions that are installed."""
+        return sorted(line.split()[0] for line in self.call("pip", "list").splitlines() if line.startswith("medzoo"))
+
+    def packages(self) -> set[str]:
+        """Return the distributions whose models and data modules `medzoo list` shows."""
+        return {entry["package"] for entry in json.loads(self.call("medzoo", "list", "--json"))}
+
+
+@pytest.fixture(scope="module")
+def home(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A clean environment with medzoo-anomaly installed from its wheel."""
+    home = Home(tmp_path_factory.mktemp("home") / "venv")
+    wanted = ["--find-links", wheels, "-c", ROOT / "constraints.txt", "medzoo-anomaly"]
+    home.call("pip", "install", "-q", *wanted)
+    return home
+
+
+def test_anomaly_alone_in_a_clean_environment_brings_core_only_and_works(home: Home) -> None:
+    assert home.distributions() == ["medzoo-anomaly", "medzoo-core"]
+    assert home.packages() == {"medzoo-anomaly"}
+    home.call("medzoo", "doctor")
+    home.call("python", "-c", "import medzoo.anomaly, medzoo.core")
+    dry = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    home.call("medzoo", "fit", "--model", "padim", *dry)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_package_installs_alone_and_the_others_leave_no_trace(
+    home: Home, wheels: Path, name: str, kind: str
+) -> None:
+    # The environment of the tests above has what all packages need of others; only medzoo's own come and go.
+    home.call("pip", "uninstall", "-q", "-y", *home.distributions())
+    own = sorted({"medzoo-core", f"medzoo-{name}"})
+    if kind == "wheel":
+        home.call("pip", "install", "-q", "--no-deps", "--no-index", "--find-links", wheels, *own)
+    else:
+        home.call("pip", "install", "-q", "-c", ROOT / "constraints.txt", "hatchling", "editables")
+        folders = [ROOT / "packages" / distribution.removeprefix("medzoo-") for distribution in own]
+        sources = [part for folder in folders for part in ("-e", folder)]
+        home.call("pip", "install", "-q", "--no-deps", "--no-build-isolation", *sources)
+    home.call("python", "-c", f"import medzoo.core, medzoo.{name}")
+    assert home.distributions() == own
+    assert home.packages() <= {f"medzoo-{name}"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,21 +15,12 @@ from typing import Any
 import pytest
 
 from medzoo.core.cli import main
-from medzoo.core.testing.processes import Command
+from medzoo.core.testing.processes import Command, pair
 from medzoo.core.testing.replay import differences
 
 Start = Callable[..., Command]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 FIT = ["fit", "--model", "toy", "--data.n", "23", "--data.val", "true", "--trainer.max_epochs", "6", "--quiet", *TWO]
-
-
-def pair(start: Start, args: list[str]) -> list[Command]:
-    """Start both processes of a run, as torchrun would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [start(args, env={**place, "LOCAL_RANK": str(rank)}) for rank in range(2)]
 
 
 def codes(both: list[Command]) -> list[int]:

@@ -183,5 +183,6 @@ def _quiet_libraries() -> None:
         r".*You passed in a `val_dataloader` but have no `validation_step`.*",
         r".*callbacks used to create the checkpoint need to be provided.*",
         r".*You are using a custom batch sampler.*",
+        r".*It is recommended to use `self.log\(.*sync_dist=True\)`.*",  # metrics reduce themselves
     ):
         warnings.filterwarnings("ignore", message=text)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +20,7 @@ from medzoo.core.cli import main
 from medzoo.core.registry import Spec, find, load
 from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.testing.processes import Command, pair
 from medzoo.core.testing.replay import GRADIENTS, differences, killed_at, snapshots, watching
 
 _NEXT_TO_A_FIT = {"config.yaml", "environment.json", "metrics.csv", "results.json", "checkpoints"}
@@ -40,6 +43,8 @@ class ModelContract:
     """Steps of each stage to resume from, spread evenly with the first and last; `None` is every step."""
     no_gradient: ClassVar[tuple[str, ...]] = ()
     """Patterns of trainable parameters that a tiny fit need not reach, such as `"head.unused.*"`."""
+    one_process: ClassVar[bool] = False
+    """The method trains nothing and refuses to be fitted on several devices."""
     card_keys: ClassVar[tuple[str, ...]] = ("name", "task", "summary", "data")
     """Facts that the card's front matter must give."""
 
@@ -179,6 +184,24 @@ class ModelContract:
         found = differences(run, folder / "again")
         shutil.rmtree(folder / "again")
         assert not found, found[:5]
+
+    def test_two_processes_train_and_answer_as_one(self, folder: Path) -> None:
+        """A fit with `--trainer.strategy ddp` goes through, and one process measures what the two have measured."""
+        two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+        both = pair(partial(Command, folder=folder), self.arguments("fit", *two, "--run_dir", "two"))
+        try:
+            codes = [process.wait() for process in both]
+        finally:
+            for process in both:
+                process.kill(signal.SIGKILL)
+        assert codes == ([2, 2] if self.one_process else [0, 0]), both[0].output()
+        if self.one_process:
+            return
+        one = ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.accelerator", "cpu"]
+        last = str(folder / "two/checkpoints" / LAST)
+        assert main(["test", "--ckpt_path", last, *one, "--run_dir", "one", "--quiet"]) == 0
+        wanted, found = (json.loads(Path(run, "results.json").read_text())["metrics"] for run in ("one", "two"))
+        assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-6, abs=1e-6)
 
     def test_gradients_reach_what_is_trained_and_nothing_else(self, run: Path) -> None:
         """Every trainable parameter has a gradient and an optimiser, no frozen one has a gradient."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,20 @@ class Command:
     def output(self) -> str:
         """Return what it has written to stdout and stderr."""
         return self.log.read_text(encoding="utf8", errors="replace") if self.log.is_file() else ""
+
+
+def pair(start: Callable[..., Command], args: Sequence[str]) -> list[Command]:
+    """Start both processes of a run with two, as torchrun would.
+
+    Args:
+        start: Starts a command: `start(args, env=…)`.
+        args: Arguments of the command, with the devices and the strategy.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start(args, env={**place, "LOCAL_RANK": str(rank)}) for rank in range(2)]
 
 
 def _run(args: list[str], folder: str, log: str, env: dict[str, str]) -> None:

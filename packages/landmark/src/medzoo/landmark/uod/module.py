@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
@@ -18,6 +19,7 @@ from medzoo.landmark.method import Domains, LandmarkMethod, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
+from medzoo.landmark.uod.rehearsal import Rehearsal, drawn_anatomy
 from medzoo.landmark.uod.swin import load_swin
 from medzoo.landmark.views import View
 
@@ -73,11 +75,15 @@ class UOD(LandmarkMethod):
         schedule: `paper` (Adam; steps in stage 1, a cycle in stage 2) or `cosine` (AdamW, warm-up and cosine decay).
         self_training: Share of stage 2's epochs after which its own predictions replace the labels of stage 1, anew
             for each epoch; the paper has 0.5, and 1 never does.
+        rehearsal: Share of stage 2's epochs that first train on drawn radiographs with their exact landmarks; then the
+            model's own predictions, shifted to agree with the shot, replace the labels of stage 1. Only for domains
+            that are read from files and have the landmarks of a built-in phantom; the paper has 0.
         augment: Strength of the deformation and intensity changes of whole images in both stages; the paper has 0.
     """
 
     stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
     keeps_shots: ClassVar[bool] = True
+    trains_in_parts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class UOD(LandmarkMethod):
         detect_batch: int = 4,
         schedule: str = "paper",
         self_training: float = 0.5,
+        rehearsal: float = 0.0,
         augment: float = 0.0,
     ) -> None:
         super().__init__()
@@ -139,6 +146,8 @@ class UOD(LandmarkMethod):
         self.labels: PseudoLabels | None = None
         self.own_labels_of: int | None = None
         """Epoch for which the model labelled the training images itself; None while the labels are those of stage 1."""
+        self.rehearsals: dict[int, Rehearsal] = {}
+        """By index of the domain, for those that can be drawn."""
         self.view = View(self.input_size, augment)
         self.sample = patch_sampler(patch, points, augment)
         self.know(domains)
@@ -212,8 +221,19 @@ class UOD(LandmarkMethod):
         if self.stage == "stage2":
             start_from(self.hparams["swin_weights"], lambda weights: load_swin(self._detector.encoder, weights))
             self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
+            self._prepare_rehearsals()
         else:
             start_from(self.hparams["vgg_weights"], self._fill_matchers)
+
+    def _prepare_rehearsals(self) -> None:
+        """Find the domains that can be drawn, never those of phantoms: their test images are of the same kind."""
+        if not self.hparams["rehearsal"]:
+            return
+        for index, source in enumerate(self.data.sources):
+            anatomy = drawn_anatomy(source.domain.landmarks)
+            if anatomy and source.on_disk:
+                self.rehearsals[index] = Rehearsal(anatomy, self.input_size)
+                rank_zero_info(f"{source.domain.name}: stage 2 first learns from drawn radiographs of a {anatomy}")
 
     def _fill_matchers(self, weights: Mapping[str, Tensor]) -> None:
         for network in filter(None, (self._matcher, self.patch_network)):
@@ -247,16 +267,31 @@ class UOD(LandmarkMethod):
 
     # Training.
 
+    @property
+    def _share_done(self) -> float:
+        """Share of the stage's epochs that came before the current one."""
+        return self.current_epoch * self.trainer.num_training_batches / self.trainer.estimated_stepping_batches
+
+    @property
+    def _rehearsing(self) -> bool:
+        """Whether domains that can be drawn are, in this epoch."""
+        return bool(self._share_done < self.hparams["rehearsal"])
+
     def on_train_epoch_start(self) -> None:
-        """Label the training images anew once the self-training has begun."""
+        """Label the training images anew after the rehearsal, and in each epoch once the self-training has begun."""
         epoch = self.current_epoch
-        epochs = self.trainer.estimated_stepping_batches / self.trainer.num_training_batches
-        begins = self.hparams["self_training"] * epochs
+        itself = epoch >= 1 and self._share_done >= self.hparams["self_training"]
+        rehearsed = bool(self.rehearsals) and not self._rehearsing and self.own_labels_of is None
         # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
-        if self.stage == "stage2" and epoch >= max(begins, 1) and self.own_labels_of != epoch:
+        if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
+            assert self.labels is not None
             self.eval()
-            self.labels, self.own_labels_of = self.label_training_images(), epoch
+            own = self.label_training_images(self._find_as_in_the_shot if rehearsed else None)
             self.train()
+            kept = [] if itself else [n for i, n in enumerate(self.names) if i not in self.rehearsals]
+            own.points |= {name: self.labels.points[name] for name in kept}
+            own.scores |= {name: self.labels.scores[name] for name in kept}
+            self.labels, self.own_labels_of = own, epoch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
@@ -272,8 +307,12 @@ class UOD(LandmarkMethod):
 
     def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         assert self.labels is not None
-        original, _ = self.labels.look_up(self.names[domain], batch["id"])
-        image, points = self.view(batch["image"], to_network(original.to(batch["affine"]), batch["affine"]))
+        points: Tensor | None
+        if domain in self.rehearsals and self._rehearsing:
+            image, points = (drawn.to(self.device) for drawn in self.rehearsals[domain](len(batch["image"])))
+        else:
+            original, _ = self.labels.look_up(self.names[domain], batch["id"])
+            image, points = self.view(batch["image"], to_network(original.to(batch["affine"]), batch["affine"]))
         assert points is not None
         logits = self._detector(standardise(image), domain)
         return heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
@@ -286,6 +325,15 @@ class UOD(LandmarkMethod):
             heat = heatmap(self._detector(standardise(image), domain), self.hparams["target"])
             return decode.DECODERS[self.hparams["decoder"]](heat)
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
+
+    def _find_as_in_the_shot(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Find the landmarks as annotators place them: shifted by what the model misses in the shots."""
+        points, score = self(image, domain)
+        if domain in self.rehearsals:
+            shots = self.shots[domain]
+            missed = shots["points"].to(image.device) - self(shots["image"].to(image.device), domain)[0]
+            points = points + missed.nanmean(dim=0).nan_to_num()
+        return points, score
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
