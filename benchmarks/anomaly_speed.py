@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from medzoo.anomaly.boxes import box_of
 from medzoo.anomaly.coreset import coreset
 from medzoo.anomaly.normnet.module import NormNet
-from medzoo.anomaly.normnet.segment import box_of, windowed
+from medzoo.anomaly.normnet.segment import windowed
 from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.metrics.anomaly import aupro, region_weights
 from medzoo.core.phantoms.ct import lung_ct
@@ -93,7 +94,7 @@ def compare_window() -> None:
     net = NormNet(widths=[8, 16, 32], patch=[32, 40, 40], members=1).eval()
     made = lung_ct(0, (80, 96, 112))
     hu, organ = torch.from_numpy(made.image), torch.from_numpy(made.lungs)
-    box = box_of(organ, 4)
+    box = box_of(made.lungs, 4)
     part = (windowed(hu) * organ)[box][None, None]
 
     def alone() -> None:

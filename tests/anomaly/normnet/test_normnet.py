@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medzoo.anomaly.boxes import box_of
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.network import UNet3d
-from medzoo.anomaly.normnet.segment import Growth, box_of, grow, level_of, probability, seeds, windowed
+from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
 from medzoo.anomaly.outputs import lesion_table, mosaic
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import read_json
@@ -125,10 +126,10 @@ def test_sliding_window_equals_monai_with_the_same_network_and_averages_members(
 
 
 def test_box_of_the_organ_has_a_margin_and_stays_inside() -> None:
-    organ = torch.zeros(10, 20, 30, dtype=torch.bool)
+    organ = np.zeros((10, 20, 30), dtype=bool)
     organ[1:4, 8:12, 20:29] = True
     assert box_of(organ, 2) == (slice(0, 6), slice(6, 14), slice(18, 30))
-    assert box_of(torch.zeros(4, 5, 6, dtype=torch.bool), 1) == (slice(0, 4), slice(0, 5), slice(0, 6))
+    assert box_of(np.zeros((4, 5, 6), dtype=bool), 1) == (slice(0, 4), slice(0, 5), slice(0, 6))
 
 
 def test_labels_and_bright_voxels_turn_with_the_image() -> None:

@@ -11,6 +11,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medzoo.anomaly.boxes import box_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -47,12 +49,14 @@ def lesion_table(
         spacing: Millimetres per voxel along x, y, z.
         affine: `(4, 4)` from voxel `(x, y, z)` to the scanner's millimetres; None counts from the first voxel.
     """
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3), dtype=bool))
-    if not count:
+    if not mask.any():
         return []
+    box = box_of(mask)
+    corner, mask, score = np.array([part.start for part in box]), mask[box], score[box]
+    labels, count = ndimage.label(mask, np.ones((3, 3, 3), dtype=bool))
     numbers = np.arange(1, count + 1)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    centres = np.array(ndimage.center_of_mass(mask, labels, numbers)).reshape(count, 3)[:, ::-1]  # x, y, z
+    centres = (np.array(ndimage.center_of_mass(mask, labels, numbers)).reshape(count, 3) + corner)[:, ::-1]  # x, y, z
     means, tops = ndimage.mean(score, labels, numbers), ndimage.maximum(score, labels, numbers)
     frame = np.diag([*spacing, 1.0]) if affine is None else affine
     places = centres @ frame[:3, :3].T + frame[:3, 3]

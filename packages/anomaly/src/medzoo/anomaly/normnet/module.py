@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.anomaly.boxes import box_of
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
-from medzoo.anomaly.normnet.segment import Growth, box_of, grow, level_of, probability, seeds, windowed
+from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
 from medzoo.anomaly.outputs import LESION_COLUMNS, collected, lesion_table, mosaic, save_png
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import write_csv
@@ -22,6 +23,7 @@ from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold
 from medzoo.core.module import Method
 from medzoo.core.seeding import mix
 
+_MARGIN = 4  # voxels around the organ, more than the growth looks
 _SHOWN = 5  # volumes with a mosaic
 
 
@@ -145,16 +147,10 @@ class NormNet(Method):
         return image.flip(flipped), target.flip(flipped), bright.flip(flipped)
 
     def normal_probability(self, hu: Tensor, organ: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probability of being normal and windowed image of a whole volume, both `(D, H, W)` in main memory.
-
-        Only the box around the organ is looked at; outside of it everything counts as normal.
-        """
-        box = box_of(organ, margin=4)
-        image = torch.zeros_like(hu)
-        image[box] = windowed(hu[box]) * organ[box]
-        normal = torch.ones_like(hu)
-        normal[box] = probability(image[box], list(self.networks), self.patch, self.overlap, self.device, self.windows)
-        return normal, image
+        """Return probability of being normal and windowed image of a volume, both `(D, H, W)` in main memory."""
+        image = windowed(hu) * organ
+        networks = list(self.networks)
+        return probability(image, networks, self.patch, self.overlap, self.device, self.windows), image
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Put synthetic lesions, the same in every epoch, into a healthy volume and look for them."""
@@ -165,9 +161,10 @@ class NormNet(Method):
         certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
         made = certain(windowed(hu) * organ, organ, spacing, generator)
         spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
-        normal, image = self.normal_probability(spoiled, organ)
-        bright = organ & (image >= self.level)
         truth = labels(windowed(hu), made.contribution, self.level, self.least, keep_vessels=False) == 0
+        box = box_of(organ.numpy(), _MARGIN)
+        normal, image = self.normal_probability(spoiled[box], organ[box])
+        bright, truth = organ[box] & (image >= self.level), truth[box]
         self.validation.append((1 - normal[bright], truth[bright]))
 
     def on_validation_epoch_end(self) -> None:
@@ -184,7 +181,7 @@ class NormNet(Method):
         self.log("val/threshold", float(self.threshold))
 
     def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
-        """Return score map and mask of a whole volume.
+        """Return score map and mask of a whole volume, of which only the box around the organ is looked at.
 
         Args:
             hu: `(D, H, W)` Hounsfield units.
@@ -195,10 +192,13 @@ class NormNet(Method):
             `(D, H, W)` float32, probability of being abnormal on the bright voxels of the organ and 0 elsewhere; and
             `(D, H, W)` bool.
         """
-        normal, image = self.normal_probability(hu, organ)
-        start = seeds(normal, image, organ, self.level, float(self.threshold))
-        mask = grow(start, normal, image, organ, self.growth, spacing)
-        score = torch.where(organ & ((image >= self.level) | mask), 1 - normal, 0.0)
+        box = box_of(organ.numpy(), _MARGIN)
+        inside = organ[box]
+        normal, image = self.normal_probability(hu[box], inside)
+        start = seeds(normal, image, inside, self.level, float(self.threshold))
+        score, mask = torch.zeros_like(hu), torch.zeros_like(organ)
+        mask[box] = grown = grow(start, normal, image, inside, self.growth, spacing)
+        score[box] = torch.where(inside & ((image >= self.level) | grown), 1 - normal, 0.0)
         return score, mask
 
     def _original(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -265,15 +265,16 @@ class NormNet(Method):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Write score map, mask, table and mosaic of a volume and return what was found."""
-        from medzoo.core.io import read_image
+        import nibabel
+
         from medzoo.core.io.nifti_out import write_nifti
 
         score, mask = self._original(batch)
         name, path, spacing = batch["id"][0], batch["path"][0], batch["spacing"][0].tolist()
         folder = Path(self.trainer.default_root_dir) / "volumes" / name
         source = path if path.endswith((".nii", ".nii.gz")) else None
-        image = read_image(source) if source else None
-        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, image.affine if image else None)
+        affine = nibabel.load(source).affine if source else None
+        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, affine)
         write_nifti(folder / "score.nii.gz", score.numpy(), source, spacing)
         write_nifti(folder / "mask.nii.gz", mask.numpy(), source, spacing)
         write_csv(folder / "lesions.csv", rows, LESION_COLUMNS)

@@ -43,17 +43,6 @@ def level_of(hu: float) -> float:
     return (min(max(hu, LOW), HIGH) - LOW) / (HIGH - LOW)
 
 
-def box_of(organ: Tensor, margin: int) -> tuple[slice, slice, slice]:
-    """Return the box around the organ with a margin, within the volume; the whole volume where there is no organ."""
-    found = []
-    for axis, extent in enumerate(organ.shape):
-        others = tuple(a for a in range(3) if a != axis)
-        used = organ.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
-        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, extent)
-        found.append(slice(max(0, low - margin), min(extent, high + margin)))
-    return found[0], found[1], found[2]
-
-
 def probability(
     volume: Tensor,
     networks: Sequence[Callable[[Tensor], Tensor]],
