@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ from medzoo.core.ops.elastic_deform.build import BuildError, best_instruction_se
 from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
 from medzoo.core.ops.elastic_deform.spline import KINDS, knots
 
-_CALL = struct.Struct("=8q3q3q3q3q3d3d5q")
+_CALL = struct.Struct("=8q3q3q3q3q3d3d6q")
 _ITEM = struct.Struct("=7qdq")
 LARGEST = 2**28
 """Exclusive bound of any size or offset, so that index arithmetic in 32 bits cannot overflow."""
@@ -145,7 +146,22 @@ def _call(
         field.data_ptr(),
         0 if affine is None else affine.data_ptr(),
         *outputs,
+        _TEAM[0],
     )
+
+
+def _openmp() -> int:
+    """Return the address of OpenMP's entry that torch's own threads serve, or 0 (macOS, builds without OpenMP)."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError, TypeError):
+        return 0
+
+
+_TEAM = [_openmp()]
+# A forked process inherits the pool but not its threads, and OpenMP would wait for them: there, threads of one call each.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _TEAM.__setitem__(0, 0))
 
 
 class _Loader:

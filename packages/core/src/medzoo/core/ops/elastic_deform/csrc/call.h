@@ -26,6 +26,7 @@ struct Call {
   double* grad_field;        // backward, coefficients: double accumulator, zero-filled; or null
   void* grad_dense;          // backward, displacements (one field a sample): gradient in the field's type; or null
   double* grad_affine;       // backward: double accumulator, zero-filled; or null
+  void (*team)(void (*work)(void*), void* data, unsigned threads, unsigned flags);  // OpenMP's GOMP_parallel; or null
 };
 
 enum Status { kDone = 0, kNotFinite = 1, kNoMemory = 2 };

@@ -13,36 +13,31 @@
 namespace elastic {
 namespace {
 
-// Run body(i, scratch) for i in [0, n) on up to `threads` threads started for this call: nothing outlives it, so a fork is safe.
-template <class Scratch, class Body> struct Crew {
-  std::atomic<int> next{0};
-  std::atomic<bool> failed{false};
-  int n;
-  const Body& body;
-  Scratch* scratch;
-  struct Member {
-    Crew* crew;
-    Scratch* own;
-  };
-  static void* work(void* p) {
-    Member* m = static_cast<Member*>(p);
-    for (int i; (i = m->crew->next.fetch_add(1)) < m->crew->n;) m->crew->body(i, *m->own);
-    return nullptr;
-  }
-};
-
 constexpr int kMaxThreads = 64;
 
-template <class Scratch, class Body> void parallel(int n, int threads, Scratch* scratch, const Body& body) {
-  Crew<Scratch, Body> crew{{0}, {false}, n, body, scratch};
-  typename Crew<Scratch, Body>::Member members[kMaxThreads];
+template <class Body> struct Crew {
+  int n;
+  const Body& body;
+  std::atomic<int> next{0}, joined{0};
+  static void work(void* p) {
+    Crew* crew = static_cast<Crew*>(p);
+    const int me = crew->joined.fetch_add(1);
+    for (int i; (i = crew->next.fetch_add(1)) < crew->n;) crew->body(i, me);
+  }
+  static void* start(void* p) { return work(p), nullptr; }
+};
+
+// Run body(i, thread) for i in [0, n) on up to `threads` threads: those of torch's own pool, which may still be spinning after the
+// operation before and would keep others off their cores; without OpenMP on threads that live for this call.
+template <class Body> void parallel(const Call& call, int n, int threads, const Body& body) {
+  Crew<Body> crew{n, body};
+  threads = imin(threads, n);
+  if (threads > 1 && call.team) return call.team(Crew<Body>::work, &crew, unsigned(threads), 0);
   pthread_t handles[kMaxThreads];
   int started = 0;
-  for (int t = 0; t < threads; ++t) members[t] = {&crew, scratch + t};
-  while (started < imin(threads, n) - 1 &&
-         pthread_create(&handles[started], nullptr, Crew<Scratch, Body>::work, &members[started + 1]) == 0)
+  while (started < threads - 1 && pthread_create(&handles[started], nullptr, Crew<Body>::start, &crew) == 0)
     ++started;  // a thread that cannot be started is one less; the caller's own always works
-  Crew<Scratch, Body>::work(&members[0]);
+  Crew<Body>::work(&crew);
   for (int t = 0; t < started; ++t) pthread_join(handles[t], nullptr);
 }
 
@@ -109,6 +104,7 @@ template <class T, int ND, class U> void pick_row(const Rows<T>& r, const Item& 
 }
 
 template <class T, int ND> void sample_row(const Rows<T>& r, const Item& it, const Shape& s, int64_t from, int64_t to) {
+  ask_ahead<T, ND>(r, static_cast<const char*>(it.in) + from * it.width, size_t(it.width), s);
   if (it.order == kLinear) {
     const T* v = static_cast<const T*>(it.in) + from;
     linear_row_fast<T, ND>(r, v, static_cast<T*>(it.out) + to, s, int(it.padding), T(it.fill));
@@ -145,8 +141,13 @@ template <class T, int ND> int64_t forward(const Call& call, const Item* items) 
   if (!team.build(plan, threads, false)) return kNoMemory;
   ask_for_large_pages(call, items);
   const Shape in{{plan.in[0], plan.in[1], plan.in[2]}}, out{{plan.size[0], plan.size[1], plan.size[2]}};
-  parallel(tiles.count(), threads, team.rows, [&](int i, Rows<T>& rows) {
-    const Chunk chunk = tiles(i);
+  // Threads start far from each other: in neighbouring tiles they would wait for the same fresh page of the output.
+  const int stretch = (tiles.count() + threads - 1) / threads;
+  parallel(call, stretch * threads, threads, [&](int i, int me) {
+    const int tile = i % threads * stretch + i / threads;
+    if (tile >= tiles.count()) return;
+    Rows<T>& rows = team.rows[me];
+    const Chunk chunk = tiles(tile);
     if (call.kind != kDense) rows.win = window_of(plan, chunk);
     for (int z = chunk.z0; z < chunk.z1; ++z) {
       if (call.kind != kDense) rows.begin_slice(chunk, z);
@@ -235,6 +236,8 @@ template <class T, int ND> void backward_chunk(Rows<T>& rows, const Item* items,
           const int64_t image = chunk.b * it.channels + c, from = image * in.volume();
           const T* g = static_cast<const T*>(it.out) + image * out.volume() + out.at(z, y, 0);
           T* grad_v = it.grad ? static_cast<T*>(it.grad) + from : nullptr;
+          ask_ahead<T, ND>(rows, static_cast<const T*>(it.in) + from, sizeof(T), in);
+          if (grad_v) ask_ahead<T, ND>(rows, grad_v, sizeof(T), in);
           backward_row_fast<T, ND>(rows, static_cast<const T*>(it.in) + from, g, grad_v, into_d, in, int(it.order),
                                    int(it.padding), T(it.fill));
         }
@@ -291,11 +294,11 @@ template <class T, int ND> int64_t backward(const Call& call, const Item* items)
   const int wave = int(fits < 16 ? 16 : fits > 1024 ? 1024 : fits);
   Team<T> team;
   Arena memory;
-  const size_t bytes = Arena::need(n, sizeof(int)) + Arena::need(wave, sizeof(Partial)) + Arena::need(most * wave, sizeof(double));
-  if (!team.build(plan, threads, true) || !memory.reserve(bytes)) return kNoMemory;
-  int* order = memory.take<int>(n);
-  Partial* parts = memory.take<Partial>(wave);
-  double* windows = memory.take<double>(most * wave);
+  int* order = nullptr;
+  Partial* parts = nullptr;
+  double* windows = nullptr;
+  const auto layout = [&] { memory.take(order, n), memory.take(parts, wave), memory.take(windows, most * wave); };
+  if (!team.build(plan, threads, true) || !memory.reserve(layout)) return kNoMemory;
   for (int cz = 0; cz < kz; ++cz)
     for (int cy = 0; cy < ky; ++cy) {
       int m = 0;
@@ -303,10 +306,10 @@ template <class T, int ND> int64_t backward(const Call& call, const Item* items)
         if (i / tiles.ny % tiles.nz % kz == cz && i % tiles.ny % ky == cy) order[m++] = i;
       for (int from = 0; from < m; from += wave) {
         const int count = imin(wave, m - from);
-        parallel(count, threads, team.rows, [&](int i, Rows<T>& rows) {
+        parallel(call, count, threads, [&](int i, int me) {
           Partial* part = partial ? parts + i : nullptr;
           if (part) part->window = windows + size_t(i) * most;
-          backward_chunk<T, ND>(rows, items, tiles(order[from + i]), part);
+          backward_chunk<T, ND>(team.rows[me], items, tiles(order[from + i]), part);
         });
         for (int i = 0; partial && i < count; ++i) add_partial<T, ND>(plan, tiles(order[from + i]).b, parts[i]);
       }

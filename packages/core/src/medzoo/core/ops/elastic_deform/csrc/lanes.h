@@ -25,6 +25,13 @@ template <class T> struct LanesOf {
 };
 template <class T> using Lanes = typename LanesOf<T>::type;
 
+template <class T> inline Lanes<T> load(const T* p) {
+  Lanes<T> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+template <class T> inline void store(T* p, const Lanes<T>& v) { std::memcpy(p, &v, sizeof(v)); }
+
 #if defined(__AVX2__)
 alignas(64) constexpr int32_t kCount[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "call.h"
 #include "lanes.h"
@@ -15,21 +14,21 @@ namespace elastic {
 constexpr int kTileZ = 16;
 inline int tile_y(int nd) { return nd == 3 ? 8 : 16; }
 
-struct Arena {  // memory of one call or one thread: one malloc, no exceptions
-  char* base = nullptr;
-  size_t used = 0, size = 0;
-  bool reserve(size_t bytes) {
-    size = bytes;
-    base = static_cast<char*>(std::malloc(bytes ? bytes : 1));
-    return base != nullptr;
-  }
-  template <class T> T* take(size_t n) {
-    T* p = reinterpret_cast<T*>(base + used);
+struct Arena {  // memory of one call or one thread: one allocation, zeroed, no exceptions
+  uintptr_t base = 0, used = 0;
+  template <class T> void take(T*& p, size_t n) {
+    p = reinterpret_cast<T*>(base + used);
     used += (n * sizeof(T) + 63) / 64 * 64;
-    return p;
   }
-  static size_t need(size_t n, size_t width) { return (n * width + 63) / 64 * 64; }
-  ~Arena() { std::free(base); }
+  // Run `layout`, a series of `take`, twice: once for the size, once for the addresses.
+  template <class Layout> bool reserve(const Layout& layout) {
+    layout();
+    base = reinterpret_cast<uintptr_t>(std::calloc(used + 64, 1));
+    used = 0;
+    if (base) layout();
+    return base != 0;
+  }
+  ~Arena() { std::free(reinterpret_cast<void*>(base)); }
 };
 
 struct Span {
@@ -55,15 +54,16 @@ template <class T> struct Plan {
   }
 
   bool build() {
-    size_t bytes = 0;
-    for (int j = 0; j < 3; ++j) bytes += Arena::need(size[j] + kLanes, 4) + Arena::need(4 * size_t(size[j]), sizeof(T));
-    bytes += Arena::need(size[2] + kLanes, sizeof(T)) + Arena::need(size[2], sizeof(Span));
-    if (!arena.reserve(bytes)) return false;
     if (call.kind == kDense) return true;
+    const auto layout = [this] {
+      for (int j = first; j < 3; ++j) {
+        arena.take(k[j], size[j] + kLanes);
+        if (j < 2) arena.take(w[j], 4 * size_t(size[j]));
+      }
+      arena.take(t, size[2] + kLanes), arena.take(spans, size[2]);
+    };
+    if (!arena.reserve(layout)) return false;
     for (int j = first; j < 3; ++j) {
-      k[j] = arena.take<int>(size[j] + kLanes);
-      w[j] = j < 2 ? arena.take<T>(4 * size_t(size[j])) : nullptr;
-      if (j == 2) t = arena.take<T>(size[2] + kLanes), spans = arena.take<Span>(size[2]);
       for (int x = 0; x < size[j]; ++x) {
         const double u = call.scale[j] * (double(x) + off[j]) + call.origin[j];
         k[j][x] = span_of(u, n[j]);
@@ -119,22 +119,18 @@ template <class T> struct Rows {
   explicit Rows(const Plan<T>& plan) : p(plan) {}
 
   bool build(bool backward) {
-    const size_t row = size_t(p.size[2]) + kLanes;
+    const size_t row = size_t(p.size[2]) + kLanes, nd = p.nd;
     const bool dense = p.call.kind == kDense;
-    const int ny = dense ? 0 : imin(p.n[1], int(tile_y(p.nd) * p.call.scale[1]) + 6);
-    const size_t nx = dense ? 0 : p.n[2], nd = p.nd;
-    size_t bytes = 3 * (2 * Arena::need(row, sizeof(T)) + Arena::need(row, 4));
-    bytes += (sizeof(T) + 8) * (nd * nx * (ny + 1) + 5 * (nx + kLanes) + 64) + 2048;
-    if (!arena.reserve(bytes)) return false;
-    for (int a = 0; a < 3; ++a) {
-      index[a] = arena.take<int>(row);
-      part[a] = arena.take<T>(row);
-      if (backward) grad[a] = arena.take<T>(row);
-    }
-    plane = arena.take<T>(nd * nx * ny), taps = arena.take<T>(nd * nx), base = arena.take<int>(nx + kLanes);
-    for (T*& q : poly) q = arena.take<T>(nx + kLanes);
-    if (backward) grad_plane = arena.take<double>(nd * nx * ny), grad_taps = arena.take<double>(nd * nx);
-    return true;
+    const size_t nx = dense ? 0 : p.n[2], ny = dense ? 0 : imin(p.n[1], int(tile_y(p.nd) * p.call.scale[1]) + 6);
+    return arena.reserve([&] {
+      for (int a = 0; a < 3; ++a) {
+        arena.take(index[a], row), arena.take(part[a], row);
+        if (backward) arena.take(grad[a], row);
+      }
+      arena.take(plane, nd * nx * ny + kLanes), arena.take(taps, nx + 2 * kLanes), arena.take(base, nx + kLanes);
+      for (T*& q : poly) arena.take(q, nx + kLanes);
+      if (backward) arena.take(grad_plane, nd * nx * ny), arena.take(grad_taps, nd * nx);
+    });
   }
 
   // Reduce z: plane[a][ky][kx] = Σ_4 w_z c[a][kz..kz+3][ky][kx] for the rows of the window.
@@ -159,16 +155,15 @@ template <class T> struct Rows {
     if (p.call.kind == kDense) return read_dense(c, z, y);
     const T* w = p.w[1] + 4 * size_t(y);
     const int nx = win.nx, fresh = p.k[1][y] - win.ky;
-    for (int a = 0; a < p.nd; ++a) {
-      const T* from = plane + (size_t(a) * win.ny + fresh) * nx;
-      for (int i = 0; i < nx; ++i)
-        taps[a * nx + i] = w[0] * from[i] + w[1] * from[i + nx] + w[2] * from[i + 2 * nx] + w[3] * from[i + 3 * nx];
-    }
     const int at[3] = {z, y, 0};
     const double* m = p.affine(c.b);
     for (int a = 0; a < p.nd; ++a) {
       const int axis = p.first + a;
-      polynomials(taps + a * nx, nx - 3);
+      const T* from = plane + (size_t(a) * win.ny + fresh) * nx;
+      for (int i = 0; i < nx; i += kLanes)  // whole blocks: what they read and write beyond nx is padding
+        store(taps + i, w[0] * load(from + i) + w[1] * load(from + i + nx) + w[2] * load(from + i + 2 * nx) +
+                            w[3] * load(from + i + 3 * nx));
+      polynomials(nx - 3);
       for (int k = 0; k < nx - 3; ++k) base[k] = at[axis] + p.off[axis];
       for (int s = 0; m && s < p.n_spans; ++s) add_affine(m + a * (p.nd + 1), p.spans[s], z, y);
       const int step = axis == 2;
@@ -177,13 +172,14 @@ template <class T> struct Rows {
     }
   }
 
-  // Every span of a row as p0 + p1 t + p2 t² + p3 t³, coefficient by coefficient so that the loop is plain vector code.
-  void polynomials(const T* __restrict c, int n) {
-    for (int k = 0; k < n; ++k) {
-      poly[0][k] = (c[k] + 4 * c[k + 1] + c[k + 2]) * T(1.0 / 6);
-      poly[1][k] = (c[k + 2] - c[k]) * T(0.5);
-      poly[2][k] = (c[k] - 2 * c[k + 1] + c[k + 2]) * T(0.5);
-      poly[3][k] = (c[k + 3] - c[k] + 3 * (c[k + 1] - c[k + 2])) * T(1.0 / 6);
+  // Every span of a row as p0 + p1 t + p2 t² + p3 t³.
+  void polynomials(int n) {
+    for (int k = 0; k < n; k += kLanes) {
+      const Lanes<T> c0 = load(taps + k), c1 = load(taps + k + 1), c2 = load(taps + k + 2), c3 = load(taps + k + 3);
+      store(poly[0] + k, (c0 + 4 * c1 + c2) * T(1.0 / 6));
+      store(poly[1] + k, (c2 - c0) * T(0.5));
+      store(poly[2] + k, (c0 - 2 * c1 + c2) * T(0.5));
+      store(poly[3] + k, (c3 - c0 + 3 * (c1 - c2)) * T(1.0 / 6));
     }
   }
 
@@ -202,12 +198,10 @@ template <class T> struct Rows {
   }
 
   // d to integer and fraction: `whole` starts as the integer part known so far (position, affine).
-  static void split(Lanes<T>&& d, Lanes<int32_t>&& whole, int* to, T* rest) {
+  static void split(Lanes<T> d, const Lanes<int32_t>& whole, int* to, T* rest) {
     Lanes<T> f;
-    whole += floor_lanes(d, f);
-    f = d - f;
-    std::memcpy(to, &whole, sizeof(whole));
-    std::memcpy(rest, &f, sizeof(f));
+    store(to, whole + floor_lanes(d, f));
+    store(rest, d - f);
   }
 
   // Whole blocks of lanes: what runs over the end of a span is overwritten by the next one (or lies in the padding of the row).
@@ -216,9 +210,8 @@ template <class T> struct Rows {
     Lanes<int32_t> column;
     for (int j = 0; j < kLanes; ++j) column[j] = base[span.k] + step * (span.begin + j);
     for (int x = span.begin; x < span.end; x += kLanes, column += step * kLanes) {
-      Lanes<T> u;
-      std::memcpy(&u, p.t + x, sizeof(u));
-      split(p0 + u * (p1 + u * (p2 + u * p3)), Lanes<int32_t>(column), to + x, rest + x);
+      const Lanes<T> u = load(p.t + x);
+      split(p0 + u * (p1 + u * (p2 + u * p3)), column, to + x, rest + x);
     }
   }
 
@@ -226,21 +219,16 @@ template <class T> struct Rows {
   bool write_row(int step, int* to, T* rest) const {
 #if defined(__AVX2__)
     if (sizeof(T) != 4 || p.call.scale[2] > 1) return false;  // lanes of a block must lie within kLanes spans
-    Lanes<int32_t> column;
-    std::memcpy(&column, kCount, sizeof(column));
-    column *= step;
+    Lanes<int32_t> column = load(kCount) * step;
     const T *p0 = poly[0], *p1 = poly[1], *p2 = poly[2], *p3 = poly[3], *t = p.t;
     const int *k = p.k[2], *b = base, W = p.size[2];
     for (int x = 0; x < W; x += kLanes, column += step * kLanes) {
       const int first = k[x];
-      Lanes<int32_t> which;
-      Lanes<T> u;
-      std::memcpy(&which, k + x, sizeof(which));
-      std::memcpy(&u, t + x, sizeof(u));
-      which -= first;
-      Lanes<T> d = pick(p0 + first, which) +
+      const Lanes<int32_t> which = load(k + x) - first;
+      const Lanes<T> u = load(t + x);
+      const Lanes<T> d = pick(p0 + first, which) +
                          u * (pick(p1 + first, which) + u * (pick(p2 + first, which) + u * pick(p3 + first, which)));
-      split(std::move(d), column + pick(b + first, which), to + x, rest + x);
+      split(d, column + pick(b + first, which), to + x, rest + x);
     }
     return true;
 #else
@@ -301,9 +289,8 @@ template <class T> struct Rows {
       const int to = imin(from + 256, span.end);
       Lanes<T> sum[4] = {};
       for (int x = from; x < to; x += kLanes) {
-        Lanes<T> u, v;
-        std::memcpy(&u, p.t + x, sizeof(u));
-        std::memcpy(&v, g + x, sizeof(v));
+        const Lanes<T> u = load(p.t + x);
+        Lanes<T> v = load(g + x);
         if (to - x < kLanes) keep_first(v, to - x);
         sum[0] += v, v *= u, sum[1] += v, v *= u, sum[2] += v, sum[3] += v * u;
       }

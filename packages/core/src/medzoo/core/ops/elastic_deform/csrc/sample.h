@@ -12,6 +12,16 @@ struct Shape {
   int64_t volume() const { return int64_t(n[0]) * n[1] * n[2]; }
 };
 
+// Ask for what the next slice (3-D) or a row a little ahead (2-D) will read, a cache line every 16 voxels: displaced rows follow no
+// straight line, so the processor does not foresee them. Addresses may lie outside the image, which a prefetch forgives.
+template <class T, int ND> inline void ask_ahead(const Rows<T>& r, const void* v, size_t width, const Shape& s) {
+  for (int x = 0; x < r.p.size[2]; x += 16) {
+    const int64_t line = (ND == 3 ? (int64_t(r.index[0][x]) + 2) * s.n[1] : 4) + r.index[1][x];
+    const uint64_t at = uint64_t(line) * uint64_t(s.n[2]) + uint64_t(int64_t(r.index[2][x]));
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(v) + uintptr_t(at * width)));
+  }
+}
+
 template <class T, int ND> struct Point {  // the cell of voxel x: lower corner i and fraction f
   int i[3];
   T f[3];

@@ -1,24 +1,12 @@
-// Linear sampling of float rows with vector instructions; whatever does not fit takes the scalar code of sample.h.
-//
-// AVX-512, 3-D ("window"): neighbouring output voxels read neighbouring input voxels, so 16 of them usually lie within 32 columns of a
-// few rows. Two plain loads and two register permutes per row then replace 16 gathers; lanes take part in the rows of their cell.
-// AVX2 and wide cells ("pairs"): one 8-byte load fetches both x neighbours of a row.
+// Linear sampling of float rows with AVX2: one 8-byte load fetches both x neighbours of a row. (Gathers, and permutes of whole AVX-512
+// rows, were slower on the processors at hand.) Whatever does not fit takes the scalar code of sample.h.
 #pragma once
+
+#include <type_traits>
 
 #include "sample.h"
 
 namespace elastic {
-
-template <class T, int ND>
-void linear_row_fast(const Rows<T>& r, const T* v, T* out, const Shape& s, int padding, T fill) {
-  linear_row<T, ND>(r, v, out, s, 0, r.p.size[2], padding, fill);
-}
-
-template <class T, int ND>
-inline void backward_row_fast(Rows<T>& r, const T* v, const T* g, T* grad_v, bool into_d, const Shape& s, int order, int padding,
-                              T fill) {
-  backward_row<T, ND>(r, v, g, grad_v, into_d, s, 0, r.p.size[2], order, padding, fill);
-}
 
 #if defined(__AVX2__)
 
@@ -139,142 +127,29 @@ inline bool backward8(Rows<float>& r, const float* v, const float* gradient, flo
 
 #endif
 
-#if defined(__AVX512F__)  // with BW, DQ and VL: see build.py
+// Offsets within an image are computed in 32 bits.
+inline bool small(const Shape& s) { return s.volume() < (int64_t(1) << 31); }
 
-constexpr int kWindowRows = 8, kWindowLines = 24;  // more rows (y) or lines (z, y) than this for 16 voxels: pairs are faster
-
-// Smallest and largest of 16 values relative to the first, for z and y at once: bytes (z, y, -z, -y), one minimum for all four.
-struct Extent {
-  int z0, z1, y0, y1;
-  Extent(__m512i z, __m512i y, int zf, int yf) {
-    const __m512i bound = _mm512_set1_epi32(60), low = _mm512_set1_epi32(-60);
-    z = _mm512_max_epi32(_mm512_min_epi32(_mm512_sub_epi32(z, _mm512_set1_epi32(zf)), bound), low);
-    y = _mm512_max_epi32(_mm512_min_epi32(_mm512_sub_epi32(y, _mm512_set1_epi32(yf)), bound), low);
-    const __m512i both = _mm512_add_epi32(z, _mm512_slli_epi32(y, 8));
-    const __m512i key =
-        _mm512_add_epi32(_mm512_set1_epi32(0x40404040), _mm512_sub_epi32(both, _mm512_slli_epi32(both, 16)));
-    const __m256i half = _mm256_min_epu8(_mm512_castsi512_si256(key), _mm512_extracti64x4_epi64(key, 1));
-    __m128i m = _mm_min_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    m = _mm_min_epu8(m, _mm_shuffle_epi32(m, 0x4E));
-    m = _mm_min_epu8(m, _mm_shuffle_epi32(m, 0xB1));
-    const uint32_t k = uint32_t(_mm_cvtsi128_si32(m));
-    z0 = zf + int(k & 255) - 64, y0 = yf + int(k >> 8 & 255) - 64;
-    z1 = zf + 64 - int(k >> 16 & 255), y1 = yf + 64 - int(k >> 24);
-  }
-};
-
-// Share of row `r` in a cell: 1 - f where it is the lower one, f where it is the upper one; `part` are the lanes it belongs to.
-struct Share {
-  __m512 w;
-  __mmask16 part;
-  Share(__m512i i, __m512 f, int r) {
-    const __mmask16 lower = _mm512_cmpeq_epi32_mask(i, _mm512_set1_epi32(r));
-    const __mmask16 upper = _mm512_cmpeq_epi32_mask(i, _mm512_set1_epi32(r - 1));
-    w = _mm512_mask_sub_ps(f, lower, _mm512_set1_ps(1), f);
-    part = lower | upper;
-  }
-};
-
-inline bool window16(const float* v, float* out, const Shape& s, const __m512i i[3], const __m512 f[3], int x_first,
-                     int z_first, int y_first) {
-  if (s.n[2] < 32) return false;
-  const int start = imax(0, imin(x_first - 3, s.n[2] - 32));
-  const __m512i low = _mm512_sub_epi32(i[2], _mm512_set1_epi32(start)), high = _mm512_add_epi32(low, _mm512_set1_epi32(1));
-  if (_mm512_cmpgt_epu32_mask(low, _mm512_set1_epi32(30))) return false;
-  const Extent e(i[0], i[1], z_first, y_first);
-  const int rows = e.y1 - e.y0 + 2;
-  if (rows > kWindowRows || rows * (e.z1 - e.z0 + 2) > kWindowLines) return false;
-  __m512 wy[kWindowRows];
-  __mmask16 my[kWindowRows];
-  for (int y = 0; y < rows; ++y) {
-    const Share share(i[1], f[1], e.y0 + y);
-    wy[y] = share.w, my[y] = share.part;
-  }
-  __m512 sum = _mm512_setzero_ps();
-  for (int z = e.z0; z <= e.z1 + 1; ++z) {
-    const Share sz(i[0], f[0], z);
-    const float* row = v + (int64_t(z) * s.n[1] + e.y0) * s.n[2] + start;
-    __m512 line = _mm512_setzero_ps();
-    for (int y = 0; y < rows; ++y, row += s.n[2]) {
-      const __m512 a = _mm512_loadu_ps(row), b = _mm512_loadu_ps(row + 16);
-      const __m512 p = _mm512_permutex2var_ps(a, low, b), q = _mm512_permutex2var_ps(a, high, b);
-      const __m512 value = _mm512_fmadd_ps(f[2], q, _mm512_fnmadd_ps(f[2], p, p));
-      line = _mm512_mask3_fmadd_ps(wy[y], value, line, my[y]);
-    }
-    sum = _mm512_mask3_fmadd_ps(sz.w, line, sum, sz.part);
-  }
-  _mm512_storeu_ps(out, sum);
-  return true;
-}
-
-// As many blocks of 16 from the start of the row as fit.
-inline int blocks16(const Rows<float>& r, const float* v, float* out, const Shape& s, int padding, float fill) {
+template <class T, int ND>
+void linear_row_fast(const Rows<T>& r, const T* v, T* out, const Shape& s, int padding, T fill) {
   int x = 0;
-  for (; x + 16 <= r.p.size[2]; x += 16) {
-    __m512i i[3];
-    __m512 f[3];
-    __mmask16 outside = 0;
-    for (int a = 0; a < 3; ++a) {
-      i[a] = _mm512_loadu_si512(r.index[a] + x);
-      f[a] = _mm512_loadu_ps(r.part[a] + x);
-      outside |= _mm512_cmpge_epu32_mask(i[a], _mm512_set1_epi32(s.n[a] - 1));
-    }
-    if (!outside && window16(v, out + x, s, i, f, r.index[2][x], r.index[0][x], r.index[1][x])) continue;
-    linear8<3>(r, v, out, s, x, padding, fill);
-    linear8<3>(r, v, out, s, x + 8, padding, fill);
-  }
-  return x;
-}
-
-#endif
-
 #if defined(__AVX2__)
-
-template <int ND>
-inline void linear_row_wide(const Rows<float>& r, const float* v, float* out, const Shape& s, int padding, float fill) {
-  const int W = r.p.size[2];
-  int x = 0;
-  if (s.volume() < (int64_t(1) << 31)) {  // cells8 computes offsets in 32 bits
-#if defined(__AVX512F__)
-    if (ND == 3) x = blocks16(r, v, out, s, padding, fill);
+  if constexpr (std::is_same<T, float>::value)
+    for (; small(s) && x + 8 <= r.p.size[2]; x += 8) linear8<ND>(r, v, out, s, x, padding, fill);
 #endif
-    for (; x + 8 <= W; x += 8) linear8<ND>(r, v, out, s, x, padding, fill);
-  }
-  linear_row<float, ND>(r, v, out, s, x, W, padding, fill);
+  linear_row<T, ND>(r, v, out, s, x, r.p.size[2], padding, fill);
 }
 
-template <>
-inline void linear_row_fast<float, 2>(const Rows<float>& r, const float* v, float* out, const Shape& s, int padding, float fill) {
-  linear_row_wide<2>(r, v, out, s, padding, fill);
-}
-template <>
-inline void linear_row_fast<float, 3>(const Rows<float>& r, const float* v, float* out, const Shape& s, int padding, float fill) {
-  linear_row_wide<3>(r, v, out, s, padding, fill);
-}
-
-template <int ND>
-inline void backward_row_wide(Rows<float>& r, const float* v, const float* g, float* grad_v, bool into_d, const Shape& s, int order,
-                              int padding, float fill) {
-  const int W = r.p.size[2];
+template <class T, int ND>
+void backward_row_fast(Rows<T>& r, const T* v, const T* g, T* grad_v, bool into_d, const Shape& s, int order, int padding, T fill) {
   int x = 0;
-  if (order == kLinear && s.volume() < (int64_t(1) << 31))
-    for (; x + 8 <= W; x += 8)
+#if defined(__AVX2__)
+  if constexpr (std::is_same<T, float>::value)
+    for (; order == kLinear && small(s) && x + 8 <= r.p.size[2]; x += 8)
       if (!backward8<ND>(r, v, g, grad_v, into_d, s, x))
-        backward_row<float, ND>(r, v, g, grad_v, into_d, s, x, x + 8, order, padding, fill);
-  backward_row<float, ND>(r, v, g, grad_v, into_d, s, x, W, order, padding, fill);
-}
-
-template <>
-inline void backward_row_fast<float, 2>(Rows<float>& r, const float* v, const float* g, float* grad_v, bool into_d,
-                                        const Shape& s, int order, int padding, float fill) {
-  backward_row_wide<2>(r, v, g, grad_v, into_d, s, order, padding, fill);
-}
-template <>
-inline void backward_row_fast<float, 3>(Rows<float>& r, const float* v, const float* g, float* grad_v, bool into_d,
-                                        const Shape& s, int order, int padding, float fill) {
-  backward_row_wide<3>(r, v, g, grad_v, into_d, s, order, padding, fill);
-}
-
+        backward_row<T, ND>(r, v, g, grad_v, into_d, s, x, x + 8, order, padding, fill);
 #endif
+  backward_row<T, ND>(r, v, g, grad_v, into_d, s, x, r.p.size[2], order, padding, fill);
+}
 
 }  // namespace elastic
