@@ -382,22 +382,23 @@ def test_elasticdeform_gives_the_same_image(native: str, size: tuple[int, ...], 
 
 
 def test_native_path_needs_no_memory_beyond_its_output(libraries: dict[str, object]) -> None:
-    if not libraries:
-        pytest.skip("no compiler on this machine")
+    if not libraries or sys.platform != "linux":
+        pytest.skip("needs a compiler, and Linux to ask for the peak memory")
     code = """
-import resource, torch
+import re, torch
+from pathlib import Path
 from medzoo.core.ops.elastic_deform import elastic_deform
 torch.set_num_threads(1)
 image, control = torch.rand(1, 1, 256, 256, 256), torch.rand(1, 3, 8, 8, 8)
 elastic_deform(image[..., :8, :8, :8], control)
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # ru_maxrss would start from the peak of the process that started this one
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 before = peak()
 out = elastic_deform(image, control)
 print((peak() - before) / (out.numel() * 4))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) <= 1.1
+    assert 0.9 <= float(done.stdout) <= 1.1
 
 
 @pytest.mark.parametrize(("order", "padding"), list(product([0, 1, "label"], ["border", "zeros", "reflection", 2.0])))

@@ -159,7 +159,7 @@ def _openmp() -> int:
 
 
 _TEAM = [_openmp()]
-# A forked process inherits the pool but not its threads, and OpenMP would wait for them: there, threads of one call each.
+# A forked process inherits the pool without its threads, and OpenMP would wait for them: it starts some for each call.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _TEAM.__setitem__(0, 0))
 

@@ -8,8 +8,9 @@ is exact.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,30 +98,56 @@ def _folded_grid(field: Tensor, affine: Tensor | None, where: Frame, size_in: li
         ]
         identity = torch.stack(torch.meshgrid(axes, indexing="ij"), dim=-1)
         return ((phi + identity) * (2 / extent) - 1).flip(-1)
-    # Cubic B-splines reproduce linear functions: with coefficients (k - 1 - origin) / scale along an axis the spline
-    # is x itself.
-    linear = torch.zeros(1, nd, nd + 1, dtype=torch.float64, device=field.device)
-    linear[:, :, :nd] = torch.eye(nd)
-    if affine is not None:
-        linear = linear + affine
-    total = linear[:, :, nd].reshape(-1, nd, *[1] * nd)
-    for b in range(nd):
-        n = field.shape[2 + b]
-        scale, origin = knots(where.kind, n, where.frame[b])
-        x = torch.arange(n, dtype=torch.float64, device=field.device) - 1 - origin
-        x = (x / scale if scale else x * 0).reshape([-1 if j == b else 1 for j in range(nd)])
-        total = total + linear[:, :, b].reshape(-1, nd, *[1] * nd) * x
+    grid_size = tuple(field.shape[2:])
+    build = _folded_tables if torch.compiler.is_compiling() else _cached_tables
+    ramps, matrices, last = build(
+        where.kind, grid_size, tuple(where.size), tuple(where.offset), tuple(where.frame), field.dtype, field.device
+    )
+    linear = torch.eye(nd, nd + 1, dtype=torch.float64, device=field.device)
+    linear = linear[None] if affine is None else linear + affine
+    position = (linear @ ramps).reshape(-1, nd, *grid_size)
     stretch = (2 / extent).reshape(1, nd, *[1] * nd)
-    grid = ((field + total) * stretch - 1).to(field.dtype).flip(1).movedim(1, -1)  # (B, *n, nd)
-    matrices = evaluation_matrices(field, where.kind, where.size, where.offset, where.frame)
+    grid = ((field + position) * stretch - 1).to(field.dtype).flip(1).movedim(1, -1)  # (B, *n, nd)
     for axis in range(nd - 1):
         flat = grid.reshape(*grid.shape[: axis + 2], -1)  # (B, ..., n_axis, rest)
         grid = (matrices[axis] @ flat).reshape(*flat.shape[:-2], where.size[axis], *grid.shape[axis + 2 :])
-    # The last product works on the pair (x, component) at once and so writes (..., W, nd) without a transposed copy.
-    taps, n_x = matrices[-1], matrices[-1].shape[1]
-    pair = torch.eye(nd, dtype=field.dtype, device=field.device)
-    last = (taps.T[:, None, :, None] * pair[None, :, None, :]).reshape(n_x * nd, -1)  # Kronecker product
     return (grid.reshape(*grid.shape[:-2], -1) @ last).reshape(*grid.shape[:-2], where.size[-1], nd)
+
+
+def _folded_tables(
+    kind: int,
+    n: tuple[int, ...],
+    size: tuple[int, ...],
+    offset: tuple[int, ...],
+    frame: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Return what `_folded_grid` needs besides the coefficients.
+
+    Cubic B-splines reproduce linear functions: with coefficients `(k - 1 - origin) / scale` along an axis the spline is
+    `x` itself. The first result holds these for each axis, and ones: `(nd + 1, n_1 · n_2 ...)`. Then come the matrices
+    that evaluate the axes; the last one works on the pair (x, component) at once (a Kronecker product) and so writes
+    `(..., W, nd)` without a transposed copy.
+    """
+    nd = len(n)
+    axes = []
+    for b in range(nd):
+        scale, origin = knots(kind, n[b], frame[b])
+        x = torch.arange(n[b], dtype=torch.float64, device=device) - 1 - origin
+        axes.append(x / scale if scale else x * 0)
+    ramps = [*torch.meshgrid(axes, indexing="ij"), torch.ones(n, dtype=torch.float64, device=device)]
+    like = torch.empty(1, nd, *n, dtype=dtype, device=device)
+    matrices = evaluation_matrices(like, kind, list(size), list(offset), list(frame))
+    pair = torch.eye(nd, dtype=dtype, device=device)
+    last = (matrices[-1].T[:, None, :, None] * pair[None, :, None, :]).reshape(n[-1] * nd, -1)
+    return torch.stack(ramps).flatten(1), matrices[:-1], last
+
+
+@lru_cache(maxsize=16)
+def _cached_tables(*shape: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+    with torch.inference_mode(False):  # autograd refuses tensors that were made in inference mode
+        return _folded_tables(*shape)
 
 
 def _fold_index(index: Tensor, n: int, padding: int) -> Tensor:

@@ -64,7 +64,10 @@ def _interpolation_matrix(n: int, dtype: torch.dtype, device: torch.device) -> T
     return torch.cat([inverse[1:2], inverse, inverse[-2:-1]]).to(device=device, dtype=dtype)
 
 
-_cached_interpolation_matrix = lru_cache(maxsize=64)(_interpolation_matrix)
+@lru_cache(maxsize=64)
+def _cached_interpolation_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # autograd refuses tensors that were made in inference mode
+        return _interpolation_matrix(n, dtype, device)
 
 
 def interpolation_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
