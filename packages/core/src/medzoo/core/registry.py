@@ -1,4 +1,4 @@
-"""Names of models and data modules from entry points; nothing is imported until it is asked for."""
+"""Names of models, data modules and selectors from entry points; nothing is imported until it is asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from medzoo.core.errors import PluginError, first_line
 
-GROUPS = {"model": "medzoo.models", "datamodule": "medzoo.datamodules"}
+GROUPS = {"model": "medzoo.models", "datamodule": "medzoo.datamodules", "selector": "medzoo.selectors"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Spec:
 
     name: str
     kind: str
-    """`"model"` or `"datamodule"`."""
+    """A key of `GROUPS`."""
     target: str
     """Import path `module:Class`."""
     package: str
@@ -157,6 +157,8 @@ def load(spec: Spec) -> type[Any]:
     """
     import lightning.pytorch as pl  # first: a fault of its own is not the plug-in's
 
+    from medzoo.core.selection import Selector
+
     module, _, attribute = spec.target.partition(":")
     owner = f"{spec.kind} {spec.name!r} from {spec.package} {spec.version}"
     try:
@@ -165,7 +167,8 @@ def load(spec: Spec) -> type[Any]:
         raise
     except BaseException as error:  # a plug-in may raise anything at import, SystemExit too
         raise PluginError(f"{owner} failed to load: {type(error).__name__}: {first_line(error)}") from error
-    base = pl.LightningModule if spec.kind == "model" else pl.LightningDataModule
+    bases: dict[str, type] = {"model": pl.LightningModule, "datamodule": pl.LightningDataModule, "selector": Selector}
+    base = bases[spec.kind]
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise PluginError(f"{owner} is not a {base.__name__}: {spec.target}")
     return loaded

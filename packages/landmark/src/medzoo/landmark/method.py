@@ -201,6 +201,8 @@ class LandmarkMethod(Method):
 
     def write_labels(self, folder: Path, model: str, stage: str) -> dict[str, Any]:
         """Write `pseudo_labels.json` for the next stage and return its `__init__` arguments; see `Method.hand_over`."""
+        if self.keeps_shots and not self.shots:  # a matcher that was trained without any, to select by; it finds nothing
+            return {}
         path = folder.resolve() / "pseudo_labels.json"
         labels = self.label_training_images()
         if self.trainer.is_global_zero:

@@ -15,8 +15,9 @@ VERBS = {
     "validate": "evaluate a checkpoint on the validation images",
     "test": "evaluate a checkpoint on the test images",
     "predict": "write predictions for images",
-    "list": "models and data modules that are installed",
-    "info": "the card of a model or data module",
+    "select": "choose the images that are worth annotating",
+    "list": "models, data modules and selectors that are installed",
+    "info": "the card of one of them",
     "check": "look over a data folder before training",
     "doctor": "versions, devices, and plug-ins that fail to load",
 }
@@ -85,7 +86,7 @@ def _dispatch(args: list[str]) -> None:
         from medzoo.core.cli.run import run
 
         run(request)
-    elif verb in ("list", "info", "check", "doctor"):
+    elif verb in ("select", "list", "info", "check", "doctor"):
         from importlib import import_module
 
         # A submodule named `list` would hide the builtin in this package.

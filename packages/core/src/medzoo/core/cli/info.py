@@ -1,18 +1,18 @@
-"""`medzoo info NAME`: the card of a model or data module, without importing it."""
+"""`medzoo info NAME`: the card of a model, data module or selector, without importing it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from medzoo.core.cards import body
-from medzoo.core.errors import ConfigError, PluginError
-from medzoo.core.registry import find, folder_of
+from medzoo.core.errors import ConfigError
+from medzoo.core.registry import GROUPS, find, folder_of, names
 
 
 def run(args: list[str]) -> None:
     """Print the card."""
     if len(args) != 1 or args[0] in ("-h", "--help"):
-        print("usage: medzoo info NAME\n\nThe card of a model or data module, or of the operator elastic-deform.")
+        print("usage: medzoo info NAME\n\nThe card of a model, data module or selector, or of elastic-deform.")
         if args not in (["-h"], ["--help"]):
             raise ConfigError("medzoo info takes one name; see medzoo list")
         return
@@ -23,19 +23,14 @@ def run(args: list[str]) -> None:
         for key, value in info.items():
             print(f"{key}: {value}")
         return
-    try:
-        spec = find("model", args[0])
-    except PluginError as error:
-        try:
-            spec = find("datamodule", args[0])
-        except PluginError:
-            raise error from None
+    kind = next((kind for kind in GROUPS if args[0].rpartition(":")[2] in names(kind)), "model")
+    spec = find(kind, args[0])
     print(f"{spec.name} ({spec.kind}, {spec.package} {spec.version}, {spec.target})")
     for key, value in spec.card.items():
         if key not in ("name", "class"):
             print(f"{key}: {_inline(value)}")
     folder = folder_of(spec.target)
-    text = body(folder) if folder and spec.kind == "model" else ""
+    text = body(folder) if folder and spec.kind != "datamodule" else ""
     if text:
         print(f"\n{text}")
 

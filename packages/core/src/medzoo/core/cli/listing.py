@@ -7,11 +7,11 @@ from fnmatch import fnmatch
 
 from medzoo.core.cli.request import split_flags
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import Spec, specs
+from medzoo.core.registry import GROUPS, Spec, specs
 
 HELP = """usage: medzoo list [PATTERN] [--long] [--json]
 
-Models and data modules that are installed. PATTERN matches names, with * and ?.
+Models, data modules and selectors that are installed. PATTERN matches names, with * and ?.
   --long   with task, summary and package
   --json   as a list of objects with name, kind, package, task, summary
 """
@@ -27,11 +27,11 @@ def run(args: list[str]) -> None:
         raise ConfigError(f"medzoo list: unexpected {' '.join(rest)}; usage: medzoo list [PATTERN] [--long] [--json]")
     pattern = rest[0] if rest else "*"
     pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    found = [s for kind in ("model", "datamodule") for s in specs(kind) if fnmatch(s.name, pattern)]
+    found = [s for kind in GROUPS for s in specs(kind) if fnmatch(s.name, pattern)]
     if "--json" in flags:
         print(json.dumps([_row(s) for s in found], indent=2))
         return
-    for kind, title in (("model", "models"), ("datamodule", "data modules")):
+    for kind, title in (("model", "models"), ("datamodule", "data modules"), ("selector", "selectors")):
         members = [s for s in found if s.kind == kind]
         if members:
             print(f"{title}:")

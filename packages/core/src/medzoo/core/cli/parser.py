@@ -35,7 +35,7 @@ class Parser(LightningArgumentParser):
             return f"no option {option}{closest(option, [o for a in self._actions for o in a.option_strings])}"
         if found := re.search(r'(?:Key|Option) ["\'](\S+?)["\'] is required', text):
             return f"missing --{found[1]}"
-        head = re.match(r'Parser key "((?:model|data|trainer|seed)[\w.]*)": (.*)', text)
+        head = re.match(r'Parser key "((?:model|data|trainer|seed|selector)[\w.]*)": (.*)', text)
         if head is None:
             alone = re.fullmatch(r"Option '(\w+)' is not accepted", text)
             top = ["--model", "--data", "--trainer", "--seed_everything"]

@@ -41,22 +41,22 @@ class Request:
         """
         request = cls(verb)
         rest: list[str] = []
-        queue = _split_equals(args, (*_VALUED, "--config", "-c", "--model", "--data"))
+        queue = split_equals(args, (*_VALUED, "--config", "-c", "--model", "--data"))
         while queue:
             flag = queue.pop(0)
             if flag in _SWITCHES:
                 request.switches.add("--help" if flag == "-h" else flag)
             elif flag in _VALUED:
-                value = _value(flag, queue)
+                value = take_value(flag, queue)
                 if flag == "--run_dir":
                     request.run_dir = Path(value)
                 else:
                     request.ckpt_path = value
             elif flag in ("--config", "-c"):
-                rest += ["--config", json.dumps(request._take(_config(_value(flag, queue))))]
+                rest += ["--config", json.dumps(request._take(_config(take_value(flag, queue))))]
             elif flag in ("--model", "--data"):
                 key = flag[2:]
-                value = _value(flag, queue)
+                value = take_value(flag, queue)
                 expanded = value if value.startswith("{") else _expand(key, value)
                 request._choose(key, json.loads(value) if value.startswith("{") else expanded)
                 rest += [flag, expanded]
@@ -187,7 +187,7 @@ def _packaged(name: str) -> Path:
     return path
 
 
-def _split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
+def split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
     """Write `--flag=value` as two arguments for the flags that are read here."""
     out: list[str] = []
     for arg in args:
@@ -196,7 +196,8 @@ def _split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
     return out
 
 
-def _value(flag: str, queue: list[str]) -> str:
+def take_value(flag: str, queue: list[str]) -> str:
+    """Take the value of a flag from the arguments after it."""
     if not queue or queue[0].startswith("--"):
         raise ConfigError(f"{flag}: needs a value")
     return queue.pop(0)

@@ -1,0 +1,101 @@
+"""`medzoo select NAME --budget T`: which images to annotate, before anybody has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from medzoo.core.cli.request import registered, split_equals, take_value
+from medzoo.core.errors import ConfigError
+from medzoo.core.registry import Spec, find, load, specs
+
+HELP = """usage: medzoo select NAME --budget T [--ckpt_path FILE] [--data NAME --data.root DIR ...] [options]
+
+Chooses T training images of each domain that are worth annotating; no label is read. Writes selection.csv (ranked) and
+selection.json. The data are those of the checkpoint unless --data names others.
+  --budget T        images to choose, of each domain
+  --ckpt_path FILE  a trained model whose features the selector compares, where it needs one
+  --run_dir DIR     folder of the files (default: runs/NAME/DATA/N)
+  medzoo select NAME --help   the selector's options
+"""
+_VALUED = ("--budget", "--ckpt_path", "--run_dir", "--data")
+
+
+def run(args: list[str]) -> None:
+    """Carry out the selection and print it.
+
+    Raises:
+        ConfigError: The arguments are wrong.
+    """
+    helps = {"--help", "-h"} & set(args)
+    if not args or args[0].startswith("-"):
+        known = specs("selector")
+        print(HELP + "".join(f"\n{spec.name}: {spec.summary}" for spec in known))
+        if not helps:
+            raise ConfigError(f"medzoo select needs a selector: {', '.join(s.name for s in known) or 'none installed'}")
+        return
+    spec = find("selector", args[0])
+    values: dict[str, str] = {}
+    rest: list[str] = []
+    queue = split_equals([a for a in args[1:] if a not in helps], _VALUED)
+    while queue:
+        flag = queue.pop(0)
+        if flag in _VALUED:
+            values[flag] = take_value(flag, queue)
+        else:
+            rest.append(flag)
+    if not helps and not values.get("--budget", "").isdigit():
+        raise ConfigError("medzoo select needs --budget T, a number of images")
+    _select(spec, values, rest, bool(helps))
+
+
+def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) -> None:
+    selector_class = load(spec)
+    from medzoo.core.cli.parser import Parser
+    from medzoo.core.io import write_csv, write_json
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
+    from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
+    from medzoo.core.runs.results import versions
+    from medzoo.core.selection import Choice
+    from medzoo.core.zoo import load_checkpoint
+
+    path = values.get("--ckpt_path")
+    saved: dict[str, Any] = dict(read_checkpoint(path).get("datamodule_hyper_parameters", {})) if path else {}
+    saved.pop("_instantiator", None)
+    data = registered("datamodule", str(saved.pop("_class_path"))) if "_class_path" in saved else None
+    if "--data" in values:
+        chosen = find("datamodule", values["--data"])
+        data, saved = chosen, saved if chosen == data else {}
+    parser = Parser(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)
+    Parser.classes = {"selector": selector_class}
+    parser.add_class_arguments(selector_class, "selector", fail_untyped=False)
+    if data is not None:
+        Parser.classes["data"] = load(data)
+        parser.add_class_arguments(load(data), "data", fail_untyped=False)
+        parser.set_defaults({f"data.{key}": value for key, value in saved.items()})
+    if helps:
+        parser.print_help()
+        return
+    if data is None:
+        raise ConfigError("missing --data NAME")
+    built = parser.instantiate_classes(parser.parse_args(rest))
+    model = load_checkpoint(path) if path else None
+    given = values.get("--run_dir")
+    folder = given_run_folder(Path(given), False) if given else new_run_folder(spec.name, data.name)
+    try:
+        choices = built.selector.select(model, built.data, int(values["--budget"]))
+    except BaseException:
+        discard(folder, numbered=given is None)
+        raise
+    rows = [asdict(choice) for choice in choices]
+    write_csv(folder / "selection.csv", rows, [field.name for field in fields(Choice)])
+    about = {"schema": 1, "selector": spec.name, "data": data.name, "checkpoint": path, "versions": versions()}
+    write_json(folder / "selection.json", {**about, "choices": rows})
+    for domain in dict.fromkeys(choice.domain for choice in choices):
+        own = [choice for choice in choices if choice.domain == domain]
+        print(f"{domain}:")
+        for choice in own:
+            print(f"  {choice.rank:3d}  {choice.id}  score {choice.score:.4f} (+{choice.gain:.4f})")
+        print(f"  to train on them: --data.shots [{','.join(choice.id for choice in own)}]")
+    print(f"run folder: {folder}")

@@ -1,0 +1,1 @@
+"""SCP: which images to label for landmark detection by matching."""
