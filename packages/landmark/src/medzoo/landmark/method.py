@@ -80,6 +80,31 @@ class LandmarkMethod(Method):
         """The network that embeds pixels for matching, where this stage of the method has one; see `medzoo select`."""
         return None
 
+    # Methods in one stage call their settings by these names; those in several override the properties.
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        height, width = self.hparams["size"]
+        return int(height), int(width)
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return int(self.hparams["batch"])
+
+    @property
+    def max_epochs(self) -> int | None:
+        """Epochs of the training."""
+        epochs: int | None = self.hparams["epochs"]
+        return epochs
+
+    @property
+    def max_steps(self) -> int | None:
+        """Steps of the training, where they are given."""
+        steps: int | None = self.hparams["steps"]
+        return steps
+
     def know(self, domains: Domains | None) -> None:
         """Build the networks for these domains; do nothing while there are none."""
         if domains:

@@ -7,6 +7,7 @@ take no part in the step. Their gradients stay None and their batch statistics u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,44 @@ class PerDomain(nn.ModuleList):
 def batch_norms(domains: int, channels: int) -> PerDomain:
     """Batch normalisations that keep statistics and affine weights per domain."""
     return PerDomain(nn.BatchNorm2d(channels) for _ in range(domains))
+
+
+class RoutedNorm(nn.Module):
+    """One copy of a normalisation for each domain, inside a network that knows no domains; `route` chooses it.
+
+    Args:
+        norm: The normalisation; its copies start with its weights.
+        domains: Number of domains.
+    """
+
+    def __init__(self, norm: nn.Module, domains: int) -> None:
+        super().__init__()
+        self.each = nn.ModuleList(deepcopy(norm) for _ in range(domains))
+        self.domain = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the normalisation of the chosen domain."""
+        out: Tensor = self.each[self.domain](x)
+        return out
+
+
+def route_norms(network: nn.Module, domains: int) -> None:
+    """Give every batch normalisation of a network one copy a domain, in place.
+
+    A batch holds one domain, so that shared running statistics would fit none of them in evaluation.
+    """
+    for name, child in network.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            setattr(network, name, RoutedNorm(child, domains))
+        else:
+            route_norms(child, domains)
+
+
+def route(network: nn.Module, domain: int) -> None:
+    """Use the normalisations of `domain` in the next calls of a network after `route_norms`."""
+    for module in network.modules():
+        if isinstance(module, RoutedNorm):
+            module.domain = domain
 
 
 class SeparableConv(nn.Module):

@@ -73,28 +73,6 @@ class GU2Net(LandmarkMethod):
         self.view = View(size, augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
         self.know(domains)
 
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the images."""
-        height, width = self.hparams["size"]
-        return int(height), int(width)
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return int(self.hparams["batch"])
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of the training."""
-        return int(self.hparams["epochs"])
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps of the training, where they are given."""
-        steps: int | None = self.hparams["steps"]
-        return steps
-
     def build(self, domains: Domains) -> None:
         """Make the network."""
         counts = [len(names) for names in domains.values()]

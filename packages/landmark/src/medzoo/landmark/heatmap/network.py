@@ -1,0 +1,124 @@
+"""Heat maps from a U-Net, or from an encoder of timm with the U-Net's decoder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medzoo.landmark.backbone import DoubleConv, climb, grey_weights
+from medzoo.landmark.routing import PerDomain, route, route_norms
+
+
+class UNetEncoder(nn.Module):
+    """The contracting path of a U-Net: double convolutions with poolings between (arXiv 1505.04597).
+
+    Args:
+        in_channels: Channels of the image.
+        width: Channels at full resolution; they double with each of the first three of the four poolings.
+    """
+
+    def __init__(self, in_channels: int = 1, width: int = 64) -> None:
+        super().__init__()
+        self.widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        pairs = zip([in_channels, *self.widths], self.widths, strict=False)
+        self.blocks = nn.ModuleList(DoubleConv(before, after) for before, after in pairs)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map an image `(B, C, H, W)` to maps at strides 1, 2, 4, 8, 16."""
+        taps = [self.blocks[0](image)]
+        for block in self.blocks[1:]:
+            taps.append(block(F.max_pool2d(taps[-1], 2)))
+        return taps
+
+
+class HeatmapNetwork(nn.Module):
+    """An encoder, a decoder that climbs from tap to tap, and a 1×1 head for each domain.
+
+    Domains share all convolutions but the heads; batch normalisations are per domain.
+
+    Args:
+        landmarks: Number of landmarks of each domain.
+        backbone: `"unet"` or the name of a timm model that gives features.
+        in_channels: Channels of the image.
+        width: Channels of the U-Net at full resolution.
+        decoder_width: Most channels of a decoder step; otherwise it has those of its tap.
+
+    Raises:
+        ValueError: timm has no such model, or it gives no features.
+    """
+
+    def __init__(
+        self,
+        landmarks: Sequence[int],
+        backbone: str = "unet",
+        in_channels: int = 1,
+        width: int = 64,
+        decoder_width: int = 256,
+    ) -> None:
+        super().__init__()
+        widths: list[int]
+        if backbone == "unet":
+            self.encoder: nn.Module = UNetEncoder(in_channels, width)
+            widths = self.encoder.widths  # type: ignore[assignment]
+        else:
+            self.encoder = timm_encoder(backbone, in_channels)
+            widths = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+        self.decoder = nn.ModuleList()
+        channels = widths[-1]
+        for skip in reversed(widths[:-1]):
+            out = min(skip, decoder_width)
+            self.decoder.append(DoubleConv(channels + skip, out))
+            channels = out
+        route_norms(self, len(landmarks))
+        self.heads = PerDomain(nn.Conv2d(channels, count, 1) for count in landmarks)
+
+    def load_encoder(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy the weights of the timm classifier into the encoder, for each domain and for grey images.
+
+        Raises:
+            ValueError: A weight is missing or has another shape.
+        """
+        # timm joins the names of the feature extractor's first levels with underscores.
+        given = {name.replace(".", "_"): value for name, value in weights.items()}
+        own = self.encoder.state_dict()
+        chosen: dict[str, Tensor] = {}
+        for name, value in own.items():
+            source = given.get(re.sub(r"\.each\.\d+", "", name).replace(".", "_"))
+            if source is not None and source.ndim == 4 and source.shape != value.shape:
+                source = grey_weights(source, value.shape[1])
+            if source is None or source.shape != value.shape:
+                raise ValueError(f"{name} is missing or of another shape; give the weights of the same timm model")
+            chosen[name] = source
+        self.encoder.load_state_dict(chosen)
+
+    def forward(self, image: Tensor, domain: int) -> Tensor:
+        """Return heat-map logits.
+
+        Args:
+            image: `(B, in_channels, H, W)`, normalised, of one domain; for timm H and W are multiples of 32.
+            domain: Index of the domain.
+
+        Returns:
+            Logits `(B, K_domain, H, W)`; from timm's encoders enlarged from their finest stride, 2 or 4.
+        """
+        route(self, domain)
+        out: Tensor = self.heads(climb(self.encoder(image), list(self.decoder))[-1], domain)
+        if out.shape[-2:] != image.shape[-2:]:
+            out = F.interpolate(out, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return out
+
+
+def timm_encoder(name: str, in_channels: int) -> nn.Module:
+    """Make the feature extractor of a timm model with random weights; raises `ValueError` where there is none."""
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.partition('_')[0]}*")[:3]
+        raise ValueError(f"timm has no model {name!r}" + (f"; known are {', '.join(close)}" if close else ""))
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ValueError(f"{name} of timm gives no features: {error}") from error
+    return model
