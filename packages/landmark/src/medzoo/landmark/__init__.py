@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medzoo.landmark.cc2d.module import CC2D
     from medzoo.landmark.uod.module import UOD
 
-_HOME = {"UOD": "uod.module"}
-__all__ = ["UOD"]
+_HOME = {"CC2D": "cc2d.module", "UOD": "uod.module"}
+__all__ = ["CC2D", "UOD"]
 
 
 def __getattr__(name: str) -> object:

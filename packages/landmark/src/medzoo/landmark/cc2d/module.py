@@ -1,0 +1,260 @@
+"""CC2D as a Lightning module: stage 1 learns to match, stage 2 to vote with the labels that stage 1 hands over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.core.errors import ConfigError
+from medzoo.landmark import matching
+from medzoo.landmark.cascade import Cascade, patch_sampler
+from medzoo.landmark.cc2d.losses import Target, voting_loss
+from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet, SideBySide, VotingUNet
+from medzoo.landmark.decode import vote
+from medzoo.landmark.evaluation import to_network
+from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.pseudo import PseudoLabels
+from medzoo.landmark.views import View
+
+Form = Literal["classic", "v2"]
+"""The matching of the paper's time or that of the later public code, CC2Dv2."""
+
+
+class CC2D(LandmarkMethod):
+    """Cascade comparing to detect (MICCAI 2021): landmarks from one annotated image and images without labels.
+
+    With several domains in the data, each has networks of its own.
+
+    Args:
+        stage: `stage1` (matching), `stage2` (voting) or `all` (both, on the command line).
+        domains: Landmark names by domain; empty: those of the data.
+        pseudo_labels: File of labels that stage 1 wrote, for stage 2.
+        loss: `classic`: cosines clamped to [0, 1], no temperature, one network for images and one for patches; `v2`:
+            temperature 10 and a margin, one network for both, points in the middle of patches.
+        match_size: Side of the images in stage 1, a multiple of 32.
+        patch: Side of the augmented patches that must be found in the image.
+        points: Points matched for each patch; the paper takes one.
+        vgg_widths: Channels of the VGG stages.
+        vgg_depths: Convolutions of the VGG stages.
+        vgg_norm: Normalisation in the VGG: none (paper), batch or group.
+        decoder_widths: Channels of the decoder at strides 16, 8, 4 and 2.
+        embedding: Channels of the embeddings.
+        window: Half width in cells of the window around the true cell in the loss.
+        upsampling: How coarse strides reach the finest: `nearest` (classic) or `bilinear` (v2), which refines maxima.
+        vgg_weights: Initial weights of the VGGs: a file, or `vgg19` where a cache has it; empty: random ones.
+        match_lr: Learning rate of stage 1.
+        match_decay: Epochs after which the rate of stage 1 falls, and the factor.
+        match_epochs: Epochs of stage 1.
+        match_steps: Steps of stage 1 instead of epochs.
+        match_batch: Images a batch in stage 1.
+        size: Side of the images in stage 2, a multiple of 32.
+        radius: Radius of the discs around landmarks, as a share of the image's side.
+        target: The heat map is to become a `disc` (paper) or a distribution over pixels, `softmax`, which random
+            weights learn in far fewer steps.
+        heat_weight: Weight of the heat map against the offsets in the loss; the papers have 2 (head, hand) to 15.
+        finest_width: Channels of the voting network at stride 1.
+        detect_lr: Learning rate of stage 2.
+        detect_decay: Epochs after which the rate of stage 2 falls, and the factor.
+        detect_epochs: Epochs of stage 2.
+        detect_steps: Steps of stage 2 instead of epochs.
+        detect_batch: Images a batch in stage 2, one of them a shot.
+        schedule: `paper` (Adam, the rate falls in steps) or `cosine` (AdamW, warm-up and cosine decay).
+        augment: Strength of the deformation and intensity changes of whole images in both stages; the paper has 0.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
+    keeps_shots: ClassVar[bool] = True
+    trains_in_parts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        stage: str = "stage1",
+        domains: dict[str, list[str]] | None = None,
+        pseudo_labels: str | None = None,
+        loss: Form = "classic",
+        match_size: int = 384,
+        patch: int = 256,
+        points: int = 1,
+        vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
+        vgg_norm: str = "none",
+        decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
+        embedding: int = 16,
+        window: int = 9,
+        upsampling: matching.Upsampling = "nearest",
+        vgg_weights: str | None = "vgg19",
+        match_lr: float = 1e-5,
+        match_decay: tuple[int, float] = (50, 0.8),
+        match_epochs: int = 1000,
+        match_steps: int | None = None,
+        match_batch: int = 8,
+        size: int = 384,
+        radius: float = 0.05,
+        target: Target = "disc",
+        heat_weight: float = 2.0,
+        finest_width: int = 64,
+        detect_lr: float = 3e-4,
+        detect_decay: tuple[int, float] = (300, 0.1),
+        detect_epochs: int = 900,
+        detect_steps: int | None = None,
+        detect_batch: int = 4,
+        schedule: str = "paper",
+        augment: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if stage not in ("all", *self.stages):
+            raise ConfigError(f"--model.stage: expected all, stage1 or stage2, got {stage}")
+        if loss not in ("classic", "v2"):
+            raise ConfigError(f"--model.loss: expected classic or v2, got {loss}")
+        if detect_batch < 2:
+            raise ConfigError(
+                f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
+            )
+        self.stage = stage
+        second = loss == "v2"
+        contrast = matching.Contrast(window, 10.0, 0.07, clamp=False) if second else matching.Contrast(window)
+        self.cascade = Cascade(contrast, upsampling=upsampling)
+        self.network: nn.Module | None = None
+        self.patch_network: Embedders | None = None
+        self.labels: PseudoLabels | None = None
+        self.view = View(self.input_size, augment)
+        self.sample = patch_sampler(patch, points, augment, 0.8 if second else None)
+        self.know(domains)
+
+    # What the method asks of the data and the runner.
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the images in this stage."""
+        side = int(self.hparams["size" if self.stage == "stage2" else "match_size"])
+        return side, side
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch in this stage, without the shot."""
+        return int(self.hparams["detect_batch"]) - 1 if self.stage == "stage2" else int(self.hparams["match_batch"])
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of this stage."""
+        return int(self.hparams["detect_epochs" if self.stage == "stage2" else "match_epochs"])
+
+    @property
+    def max_steps(self) -> int | None:
+        """Steps of this stage, where they are given."""
+        steps: int | None = self.hparams["detect_steps" if self.stage == "stage2" else "match_steps"]
+        return steps
+
+    @property
+    def radius(self) -> int:
+        """Radius of the discs in pixels."""
+        return max(1, int(self.hparams["radius"] * max(self.input_size)))
+
+    # Networks and what they need besides weights.
+
+    def build(self, domains: Domains) -> None:
+        """Make the networks of this stage, one for each domain."""
+        h = self.hparams
+        vgg: dict[str, Any] = {
+            "in_channels": 1,
+            "widths": h["vgg_widths"],
+            "depths": h["vgg_depths"],
+            "norm": h["vgg_norm"],
+        }
+        widths = h["decoder_widths"]
+        if self.stage == "stage2":
+            counts = [len(names) for names in domains.values()]
+            self.network = SideBySide(VotingUNet(k, decoder_widths=(*widths, h["finest_width"]), **vgg) for k in counts)
+            return
+        matchers = [
+            Embedders(EmbeddingUNet(decoder_widths=widths, embedding=h["embedding"], context=c, **vgg) for _ in domains)
+            for c in ((True,) if h["loss"] == "v2" else (True, False))
+        ]
+        # The layout spares a CPU time; values do not depend on it.
+        matchers = [matcher.to(memory_format=torch.channels_last) for matcher in matchers]
+        self.network, self.patch_network = matchers[0], matchers[1] if len(matchers) > 1 else None
+
+    @property
+    def _matcher(self) -> Embedders:
+        """The network of stage 1 for whole images."""
+        assert isinstance(self.network, Embedders)
+        return self.network
+
+    def setup(self, stage: str) -> None:
+        """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
+        super().setup(stage)
+        if stage != "fit":
+            return
+        for network in (self.network, self.patch_network):
+            if isinstance(network, SideBySide):
+                start_from(self.hparams["vgg_weights"], network.load_vgg)
+        if self.stage == "stage2":
+            self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
+        second = self.stage == "stage2"
+        lr = self.hparams["detect_lr" if second else "match_lr"]
+        if self.hparams["schedule"] == "cosine":
+            return self.cosine_decay(torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4))
+        epochs, factor = self.hparams["detect_decay" if second else "match_decay"]
+        optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=0.0 if second else 1e-4)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
+
+    # Training.
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Take one batch of one domain."""
+        domain = int(batch["domain"][0])
+        if self.stage == "stage2":
+            assert self.network is not None
+            image, points = self.view(*self.with_shot(batch, domain))
+            assert points is not None
+            h = self.hparams
+            maps = self.network(standardise(image), domain)
+            loss = voting_loss(*maps, points, self.radius, h["heat_weight"], h["target"])
+        else:
+            image, _ = self.view(batch["image"])
+            crops = self.patch_network or self._matcher
+            loss = torch.stack(self.cascade.loss(self._matcher, crops, image, domain, self.sample)).sum()
+        self.log("train/loss", loss)
+        return loss
+
+    def with_shot(self, batch: dict[str, Any], domain: int) -> tuple[Tensor, Tensor]:
+        """Put one shot, drawn where there are several, before the pseudo-labelled images of a batch.
+
+        Annotated images of the batch itself are left out, so that each batch holds exactly one.
+
+        Returns:
+            Images `(B, 1, H, W)` and landmarks `(B, K, 2)` in their pixels.
+        """
+        assert self.labels is not None
+        shots = self.shots[domain]
+        drawn = torch.randint(len(shots["image"]), (1,))
+        original, _ = self.labels.look_up(self.names[domain], batch["id"])
+        points = to_network(original.to(batch["affine"]), batch["affine"])
+        annotated = self.data.shot_ids[domain]
+        others = torch.tensor([name not in annotated for name in batch["id"]], device=points.device)
+        image = torch.cat([shots["image"][drawn].to(batch["image"]), batch["image"][others]])
+        return image, torch.cat([shots["points"][drawn].to(points), points[others]])
+
+    # Prediction.
+
+    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Find the landmarks of a domain: by the shots in stage 1, by votes in stage 2.
+
+        The score is the similarity to the shot in stage 1 and the share of votes in stage 2.
+        """
+        if self.stage == "stage2":
+            assert self.network is not None
+            return vote(*self.network(standardise(image), domain), self.radius)
+        return self.cascade.find(self._matcher, self.shots[domain], image, domain)
+
+    def hand_over(self, folder: Path) -> dict[str, Any]:
+        """Write the labels of all training images for stage 2."""
+        return self.write_labels(folder, "cc2d", self.stage)

@@ -1,0 +1,134 @@
+"""Networks of CC2D: pixel embeddings (stage 1) and voting maps (stage 2). arXiv 2103.04527."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, climb, load_vgg
+from medzoo.landmark.routing import ContextBlock
+
+
+class EmbeddingUNet(nn.Module):
+    """Pixel embeddings at five strides from a VGG with a U-Net decoder.
+
+    The public code has a sixth map, of stride 1, that nothing reads; it is left out.
+
+    Args:
+        in_channels: Channels of the image.
+        widths: Channels of the VGG stages (paper: VGG19).
+        depths: Convolutions of the VGG stages (paper: VGG19).
+        decoder_widths: Channels of the decoder at strides 16, 8, 4, 2 (paper: 256, 128, 64, 128).
+        embedding: Channels of the embeddings (classic: 16; v2: 64).
+        norm: Normalisation in the encoder (paper: none).
+        context: Put context blocks before the three coarsest heads; the classic network for patches has none.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        widths: Sequence[int] = (64, 128, 256, 512, 512),
+        depths: Sequence[int] = (2, 2, 4, 4, 4),
+        decoder_widths: Sequence[int] = (256, 128, 64, 128),
+        embedding: int = 16,
+        norm: Norm = "none",
+        context: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder = VGGEncoder(in_channels, widths, depths, norm)
+        self.decoder = _decoder(widths, decoder_widths, nn.BatchNorm2d)
+        outputs = [widths[-1], *decoder_widths]
+        self.context = nn.ModuleList(ContextBlock(width) for width in outputs[:3] if context)
+        self.heads = nn.ModuleList(nn.Conv2d(width, embedding, 1) for width in outputs)
+        self.strides = [2 ** (len(widths) - i) for i in range(len(outputs))]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Embed images.
+
+        Args:
+            image: `(B, in_channels, H, W)`; H and W divisible by the coarsest stride.
+
+        Returns:
+            Maps `(B, embedding, H / s, W / s)` for s in `strides`, coarsest first, not normalised.
+        """
+        maps = climb(self.encoder(image), self.decoder)
+        maps[: len(self.context)] = [block(m) for block, m in zip(self.context, maps, strict=False)]
+        return [head(m) for head, m in zip(self.heads, maps, strict=True)]
+
+
+class VotingUNet(nn.Module):
+    """Where each landmark may be, and from each pixel the way to it: 3 maps a landmark.
+
+    Args:
+        landmarks: Number of landmarks.
+        in_channels: Channels of the image.
+        widths: Channels of the VGG stages (paper: VGG19).
+        depths: Convolutions of the VGG stages (paper: VGG19).
+        decoder_widths: Channels of the decoder at strides 16, 8, 4, 2 and 1 (public code: 256, 128, 64, 128, 64).
+        norm: Normalisation in the encoder (paper: none).
+    """
+
+    def __init__(
+        self,
+        landmarks: int,
+        in_channels: int = 3,
+        widths: Sequence[int] = (64, 128, 256, 512, 512),
+        depths: Sequence[int] = (2, 2, 4, 4, 4),
+        decoder_widths: Sequence[int] = (256, 128, 64, 128, 64),
+        norm: Norm = "none",
+    ) -> None:
+        super().__init__()
+        self.encoder = VGGEncoder(in_channels, widths, depths, norm)
+        self.decoder = _decoder(widths, decoder_widths[:-1], nn.InstanceNorm2d)
+        self.finest = DoubleConv(decoder_widths[-2], decoder_widths[-1], nn.InstanceNorm2d)
+        self.head = nn.Conv2d(decoder_widths[-1], 3 * landmarks, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits of the heat map and the offsets along x and y, `(B, K, H, W)` each.
+
+        The sigmoid of the paper belongs to the loss: votes depend on the order of the values only. Offsets are
+        `(p − u) / R`.
+
+        Args:
+            image: `(B, in_channels, H, W)`; H and W divisible by the coarsest stride.
+        """
+        x = climb(self.encoder(image), self.decoder)[-1]
+        x = self.finest(F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=True))
+        heat, offset_x, offset_y = self.head(x).chunk(3, dim=1)
+        return heat, offset_x, offset_y
+
+
+class SideBySide(nn.ModuleList):
+    """One network for each domain, with nothing in common; a call uses one of them."""
+
+    def forward(self, image: Tensor, domain: int) -> list[Tensor] | tuple[Tensor, ...]:
+        """Apply the network of `domain`."""
+        out: list[Tensor] | tuple[Tensor, ...] = self[domain](image)
+        return out
+
+    def load_vgg(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy torchvision's VGG weights into every encoder; raises `ValueError` where they do not fit."""
+        for network in self:
+            load_vgg(network.encoder, weights)
+
+
+class Embedders(SideBySide):
+    """`EmbeddingUNet`s side by side."""
+
+    @property
+    def strides(self) -> list[int]:
+        """Strides of the maps, coarsest first."""
+        return list(self[0].strides)
+
+
+def _decoder(widths: Sequence[int], decoder_widths: Sequence[int], norm: type[nn.Module]) -> nn.ModuleList:
+    """Steps from the deepest tap to stride 2."""
+    if len(decoder_widths) != len(widths) - 1:
+        raise ValueError(
+            f"decoder_widths: expected {len(widths) - 1} values down to stride 2, got {len(decoder_widths)}"
+        )
+    inputs = [widths[-1], *decoder_widths]
+    skips = list(reversed(widths[:-1]))
+    return nn.ModuleList(DoubleConv(inputs[i] + skips[i], decoder_widths[i], norm) for i in range(len(decoder_widths)))
