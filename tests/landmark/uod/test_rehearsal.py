@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medzoo.core.cli import main
+from medzoo.core.phantoms import ANATOMIES, radiograph
+from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.landmark.uod.rehearsal import Rehearsal, _cut, drawn_anatomy
+
+TINY: dict[str, Any] = {
+    "match_size": 64,
+    "patch": 64,
+    "points": 4,
+    "vgg_widths": [4, 4, 4, 4, 4],
+    "vgg_depths": [1, 1, 1, 1, 1],
+    "decoder_widths": [4, 4, 4, 4],
+    "embedding": 4,
+    "size": 32,
+    "embed": 8,
+    "heads": [1, 1, 2, 2],
+    "match_batch": 4,
+    "detect_batch": 4,
+    "rehearsal": 0.5,
+}
+
+
+@pytest.fixture
+def chest(tmp_path: Path) -> Path:
+    """Six chests in the public layout, of which only the shot has a label."""
+    root = tmp_path / "data"
+    (root / "pngs").mkdir(parents=True)
+    (root / "labels").mkdir()
+    for i in range(6):
+        phantom = radiograph("chest", i, 48)
+        Image.fromarray((phantom.image * 255).astype(np.uint8)).save(root / "pngs" / f"im{i}.png")
+    rows = (radiograph("chest", 0, 48).landmarks / 48).clip(0, 1)
+    (root / "labels" / "im0.txt").write_text("\n".join(["6", *(f"{x:.6f} {y:.6f}" for x, y in rows)]))
+    return root
+
+
+def fit(run: Path, data: list[str], **more: Any) -> dict[str, Any]:
+    """Fit two epochs of each stage and return the last checkpoint of stage 2."""
+    options = [p for k, v in {**TINY, **more}.items() for p in (f"--model.{k}", json.dumps(v))]
+    steps = ["--model.match_steps", "2", "--model.detect_steps", "null", "--model.detect_epochs", "4"]
+    where = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", str(run)]
+    assert main(["fit", "--model", "uod", *data, *where, *options, *steps]) == 0
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")
+
+
+def test_an_anatomy_is_known_by_its_landmarks_in_their_order() -> None:
+    names = ANATOMIES["chest"].landmarks
+    assert drawn_anatomy(list(names)) == "chest"
+    assert drawn_anatomy(names[::-1]) is None
+
+
+def test_draws_follow_torch_and_differ_from_each_other() -> None:
+    draw = Rehearsal("chest", (48, 64))
+    torch.manual_seed(3)
+    image, points = draw(2)
+    torch.manual_seed(3)
+    again, _ = draw(2)
+    assert image.shape == (2, 1, 48, 64)
+    assert points.shape == (2, 6, 2)
+    assert 0 <= image.min() <= image.max() <= 1
+    torch.testing.assert_close(image, again, atol=0, rtol=0)
+    assert (image[0] - image[1]).abs().mean() > 0.02
+
+
+def test_landmarks_far_outside_are_unknown() -> None:
+    torch.manual_seed(0)
+    points = torch.cat([Rehearsal("chest", (48, 48))(8)[1] for _ in range(4)])
+    known = points[~points.isnan()]
+    assert points.isnan().any()
+    assert -2.4 <= known.min() <= known.max() <= 50.4
+
+
+def test_cuts_move_images_and_landmarks_alike() -> None:
+    torch.manual_seed(1)
+    y, x = torch.meshgrid(torch.arange(80.0), torch.arange(64.0), indexing="ij")
+    points = torch.tensor([[[25.3, 36.8]]]).expand(8, -1, -1)
+    dot = torch.exp(-((x - 25.3) ** 2 + (y - 36.8) ** 2) / 18).expand(8, 1, -1, -1)
+    image, moved = _cut(dot, points)
+    mass = image[:, 0] / image.sum(dim=(1, 2, 3))[:, None, None]
+    centre = torch.stack([(mass * x).sum(dim=(1, 2)), (mass * y).sum(dim=(1, 2))], dim=-1)
+    torch.testing.assert_close(centre, moved[:, 0], atol=0.05, rtol=0)
+    assert (moved - points).abs().max() > 3
+
+
+def test_after_the_rehearsal_own_labels_that_agree_with_the_shot_replace_those_of_stage_1(
+    chest: Path, tmp_path: Path
+) -> None:
+    data = ["--data", "chest", "--data.root", str(chest), "--data.shots", "[im0]"]
+    data += ["--data.test_fraction", "0", "--data.allow_unlabelled", "true"]
+    last = fit(tmp_path / "run", data, self_training=1.0)
+    epoch, points, _ = last["own_labels"]
+    assert epoch == 2
+    first = json.loads((tmp_path / "run" / "stage1" / "pseudo_labels.json").read_text())["images"]["chest"]
+    rows = np.loadtxt(chest / "labels" / "im0.txt", skiprows=1) * 48
+    np.testing.assert_allclose(points["chest"]["im0"], rows, atol=1e-3)
+    own, of_stage1 = points["chest"]["im1"].numpy(), np.array(list(first["im1"]["points"].values()))
+    assert np.abs(own - of_stage1).max() > 0.1
+
+
+def test_phantoms_are_never_rehearsed(tmp_path: Path) -> None:
+    few = ["--data.n_train", "3", "--data.n_test", "1", "--data.image_size", "48", "--data.domains", "[chest]"]
+    last = fit(tmp_path / "run", few, self_training=1.0)
+    assert "own_labels" not in last
