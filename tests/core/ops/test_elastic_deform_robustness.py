@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medzoo.core.cli import main
 from medzoo.core.ops.elastic_deform import (
     RandomElasticDeform,
     backend_info,
@@ -225,6 +226,30 @@ def test_processes_that_compile_at_the_same_time_end_with_one_whole_library(comp
     ]
     assert [run.communicate()[0].strip() for run in runs] == ["cpp"] * 3
     assert len(list(tmp_path.rglob("*.so"))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_process_forked_after_a_threaded_call_makes_threaded_calls_of_its_own(compiled: str) -> None:
+    code = """
+import os, torch
+from medzoo.core.ops.elastic_deform import elastic_deform
+torch.set_num_threads(2)
+image, control = torch.rand(1, 1, 512, 512), torch.rand(1, 2, 5, 5)
+expected = elastic_deform(image, control).numpy().tobytes()
+child = os.fork()
+if child == 0:
+    os._exit(elastic_deform(image, control).numpy().tobytes() != expected)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_info_command_tells_the_active_backends_and_why(compiled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "elastic-deform"]) == 0
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert told == backend_info()
+    assert told["cpu"] == "cpp"
+    assert all(told[f"{device} reason"] for device in ("cpu", "cuda"))
 
 
 def test_importing_the_package_neither_imports_torch_nor_compiles() -> None:

@@ -71,9 +71,11 @@ def test_gpu_results_equal_the_cpu_for_one_seed() -> None:
 
     for size in ((200, 300), (40, 50, 70)):
         host, device = (
-            random_control(2, [6] * len(size), size, generator=torch.Generator().manual_seed(1), device=d)
+            random_control(
+                2, [6] * len(size), size, max_displacement=3, generator=torch.Generator().manual_seed(1), device=d
+            )
             for d in ("cpu", "cuda")
         )
         assert torch.equal(host, device.cpu())
         image = torch.rand(2, 2, *size)
-        assert (elastic_deform(image.cuda(), device).cpu() - elastic_deform(image, host)).abs().max() <= 5e-6
+        assert (elastic_deform(image.cuda(), device).cpu() - elastic_deform(image, host)).abs().max() <= 2e-6

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from medzoo.core.ops.elastic_deform import displacement_field, elastic_deform, jacobian_determinant, warp
+from medzoo.core.ops.elastic_deform import cpu, displacement_field, elastic_deform, jacobian_determinant, warp
 from medzoo.core.ops.elastic_deform.spline import basis_matrix
 
 SIZES = [((37, 53), (6, 7)), ((60, 90), (5, 9)), ((1, 40), (4, 5)), ((20, 31, 44), (5, 6, 4)), ((17, 1, 33), (4, 4, 7))]
@@ -203,7 +203,14 @@ def test_a_batch_equals_single_calls_and_a_shared_field_is_broadcast(native: str
     assert torch.equal(shared, elastic_deform(image, control[:1].expand(8, -1, -1, -1), backend=native))
 
 
-def test_results_do_not_depend_on_the_number_of_threads(native: str) -> None:
+@pytest.mark.parametrize("pool", [True, False])
+def test_results_do_not_depend_on_the_number_of_threads(
+    native: str, pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not pool:  # threads of one call, as in a forked process or where torch has no OpenMP
+        monkeypatch.setattr(cpu, "_TEAM", [0])
+    elif not cpu._TEAM[0]:
+        pytest.skip("torch has no OpenMP here")
     image = draw(16, 2, 1, 40, 50, 60).requires_grad_()
     control = ((draw(17, 2, 3, 6, 5, 7) - 0.5) * 9).requires_grad_()
     before, results = torch.get_num_threads(), []
