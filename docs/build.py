@@ -22,7 +22,7 @@ def page() -> str:
     """Return the page's text."""
     own = lambda kind: [s for s in specs(kind) if s.package.startswith("medzoo-") and s.package != "medzoo-toy"]  # noqa: E731
     parts = [HEAD]
-    for spec in own("model"):
+    for spec in [*own("model"), *own("selector")]:
         folder = folder_of(spec.target)
         parts += [f"## {spec.name}\n", f"{spec.summary} ({spec.task}, `{spec.package}`)\n", *facts(spec)]
         parts += ["", body(folder) if folder else "", ""]

@@ -332,6 +332,7 @@ def test_many_landmarks_and_three_dimensions_are_taken() -> None:
         ({"target": torch.zeros(2, 4, 2)}, "pred and target must both be"),
         ({"visible": torch.ones(2, 3)}, "visible must be"),
         ({"scale": torch.ones(2)}, "scale must be"),
+        ({"score": torch.zeros(2, 4)}, "score must be"),
         ({"scale": torch.zeros(2, 2)}, "positive and finite"),
         ({"scale": torch.full((2, 2), math.nan)}, "report px"),
         ({"target": torch.full((2, 3, 2), math.nan)}, "finite where visible"),

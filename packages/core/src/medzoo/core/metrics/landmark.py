@@ -217,6 +217,8 @@ class LandmarkMetrics(DataSetMetric):
             ValueError: Shapes do not fit, an annotated target is not finite, or its scale is not positive and finite.
         """
         self._check(pred, target, visible, scale)
+        if score is not None and score.shape != pred.shape[:2]:
+            raise ValueError(f"score must be {tuple(pred.shape[:2])}, got {tuple(score.shape)}")
         if self.points == 0:
             self.points = torch.full_like(self.points, pred.shape[1])
         self.rows.append(radial_errors(pred, target, visible, scale).to(self.dtype).flatten())  # (B, K) -> (B * K,)

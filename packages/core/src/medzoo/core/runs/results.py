@@ -89,9 +89,9 @@ def print_table(title: str, metrics: Mapping[str, float]) -> None:
         shapes.setdefault(tuple(values), []).append(row)
     for columns, members in shapes.items():
         table = Table()
-        table.add_column("")
+        table.add_column("", overflow="fold")
         for column in columns:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", overflow="fold")  # a narrow terminal must not cut a name
         for row in members:
             table.add_row(row, *(f"{rows[row][column]:.4g}" for column in columns))
         console.print(table)

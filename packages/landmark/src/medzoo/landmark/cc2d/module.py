@@ -185,6 +185,11 @@ class CC2D(LandmarkMethod):
         assert isinstance(self.network, Embedders)
         return self.network
 
+    @property
+    def embedder(self) -> Embedders | None:
+        """The network of stage 1."""
+        return None if self.stage == "stage2" else self._matcher
+
     def setup(self, stage: str) -> None:
         """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
         super().setup(stage)
