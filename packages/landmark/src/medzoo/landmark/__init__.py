@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medzoo.landmark.cc2d.module import CC2D
+    from medzoo.landmark.gu2net.module import GU2Net
+    from medzoo.landmark.han.module import HAN
+    from medzoo.landmark.heatmap.module import Heatmap
     from medzoo.landmark.uod.module import UOD
 
-_HOME = {"CC2D": "cc2d.module", "UOD": "uod.module"}
-__all__ = ["CC2D", "UOD"]
+_HOME = {
+    "CC2D": "cc2d.module",
+    "GU2Net": "gu2net.module",
+    "HAN": "han.module",
+    "Heatmap": "heatmap.module",
+    "UOD": "uod.module",
+}
+__all__ = ["CC2D", "GU2Net", "HAN", "Heatmap", "UOD"]
 
 
 def __getattr__(name: str) -> object:

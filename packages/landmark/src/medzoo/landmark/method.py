@@ -161,9 +161,9 @@ class LandmarkMethod(Method):
             raise ConfigError(f"the model finds {known} landmarks of {domain.name}, the data have {found}")
         return index
 
-    def cosine_decay(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Return the optimiser with a linear rise over a tenth of the steps, then half a cosine down to 0."""
-        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self))
+    def cosine_decay(self, optimizer: torch.optim.Optimizer, rise: float = 0.1) -> dict[str, Any]:
+        """Return the optimiser with a linear rise over a share of the steps, then half a cosine down to 0."""
+        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self, rise))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
     def on_test_start(self) -> None:

@@ -1,0 +1,1 @@
+"""HAN (HYATT-Net): hybrid attention network for landmark detection at high resolution."""

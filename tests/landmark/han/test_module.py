@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from medzoo.core.cli import main
+from medzoo.core.errors import ConfigError
+from medzoo.core.testing.contract import ModelContract
+from medzoo.landmark.han.losses import at_stride
+from medzoo.landmark.han.module import HAN
+
+NETWORK: dict[str, Any] = {
+    "widths": [4, 4, 4, 8, 8],
+    "attention_heads": [1, 1, 1, 2, 2],
+    "windows": [2, 2, 2, 2],
+    "topk": [1, 2, 2, 2],
+    "mlp_ratios": [1, 1, 1, 1, 1],
+    "neck": 4,
+}
+TINY: dict[str, Any] = {
+    **{f"model.{name}": value for name, value in NETWORK.items()},
+    "model.size": [64, 32],
+    "model.batch": 4,
+    "data.domains": ["head", "chest"],
+    "data.n_train": 5,
+    "data.n_test": 3,
+    "data.image_size": 48,
+}
+
+
+class TestHAN(ModelContract):
+    name: ClassVar[str] = "han"
+    tiny: ClassVar[dict[str, Any]] = TINY
+
+
+class TestHANAsPublished(ModelContract):
+    name: ClassVar[str] = "han"
+    tiny: ClassVar[dict[str, Any]] = {
+        **TINY,
+        "model.target": "msra",
+        "model.decoder": "quarter",
+        "model.norm": "group",
+        "model.drop_path": 0.1,
+        "model.batch": 1,
+        "data.n_train": 3,
+        "model.checkpointing": "true",
+    }
+    resumes: ClassVar[int | None] = 1
+
+
+@pytest.mark.parametrize("heads", ["mean", "last"])
+def test_points_are_the_mean_over_the_maps_or_those_of_the_last(heads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = HAN({"head": ["a"]}, size=(64, 32), heads=heads, **NETWORK)
+    maps = [torch.zeros(1, 1, 64 // s, 32 // s) for s in (4, 2, 1)]
+    places = [(2, 3), (20, 9), (40, 17)]  # rows and columns
+    for heat, (y, x), height in zip(maps, places, (0.5, 1.5, 0.8), strict=True):
+        heat[0, 0, y, x] = height
+    monkeypatch.setattr(model, "maps", lambda image, domain: maps)
+    points, score = model(torch.zeros(1, 1, 64, 32), 0)
+    found = [at_stride(torch.tensor([float(x), float(y)]), 1 / s) for (y, x), s in zip(places, (4, 2, 1), strict=True)]
+    expected = torch.stack(found).mean(dim=0) if heads == "mean" else found[-1]
+    torch.testing.assert_close(points[0, 0], expected)
+    assert score.item() == pytest.approx((0.5 + 1.0 + 0.8) / 3 if heads == "mean" else 0.8)
+
+
+def test_settings_that_do_not_fit_cost_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="expected five values each"):
+        HAN(widths=(4, 4, 4, 4))
+    run = ["fit", "--model", "han", "--data.n_train", "2", "--trainer.fast_dev_run", "true", "--quiet"]
+    assert main([*run, "--model.size", "[48, 64]"]) == 2
+    assert "--model.size: expected multiples of 32, got (48, 64)" in capsys.readouterr().err
