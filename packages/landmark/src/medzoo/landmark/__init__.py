@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
     from medzoo.landmark.heatmap.module import Heatmap
+    from medzoo.landmark.scp.selector import SCP
     from medzoo.landmark.uod.module import UOD
 
 _HOME = {
