@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
     from medzoo.landmark.heatmap.module import Heatmap
+    from medzoo.landmark.igu_aug.module import IGUAug
     from medzoo.landmark.scp.selector import SCP
     from medzoo.landmark.uod.module import UOD
 
@@ -18,9 +19,11 @@ _HOME = {
     "GU2Net": "gu2net.module",
     "HAN": "han.module",
     "Heatmap": "heatmap.module",
+    "IGUAug": "igu_aug.module",
+    "SCP": "scp.selector",
     "UOD": "uod.module",
 }
-__all__ = ["CC2D", "GU2Net", "HAN", "Heatmap", "UOD"]
+__all__ = ["CC2D", "GU2Net", "HAN", "Heatmap", "IGUAug", "SCP", "UOD"]
 
 
 def __getattr__(name: str) -> object:
