@@ -93,9 +93,7 @@ def test_cuts_move_images_and_landmarks_alike() -> None:
     assert (moved - points).abs().max() > 3
 
 
-def test_after_the_rehearsal_own_labels_that_agree_with_the_shot_replace_those_of_stage_1(
-    chest: Path, tmp_path: Path
-) -> None:
+def test_after_the_rehearsal_own_labels_replace_those_of_stage_1(chest: Path, tmp_path: Path) -> None:
     data = ["--data", "chest", "--data.root", str(chest), "--data.shots", "[im0]"]
     data += ["--data.test_fraction", "0", "--data.allow_unlabelled", "true"]
     last = fit(tmp_path / "run", data, self_training=1.0)

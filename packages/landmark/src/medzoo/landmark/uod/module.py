@@ -76,8 +76,8 @@ class UOD(LandmarkMethod):
         self_training: Share of stage 2's epochs after which its own predictions replace the labels of stage 1, anew
             for each epoch; the paper has 0.5, and 1 never does.
         rehearsal: Share of stage 2's epochs that first train on drawn radiographs with their exact landmarks; then the
-            model's own predictions, shifted to agree with the shot, replace the labels of stage 1. Only for domains
-            that are read from files and have the landmarks of a built-in phantom; the paper has 0.
+            model's own predictions replace the labels of stage 1. Only for domains that are read from files and have
+            the landmarks of a built-in phantom; the paper has 0.
         augment: Strength of the deformation and intensity changes of whole images in both stages; the paper has 0.
     """
 
@@ -286,7 +286,7 @@ class UOD(LandmarkMethod):
         if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
             assert self.labels is not None
             self.eval()
-            own = self.label_training_images(self._find_as_in_the_shot if rehearsed else None)
+            own = self.label_training_images()
             self.train()
             kept = [] if itself else [n for i, n in enumerate(self.names) if i not in self.rehearsals]
             own.points |= {name: self.labels.points[name] for name in kept}
@@ -325,15 +325,6 @@ class UOD(LandmarkMethod):
             heat = heatmap(self._detector(standardise(image), domain), self.hparams["target"])
             return decode.DECODERS[self.hparams["decoder"]](heat)
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
-
-    def _find_as_in_the_shot(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """Find the landmarks as annotators place them: shifted by what the model misses in the shots."""
-        points, score = self(image, domain)
-        if domain in self.rehearsals:
-            shots = self.shots[domain]
-            missed = shots["points"].to(image.device) - self(shots["image"].to(image.device), domain)[0]
-            points = points + missed.nanmean(dim=0).nan_to_num()
-        return points, score
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
