@@ -1,6 +1,6 @@
-"""How long does CC2D take to find landmarks by a shot? `python benchmarks/landmark_matching.py [--images 150] [--bf16]`.
+"""How long does CC2D take to find landmarks by a shot? `python benchmarks/landmark_matching.py [--images 150]`.
 
-The network has the paper's widths (VGG19) with random weights, which changes no time. Prints seconds for the network and for the
+The network has the paper's widths (VGG19) and random weights, which change no time. Prints seconds for it and for the
 matching, which is a batched product over landmarks.
 """
 

@@ -74,7 +74,11 @@ def cosine_maps(feature: Tensor, template: Tensor, eps: float = 1e-3) -> Tensor:
     Returns:
         `(B, P, h, w)` in [−1, 1].
     """
-    inner = torch.bmm(template, feature.flatten(2)).unflatten(2, feature.shape[-2:])
+    # Half precision, as autocast would choose, has too few steps to tell the best of neighbouring cells.
+    kind = torch.promote_types(feature.dtype, torch.float32)
+    feature, template = feature.to(kind), template.to(kind)
+    with torch.autocast(feature.device.type, enabled=False):
+        inner = torch.bmm(template, feature.flatten(2)).unflatten(2, feature.shape[-2:])
     norms = template.norm(dim=2)[..., None, None] * feature.norm(dim=1)[:, None]
     similarity: Tensor = inner / (norms + eps)
     return similarity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,14 @@ from torch import Tensor, nn
 from medzoo.core.errors import ConfigError
 from medzoo.landmark import matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
-from medzoo.landmark.cc2d.losses import Target, voting_loss
-from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet, SideBySide, VotingUNet
+from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
+from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, VotingUNet, matchers
 from medzoo.landmark.decode import vote
 from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.method import Domains, LandmarkMethod, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.views import View
-
-Form = Literal["classic", "v2"]
-"""The matching of the paper's time or that of the later public code, CC2Dv2."""
 
 
 class CC2D(LandmarkMethod):
@@ -116,14 +113,12 @@ class CC2D(LandmarkMethod):
                 f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
             )
         self.stage = stage
-        second = loss == "v2"
-        contrast = matching.Contrast(window, 10.0, 0.07, clamp=False) if second else matching.Contrast(window)
-        self.cascade = Cascade(contrast, upsampling=upsampling)
+        self.cascade = Cascade(contrast(loss, window), upsampling=upsampling)
         self.network: nn.Module | None = None
         self.patch_network: Embedders | None = None
         self.labels: PseudoLabels | None = None
         self.view = View(self.input_size, augment)
-        self.sample = patch_sampler(patch, points, augment, 0.8 if second else None)
+        self.sample = patch_sampler(patch, points, augment, 0.8 if loss == "v2" else None)
         self.know(domains)
 
     # What the method asks of the data and the runner.
@@ -171,13 +166,9 @@ class CC2D(LandmarkMethod):
             counts = [len(names) for names in domains.values()]
             self.network = SideBySide(VotingUNet(k, decoder_widths=(*widths, h["finest_width"]), **vgg) for k in counts)
             return
-        matchers = [
-            Embedders(EmbeddingUNet(decoder_widths=widths, embedding=h["embedding"], context=c, **vgg) for _ in domains)
-            for c in ((True,) if h["loss"] == "v2" else (True, False))
-        ]
-        # The layout spares a CPU time; values do not depend on it.
-        matchers = [matcher.to(memory_format=torch.channels_last) for matcher in matchers]
-        self.network, self.patch_network = matchers[0], matchers[1] if len(matchers) > 1 else None
+        self.network, self.patch_network = matchers(
+            len(domains), h["loss"], decoder_widths=widths, embedding=h["embedding"], **vgg
+        )
 
     @property
     def _matcher(self) -> Embedders:

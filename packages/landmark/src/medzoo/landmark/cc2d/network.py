@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 from medzoo.landmark.routing import ContextBlock
+
+Form = Literal["classic", "v2"]
+"""The matching of the paper's time or that of the later public code, CC2Dv2."""
 
 
 class EmbeddingUNet(nn.Module):
@@ -121,6 +126,21 @@ class Embedders(SideBySide):
     def strides(self) -> list[int]:
         """Strides of the maps, coarsest first."""
         return list(self[0].strides)
+
+
+def matchers(domains: int, form: Form, **sizes: Any) -> tuple[Embedders, Embedders | None]:
+    """Make the networks of stage 1, for whole images and for patches; v2 has one for both.
+
+    Args:
+        domains: Number of domains.
+        form: `"classic"` or `"v2"`.
+        **sizes: Arguments of `EmbeddingUNet`.
+    """
+    whole = Embedders(EmbeddingUNet(**sizes) for _ in range(domains))
+    patch = Embedders(EmbeddingUNet(context=False, **sizes) for _ in range(domains)) if form == "classic" else None
+    # The layout spares a CPU time; values do not depend on it.
+    layout = torch.channels_last
+    return whole.to(memory_format=layout), None if patch is None else patch.to(memory_format=layout)
 
 
 def _decoder(widths: Sequence[int], decoder_widths: Sequence[int], norm: type[nn.Module]) -> nn.ModuleList:
