@@ -123,7 +123,9 @@ class LandmarkMethod(Method):
         return self.trainer.datamodule  # type: ignore[attr-defined]
 
     def setup(self, stage: str) -> None:
-        """Take the shots from the data to train on."""
+        """Build the networks, which Lightning would do after this, and take the shots from the data to train on."""
+        if stage == "fit":
+            self.configure_model()
         if stage != "fit" or not self.keeps_shots:
             return
         self.shots = []
@@ -226,7 +228,8 @@ class LandmarkMethod(Method):
 
     def write_labels(self, folder: Path, model: str, stage: str) -> dict[str, Any]:
         """Write `pseudo_labels.json` for the next stage and return its `__init__` arguments; see `Method.hand_over`."""
-        if self.keeps_shots and not self.shots:  # a matcher that was trained without any, to select by; it finds nothing
+        # A matcher that was trained without any shot, to select by, finds nothing.
+        if self.keeps_shots and not self.shots:
             return {}
         path = folder.resolve() / "pseudo_labels.json"
         labels = self.label_training_images()

@@ -12,7 +12,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.landmark import matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
-from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, VotingUNet, matchers
+from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
 from medzoo.landmark.decode import vote
 from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.method import Domains, LandmarkMethod, standardise
@@ -164,7 +164,7 @@ class CC2D(LandmarkMethod):
         widths = h["decoder_widths"]
         if self.stage == "stage2":
             counts = [len(names) for names in domains.values()]
-            self.network = SideBySide(VotingUNet(k, decoder_widths=(*widths, h["finest_width"]), **vgg) for k in counts)
+            self.network = Voters(VotingUNet(k, decoder_widths=(*widths, h["finest_width"]), **vgg) for k in counts)
             return
         self.network, self.patch_network = matchers(
             len(domains), h["loss"], decoder_widths=widths, embedding=h["embedding"], **vgg
@@ -180,6 +180,12 @@ class CC2D(LandmarkMethod):
     def embedder(self) -> Embedders | None:
         """The network of stage 1."""
         return None if self.stage == "stage2" else self._matcher
+
+    @property
+    def _voters(self) -> Voters:
+        """The network of stage 2."""
+        assert isinstance(self.network, Voters)
+        return self.network
 
     def setup(self, stage: str) -> None:
         """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
@@ -208,12 +214,11 @@ class CC2D(LandmarkMethod):
         """Take one batch of one domain."""
         domain = int(batch["domain"][0])
         if self.stage == "stage2":
-            assert self.network is not None
             image, points = self.view(*self.with_shot(batch, domain))
             assert points is not None
             h = self.hparams
-            maps = self.network(standardise(image), domain)
-            loss = voting_loss(*maps, points, self.radius, h["heat_weight"], h["target"])
+            heat, offset_x, offset_y = self._voters(standardise(image), domain)
+            loss = voting_loss(heat, offset_x, offset_y, points, self.radius, h["heat_weight"], h["target"])
         else:
             image, _ = self.view(batch["image"])
             crops = self.patch_network or self._matcher
@@ -247,8 +252,8 @@ class CC2D(LandmarkMethod):
         The score is the similarity to the shot in stage 1 and the share of votes in stage 2.
         """
         if self.stage == "stage2":
-            assert self.network is not None
-            return vote(*self.network(standardise(image), domain), self.radius)
+            heat, offset_x, offset_y = self._voters(standardise(image), domain)
+            return vote(heat, offset_x, offset_y, self.radius)
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
     def hand_over(self, folder: Path) -> dict[str, Any]:

@@ -106,16 +106,12 @@ class VotingUNet(nn.Module):
 
 
 class SideBySide(nn.ModuleList):
-    """One network for each domain, with nothing in common; a call uses one of them."""
-
-    def forward(self, image: Tensor, domain: int) -> list[Tensor] | tuple[Tensor, ...]:
-        """Apply the network of `domain`."""
-        out: list[Tensor] | tuple[Tensor, ...] = self[domain](image)
-        return out
+    """One network for each domain, with nothing in common."""
 
     def load_vgg(self, weights: Mapping[str, Tensor]) -> None:
         """Copy torchvision's VGG weights into every encoder; raises `ValueError` where they do not fit."""
         for network in self:
+            assert isinstance(network, EmbeddingUNet | VotingUNet)
             load_vgg(network.encoder, weights)
 
 
@@ -125,7 +121,23 @@ class Embedders(SideBySide):
     @property
     def strides(self) -> list[int]:
         """Strides of the maps, coarsest first."""
-        return list(self[0].strides)
+        first = self[0]
+        assert isinstance(first, EmbeddingUNet)
+        return first.strides
+
+    def forward(self, image: Tensor, domain: int) -> list[Tensor]:
+        """Embed images of a domain."""
+        maps: list[Tensor] = self[domain](image)
+        return maps
+
+
+class Voters(SideBySide):
+    """`VotingUNet`s side by side."""
+
+    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the voting maps of images of a domain."""
+        heat, offset_x, offset_y = self[domain](image)
+        return heat, offset_x, offset_y
 
 
 def matchers(domains: int, form: Form, **sizes: Any) -> tuple[Embedders, Embedders | None]:

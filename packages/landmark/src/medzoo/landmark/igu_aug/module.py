@@ -1,0 +1,271 @@
+"""IGU-Aug as a Lightning module: CC2D's matching twice, the second time with intensities that the first has found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io import read_json, write_json
+from medzoo.landmark import matching
+from medzoo.landmark.cascade import Cascade, patch_warp
+from medzoo.landmark.cc2d.losses import contrast
+from medzoo.landmark.cc2d.network import Embedders, Form, matchers
+from medzoo.landmark.igu_aug.information import Indicator, entropy_map
+from medzoo.landmark.igu_aug.intensity import Search, estimate
+from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
+from medzoo.landmark.method import Domains, LandmarkMethod
+from medzoo.landmark.patches import Jitter
+from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.views import View
+
+
+class IGUAug(LandmarkMethod):
+    """Information-guided pixel augmentation (TMI 2024): CC2D's matching with pixels chosen and augmented by entropy.
+
+    With several domains in the data, each has networks and intensities of its own.
+
+    Args:
+        stage: `round1` (CC2D's intensities), `round2` (those of `augmentation`) or `all` (both, on the command line).
+        domains: Landmark names by domain; empty: those of the data.
+        augmentation: File of intensities that round 1 wrote, for round 2.
+        loss: Form of CC2D's matching, `classic` (paper) or `v2`.
+        size: Side of the images, a multiple of 32.
+        patch: Side of the augmented patches that must be found in the image.
+        points: Points matched for each patch, all of one class; the paper takes one.
+        alpha: Pixels are drawn in proportion to their entropy to this power; 0 draws them alike, as CC2D does.
+        threshold: Draw pixels of at least this entropy in bits alike instead, and no others; the paper has 1 to 2.
+        medium: Entropy in bits from which a pixel is of the medium class.
+        high: Entropy in bits from which a pixel is of the high class.
+        radius: Radius of the neighbourhood of a pixel.
+        mi: Information between patches: `joint` (of aligned pixels) or `counts` (public code).
+        references: Images of each domain that the intensities are estimated on.
+        vgg_widths: Channels of the VGG stages.
+        vgg_depths: Convolutions of the VGG stages.
+        vgg_norm: Normalisation in the VGG: none (paper), batch or group.
+        decoder_widths: Channels of the decoder at strides 16, 8, 4 and 2.
+        embedding: Channels of the embeddings.
+        window: Half width in cells of the window around the true cell in the loss; the paper has 9 (head) and 6 (hand).
+        upsampling: How coarse strides reach the finest: `nearest` (paper) or `bilinear`, which refines maxima.
+        vgg_weights: Initial weights of the VGGs: a file, or `vgg19` where a cache has it; empty: random ones.
+        lr: Learning rate.
+        decay: Epochs after which the rate falls, and the factor.
+        epochs: Epochs of each round.
+        steps: Steps of each round instead of epochs.
+        batch: Images a batch.
+        schedule: `paper` (Adam, the rate falls in steps) or `cosine` (AdamW, warm-up and cosine decay).
+        augment: Strength of the deformation and intensity changes of whole images, and of scale, deformation, gamma and
+            noise of patches; the paper has 0.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ("round1", "round2")
+    keeps_shots: ClassVar[bool] = True
+    trains_in_parts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        stage: str = "round1",
+        domains: dict[str, list[str]] | None = None,
+        augmentation: str | None = None,
+        loss: Form = "classic",
+        size: int = 384,
+        patch: int = 64,
+        points: int = 1,
+        alpha: float = 0.3,
+        threshold: float | None = None,
+        medium: float = 2.0,
+        high: float = 4.5,
+        radius: int = 10,
+        mi: Indicator = "joint",
+        references: int = 8,
+        vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
+        vgg_norm: str = "none",
+        decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
+        embedding: int = 16,
+        window: int = 9,
+        upsampling: matching.Upsampling = "nearest",
+        vgg_weights: str | None = "vgg19",
+        lr: float = 1e-4,
+        decay: tuple[int, float] = (500, 0.8),
+        epochs: int = 4000,
+        steps: int | None = None,
+        batch: int = 8,
+        schedule: str = "paper",
+        augment: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value, allowed in (
+            ("stage", stage, ("all", *self.stages)),
+            ("loss", loss, ("classic", "v2")),
+            ("mi", mi, ("joint", "counts")),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"--model.{option}: expected {', '.join(allowed)}, got {value}")
+        if references < 2 or not 0 < medium < high or alpha < 0:
+            raise ConfigError(
+                "--model: expected references of at least 2, 0 < medium < high and alpha of at least 0, "
+                f"got {references}, {medium}, {high} and {alpha}"
+            )
+        self.stage = stage
+        self.cascade = Cascade(contrast(loss, window), upsampling=upsampling)
+        self.view = View(self.input_size, augment)
+        changes = Jitter(0.0, 0.0, 0.3 * augment, 0.03 * augment)
+        self.sampler = partial(
+            InformedSampler, patch, points, patch_warp(augment), changes,
+            alpha=alpha, threshold=threshold, borders=(medium, high), radius=radius,
+        )  # fmt: skip
+        self.samplers: list[InformedSampler] = []
+        self.network: Embedders | None = None
+        self.patch_network: Embedders | None = None
+        self.know(domains)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return int(self.hparams["size"]), int(self.hparams["size"])
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return int(self.hparams["batch"])
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a round."""
+        return int(self.hparams["epochs"])
+
+    @property
+    def max_steps(self) -> int | None:
+        """Steps of a round, where they are given."""
+        steps: int | None = self.hparams["steps"]
+        return steps
+
+    def build(self, domains: Domains) -> None:
+        """Make the networks, one for each domain."""
+        h = self.hparams
+        names = ("decoder_widths", "embedding")
+        sizes = {"in_channels": 1, "norm": h["vgg_norm"], "widths": h["vgg_widths"], "depths": h["vgg_depths"]}
+        self.network, self.patch_network = matchers(len(domains), h["loss"], **sizes, **{n: h[n] for n in names})
+
+    def setup(self, stage: str) -> None:
+        """Take the shots from the data, the weights to start from and, in round 2, the intensities of round 1."""
+        super().setup(stage)
+        if stage != "fit":
+            return
+        for network in filter(None, (self.network, self.patch_network)):
+            start_from(self.hparams["vgg_weights"], network.load_vgg)
+        self.samplers = [self.sampler() for _ in self.names]
+        if self.stage == "round2":
+            if self.hparams["augmentation"] is None:
+                raise ConfigError("round2 needs --model.augmentation FILE, which round1 writes")
+            found = read_intervals(self.hparams["augmentation"], self.names)
+            self.samplers = [self.sampler(intervals=found[name]) for name in self.names]
+        for name, shots in zip(self.names, self.shots, strict=False):  # there may be no shots yet
+            rank_zero_info(self.calibration(name, shots["image"], shots["points"]))
+
+    def calibration(self, name: str, image: Tensor, points: Tensor) -> str:
+        """Tell how the pixels of the shots fall into the classes, and what the landmarks have."""
+        sampler = self.sampler()
+        entropy = entropy_map(image, sampler.radius)
+        share = torch.bincount(classify(entropy, sampler.borders).flatten(), minlength=3) / entropy.numel()
+        at = torch.nan_to_num(points).round().long()
+        which = torch.arange(len(image))[:, None], at[..., 1].clamp(0, image.shape[2] - 1)
+        landmarks = entropy[(*which, at[..., 0].clamp(0, image.shape[3] - 1))][~points.isnan().any(dim=-1)]
+        parts = ", ".join(f"{100 * s:.0f} % {c}" for s, c in zip(share.tolist(), CLASSES, strict=True))
+        return (
+            f"{name}: pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
+        if self.hparams["schedule"] == "cosine":
+            return self.cosine_decay(torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4))
+        optimizer = torch.optim.Adam(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
+        epochs, factor = self.hparams["decay"]
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Take one batch of one domain."""
+        assert self.network is not None
+        domain = int(batch["domain"][0])
+        image, _ = self.view(batch["image"])
+        crops = self.patch_network or self.network
+        loss = torch.stack(self.cascade.loss(self.network, crops, image, domain, self.samplers[domain])).sum()
+        self.log("train/loss", loss)
+        return loss
+
+    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Find the landmarks of a domain by the shots; the score is the similarity."""
+        assert self.network is not None
+        return self.cascade.find(self.network, self.shots[domain], image, domain)
+
+    def hand_over(self, folder: Path) -> dict[str, Any]:
+        """Estimate the intensities of each domain, and write `augmentation.json` for round 2."""
+        path = folder.resolve() / "augmentation.json"
+        h = self.hparams
+        images = self.references()
+        if self.trainer.is_global_zero:
+            search = Search(h["mi"], (h["medium"], h["high"]), h["radius"])
+            content: dict[str, Any] = {}
+            for domain, name in enumerate(self.names):
+                try:
+                    intervals, means = estimate(images[domain], partial(self.match, domain=domain), search)
+                except ValueError as error:
+                    raise ConfigError(f"--model.medium: {name}: {error}; give a smaller one") from error
+                content[name] = {**intervals, "information": means}
+            write_json(path, {"schema": 1, "factors": "smallest and largest", "mi": h["mi"], "domains": content})
+        self.trainer.strategy.barrier()
+        return {"augmentation": str(path), "domains": h["domains"]}
+
+    def match(self, image: Tensor, points: Tensor, others: Tensor, domain: int) -> Tensor:
+        """Find points `(1, K, 2)` of an image in others, see `intensity.Find`."""
+        assert self.network is not None
+        return self.cascade.find(self.network, {"image": image, "points": points}, others, domain)[0]
+
+    def references(self) -> list[Tensor]:
+        """Return the first training images of each domain, `(N, 1, H, W)`."""
+        device = self.trainer.strategy.root_device
+        self.to(device)
+        wanted = self.hparams["references"]
+        images: list[list[Tensor]] = [[] for _ in self.names]
+        for batch in self.data.unlabelled_loader():
+            taken = images[int(batch["domain"][0])]
+            taken += batch["image"][: wanted - len(taken)]
+            if all(len(taken) == wanted for taken in images):
+                break
+        for name, taken in zip(self.names, images, strict=True):
+            if len(taken) < 2:
+                raise ConfigError(f"domain {name}: expected 2 training images or more to compare, got {len(taken)}")
+        return [torch.stack(taken).to(device) for taken in images]
+
+
+def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]:
+    """Read the intensities of each domain.
+
+    Raises:
+        DataError: The file is missing, no JSON, or lacks a domain, class or operator.
+    """
+    content = read_json(path)
+    try:
+        return {name: _intervals(content["domains"][name]) for name in domains}
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"is no file of intensities for {', '.join(domains)} ({error!r})"
+        raise DataError(path, problem, "give the one that round1 wrote") from error
+
+
+def _intervals(content: Mapping[str, Any]) -> Intervals:
+    found: Intervals = {}
+    for kind in CLASSES:
+        found[kind] = {}
+        for name in OPERATORS:
+            low, high = (float(value) for value in content[kind][name])
+            found[kind][name] = (low, high)
+    return found
