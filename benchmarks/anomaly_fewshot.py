@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from medzoo.anomaly.data.categories import CategoryDataModule, Labelled
 from medzoo.anomaly.data.images import NpzImages
@@ -38,6 +39,23 @@ class PaDiM22(PaDiM):
     def reference(self, supports: Tensor) -> PositionGaussians:
         """Estimate from all versions."""
         return PositionGaussians.fit(self.features(augmented(supports)))
+
+
+class Pixels(FewShot[PositionGaussians]):
+    """No network: one Gaussian over all grey values of an image of 28 × 28."""
+
+    def values(self, images: Tensor) -> Tensor:
+        """Return `(B, 784, 1, 1)`."""
+        return functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 28).flatten(1)[:, :, None, None]
+
+    def reference(self, supports: Tensor) -> PositionGaussians:
+        """Estimate the one Gaussian."""
+        return PositionGaussians.fit(self.values(supports))
+
+    def coarse_scores(self, reference: PositionGaussians, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return one Mahalanobis distance an image."""
+        found = reference.distance(self.values(images))
+        return found, found.flatten(1).amax(1)
 
 
 def seeded(build: Callable[[], FewShot[object]]) -> FewShot[object]:
@@ -76,13 +94,13 @@ def table(models: dict[str, FewShot[object]], made: Iterable[CategoryDataModule]
                 found = measured(model, data, domain, supports[category.name])
                 rows[name].append(found)
                 print(
-                    f"  {name:12} {category.name:12}", "  ".join(f"{k} {v:.3f}" for k, v in found.items()), flush=True
+                    f"  {name:18} {category.name:12}", "  ".join(f"{k} {v:.3f}" for k, v in found.items()), flush=True
                 )
-            print(f"  {name:12} {time.perf_counter() - started:.0f} s", flush=True)
+            print(f"  {name:18} {time.perf_counter() - started:.0f} s", flush=True)
     for name, found in rows.items():
         for key in found[0]:
             values = torch.tensor([row[key] for row in found])
-            print(f"{name:12} {key:12} mean {values.mean():.3f}  sd over draws and categories {values.std():.3f}")
+            print(f"{name:18} {key:12} mean {values.mean():.3f}  sd over draws and categories {values.std():.3f}")
 
 
 def main() -> None:
@@ -90,6 +108,7 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--shots", type=int, default=4)
+    parser.add_argument("--anomalib", action="store_true", help="anomalib's Padim and Patchcore too")
     parser.add_argument("--npz", help="a MedMNIST file; label 0 is normal, its validation part is tested")
     options = parser.parse_args()
     models: dict[str, FewShot[object]] = {
@@ -98,8 +117,15 @@ def main() -> None:
         "PaDiM 22": seeded(lambda: PaDiM22(**SMALL, channels=0)),
         "PatchCore": seeded(lambda: PatchCore(**SMALL)),
     }
+    if options.anomalib:
+        from medzoo.anomaly.anomalib_model import AnomalibModel
+
+        own = {"backbone": "resnet18", "pre_trained": False}
+        for name in ("Padim", "Patchcore"):
+            models[f"anomalib {name}"] = AnomalibModel(name, own, [128, 128]).eval()
     common = {"shots": options.shots, "size": 128}
     if options.npz:
+        models["pixels"] = Pixels([128, 128], 0.0, 0.05)
         table(models, (NpzImages(options.npz, part="val", draw=d, **common) for d in range(options.draws)))
     else:
         table(models, (TexturePhantoms(draw=d, **common) for d in range(options.draws)))

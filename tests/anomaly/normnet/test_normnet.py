@@ -220,3 +220,31 @@ def test_a_prediction_lies_on_the_file_it_was_made_from(trained: Path, workdir: 
     record = read_json(workdir / "out" / "predictions.json")["predictions"][0]
     mask = np.asarray(nibabel.load(folder / "mask.nii.gz").dataobj)
     assert record["volume_ml"] == pytest.approx(mask.sum() * 8.0 * 7.8 * 6.9 / 1000, rel=1e-3, abs=1e-3)
+
+
+def test_own_folders_go_from_healthy_volumes_to_masks_on_their_grid(workdir: Path) -> None:
+    """The commands of docs/own_ct.md, with a network of a second."""
+    from medzoo.core.cli import main
+
+    sick = lung_ct(9, (20, 24, 28), ("consolidation",))
+    for folder, name, made in (
+        *(("healthy", f"h{i}", lung_ct(i, (20, 24, 28))) for i in range(3)),
+        ("image", "p1", sick),
+    ):
+        for kind, values in ((folder, made.image.astype(np.int16)), ("organ", made.lungs.astype(np.uint8))):
+            (workdir / "ct" / kind).mkdir(parents=True, exist_ok=True)
+            file = nibabel.Nifti1Image(values.T, np.diag([*made.spacing, 1.0]))
+            nibabel.save(file, workdir / "ct" / kind / f"{name}.nii.gz")
+    (workdir / "ct" / "mask").mkdir()
+    file = nibabel.Nifti1Image((sick.lesions > 0).astype(np.uint8).T, np.diag([*sick.spacing, 1.0]))
+    nibabel.save(file, workdir / "ct" / "mask" / "p1.nii.gz")
+    data = "--data nifti-volumes --data.root ct --data.spacing 12"
+    assert not main(["check", *data.split()[:4]])
+    small = "--model.widths [2,4] --model.patch [8,8,8] --model.epochs 1 --trainer.check_val_every_n_epoch 1"
+    assert not main(f"fit --model normnet {data} {small} --trainer.accelerator cpu --run_dir run".split())
+    assert "all/dice" in read_json(workdir / "run" / "results.json")["metrics"]
+    common = f"--ckpt_path run/checkpoints/last.ckpt {data} --trainer.accelerator cpu"
+    assert not main(f"predict {common} --run_dir out".split())
+    assert nibabel.load(workdir / "out" / "volumes" / "p1" / "mask.nii.gz").shape == (28, 24, 20)
+    assert not main(f"predict {common} --model.preset_threshold 0.3 --run_dir other".split())
+    assert read_json(workdir / "other" / "predictions.json")["predictions"][0]["threshold"] == pytest.approx(0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -31,6 +32,9 @@ class FewShot(Method, Generic[Reference]):
     After the fit the support of every tested category is kept in the checkpoint, with a threshold from scoring each
     support image by the others. A category that the checkpoint does not know takes both from the data at hand, without
     training. Scores are raw: larger is more abnormal, and nothing is normalised or clamped before ranking.
+
+    A subclass that trains on other categories sets `learns` and has its own `training_step`, `max_epochs` and
+    `configure_optimizers`; otherwise a fit is one look at the supports.
 
     Args:
         size: Height and width of the network's images.
@@ -68,6 +72,24 @@ class FewShot(Method, Generic[Reference]):
     def input_size(self) -> tuple[int, ...]:
         """Height and width of the network's images."""
         return self.size
+
+    @property
+    def max_epochs(self) -> int:
+        """One where nothing is trained: there is nothing to repeat."""
+        return 1
+
+    def setup(self, stage: str) -> None:
+        """Refuse a fit on several devices where there is nothing to share."""
+        if stage == "fit" and not self.learns and self.trainer.world_size > 1:
+            raise ConfigError("--trainer.devices: this model trains nothing; fit it on 1 device")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """Do nothing: the reference is made from the supports at the end of the epoch."""
+        return None
+
+    def configure_optimizers(self) -> Any:
+        """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
+        warnings.filterwarnings("ignore", message=".*returned `None`.*")
 
     def score(self, reference: Reference, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return image scores `(B,)` and score maps `(B, H, W)` of `(B, 3, H, W)`."""

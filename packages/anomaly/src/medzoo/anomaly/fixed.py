@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from medzoo.anomaly.backbone import Stages
 from medzoo.anomaly.fewshot import FewShot, Reference
-from medzoo.core.errors import ConfigError
 
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PIECE = 32  # images through the network at a time
 
 
 class FixedNetwork(FewShot[Reference]):
-    """A method whose fit is one look at the supports through a fixed network.
+    """A method that looks at the supports through a fixed network.
 
     Args:
         size: Height and width of the images.
@@ -52,11 +50,6 @@ class FixedNetwork(FewShot[Reference]):
         """Images a batch."""
         return self.batch
 
-    @property
-    def max_epochs(self) -> int:
-        """One: there is nothing to repeat."""
-        return 1
-
     def train(self, mode: bool = True) -> Self:
         """Keep the fixed network's batch statistics as they are."""
         super().train(mode)
@@ -67,15 +60,3 @@ class FixedNetwork(FewShot[Reference]):
         """Yield the features of the three stages, piece by piece of `(B, 3, H, W)` in [0, 1]."""
         for piece in images.split(_PIECE):
             yield self.net((piece - self.mean) / self.spread)
-
-    def setup(self, stage: str) -> None:
-        """Refuse a fit on several devices, where there is nothing to share."""
-        if stage == "fit" and self.trainer.world_size > 1:
-            raise ConfigError("--trainer.devices: this model trains nothing; fit it on 1 device")
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Do nothing: the reference is made from the supports at the end of the epoch."""
-
-    def configure_optimizers(self) -> None:
-        """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
-        warnings.filterwarnings("ignore", message=".*returned `None`.*")

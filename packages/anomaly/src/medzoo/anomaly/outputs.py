@@ -90,7 +90,7 @@ def mosaic(
     from matplotlib.figure import Figure
 
     chosen = _slices(mask if truth is None else mask | truth, slices)
-    figure = Figure(figsize=(3 * len(chosen), 6.4), layout="constrained")
+    figure = Figure(figsize=(3 * len(chosen), 0.8 + 6 * hu.shape[1] / hu.shape[2]), layout="constrained")
     axes = figure.subplots(2, len(chosen), squeeze=False)
     top = float(score.max()) or 1.0
     for column, index in enumerate(chosen):

@@ -180,6 +180,11 @@ class NormNet(Method):
         self.log("val/dice", value)
         self.log("val/threshold", float(self.threshold))
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put a threshold that was asked for in the place of the one that the fit chose."""
+        if self.fixed is not None:
+            checkpoint["state_dict"]["threshold"] = torch.tensor(self.fixed)
+
     def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
         """Return score map and mask of a whole volume, of which only the box around the organ is looked at.
 
