@@ -15,6 +15,7 @@ import docstring_parser
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -313,6 +314,22 @@ def test_a_matcher_trained_without_any_label_chooses_and_its_choice_is_trained_o
     assert f"--data.shots [{','.join(heads)}]" in printed
     assert main(["predict", "--ckpt_path", last, "--quiet"]) == 2
     assert "trained with --data.shots 0" in capsys.readouterr().err
+
+
+def test_a_folder_without_any_label_is_chosen_from_by_a_timm_model(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(5):
+        image = (radiograph("head", seed, 64).image * 255).astype(np.uint8)
+        Image.fromarray(image).save(workdir / f"case {seed}.png")
+    options = ["--selector.backbone", "resnet18", "--selector.size", "64", "--data.fit", "pad", "--run_dir", "out"]
+    assert main(["select", "scp", "--budget", "5", "--data", "landmark-folder", "--data.root", ".", *options]) == 0
+    rows = list(csv.DictReader((workdir / "out" / "selection.csv").open()))
+    assert sorted(row["id"] for row in rows) == [f"case {seed}" for seed in range(5)]
+    assert all(Path(row["path"]).is_file() for row in rows)
+    gains = [float(row["gain"]) for row in rows]
+    assert gains == sorted(gains, reverse=True)
+    assert float(rows[-1]["score"]) == pytest.approx(1, abs=1e-3), "all images together represent each"
 
 
 @pytest.mark.parametrize(

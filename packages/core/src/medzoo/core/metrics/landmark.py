@@ -152,7 +152,8 @@ def _ranks(values: Tensor) -> Tensor:
     """Ranks from 0, ties sharing the mean of theirs."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double() - 1
-    return (last - (counts - 1) / 2)[inverse]
+    ranks: Tensor = (last - (counts - 1) / 2)[inverse]
+    return ranks
 
 
 def sdr_name(radius: float) -> str:
@@ -180,6 +181,7 @@ class LandmarkMetrics(DataSetMetric):
     """
 
     rows: list[Tensor]
+    sure: list[Tensor]
     points: Tensor
 
     def __init__(

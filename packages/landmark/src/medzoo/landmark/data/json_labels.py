@@ -28,7 +28,8 @@ def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Pat
     Raises:
         DataError: A file cannot be read, or a COCO file not be understood.
     """
-    coco, labelme = {}, {}
+    coco: dict[Path, LabelTable] = {}
+    labelme: dict[Path, Mapping[str, Any]] = {}
     for path in paths:
         if path.name.startswith("."):
             continue

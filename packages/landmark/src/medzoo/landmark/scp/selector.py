@@ -160,11 +160,13 @@ class FrozenFeatures(nn.Module):
             network = HeatmapNetwork([1], name)
         except ValueError as error:
             raise ConfigError(f"--selector.backbone: {error}") from error
+        info = getattr(network.encoder, "feature_info", None)
+        if info is None:
+            raise ConfigError(f"--selector.backbone: expected a timm model, got {name}")
         start_from(weights, network.load_encoder)
         route(network, 0)
         self.encoder = network.encoder.eval()
-        self.strides = [2**i for i in range(5)] if name == "unet" else list(network.encoder.feature_info.reduction())  # type: ignore[operator, union-attr]
-        self.strides.reverse()
+        self.strides: list[int] = list(reversed(info.reduction()))
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:
         """Map images `(B, 1, H, W)` to their maps."""
