@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "model.decoder_widths": [4, 4, 4, 4],
     "model.embedding": 4,
     "model.batch": 4,
+    "model.upsampling": "nearest",  # the last digits of a refined maximum depend on how images share a batch
 }
 DATA = {"data.domains": ["head", "chest"], "data.n_train": 5, "data.n_test": 3, "data.image_size": 64}
 
@@ -50,8 +51,8 @@ def test_a_shots_classes_and_landmarks_are_told_in_bits() -> None:
     image = torch.zeros(1, 1, 32, 64)
     image[..., 32:] = torch.rand(1, 1, 32, 32)
     points = torch.tensor([[[5.0, 5.0], [50.0, 16.0], [torch.nan, torch.nan]]])
-    line = model.calibration("head", image, points)
-    assert line.startswith("head: pixels of 4")
+    line = model.calibration(image, points)
+    assert line.startswith("pixels of 4")
     assert line.endswith("bits, least 0.0")
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, DataError
@@ -168,10 +167,8 @@ class IGUAug(LandmarkMethod):
                 raise ConfigError("round2 needs --model.augmentation FILE, which round1 writes")
             found = read_intervals(self.hparams["augmentation"], self.names)
             self.samplers = [self.sampler(intervals=found[name]) for name in self.names]
-        for name, shots in zip(self.names, self.shots, strict=False):  # there may be no shots yet
-            rank_zero_info(self.calibration(name, shots["image"], shots["points"]))
 
-    def calibration(self, name: str, image: Tensor, points: Tensor) -> str:
+    def calibration(self, image: Tensor, points: Tensor) -> str:
         """Tell how the pixels of the shots fall into the classes, and what the landmarks have."""
         sampler = self.sampler()
         entropy = entropy_map(image, sampler.radius)
@@ -180,9 +177,7 @@ class IGUAug(LandmarkMethod):
         which = torch.arange(len(image))[:, None], at[..., 1].clamp(0, image.shape[2] - 1)
         landmarks = entropy[(*which, at[..., 0].clamp(0, image.shape[3] - 1))][~points.isnan().any(dim=-1)]
         parts = ", ".join(f"{100 * s:.0f} % {c}" for s, c in zip(share.tolist(), CLASSES, strict=True))
-        return (
-            f"{name}: pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
-        )
+        return f"pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
 
     def configure_optimizers(self) -> Any:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
@@ -221,6 +216,9 @@ class IGUAug(LandmarkMethod):
                 except ValueError as error:
                     raise ConfigError(f"--model.medium: {name}: {error}; give a smaller one") from error
                 content[name] = {**intervals, "information": means}
+                if self.shots:
+                    shots = self.shots[domain]
+                    content[name]["calibration"] = self.calibration(shots["image"], shots["points"])
             write_json(path, {"schema": 1, "factors": "smallest and largest", "mi": h["mi"], "domains": content})
         self.trainer.strategy.barrier()
         return {"augmentation": str(path), "domains": h["domains"]}
