@@ -14,6 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Apply a 1×1 convolution, weight `(out, in, 1, 1)`, as a matrix product, which copies no channels-last map."""
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
 class PerDomain(nn.ModuleList):
     """Modules of equal build, one per domain, of which a call uses one."""
 
@@ -89,8 +94,18 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor, domain: int) -> Tensor:
         """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`."""
-        x = self.norm(self.pointwise(self.depthwise(x, domain)), domain)
-        return F.leaky_relu(x, self.negative_slope) if self.negative_slope else F.relu(x)
+        x = self.depthwise(x, domain)
+        weight, bias, norm = self.pointwise.weight, self.pointwise.bias, self.norm[domain]
+        assert isinstance(norm, nn.BatchNorm2d)
+        if norm.training:
+            x = norm(pointwise(x, weight, bias))
+        else:  # the normalisation is a part of the product, which spares a pass over the map
+            assert bias is not None
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            x = pointwise(x, weight * scale[:, None, None, None], (bias - norm.running_mean) * scale + norm.bias)
+        return F.leaky_relu_(x, self.negative_slope) if self.negative_slope else F.relu_(x)
 
 
 class SeparableDoubleConv(nn.Module):

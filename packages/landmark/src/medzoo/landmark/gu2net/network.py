@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medzoo.landmark.backbone import climb
-from medzoo.landmark.routing import PerDomain, SeparableDoubleConv
+from medzoo.landmark.routing import PerDomain, SeparableDoubleConv, pointwise
 
 _SLOPE = 0.01
 _DILATIONS = (1, 2, 5, 2, 1)
@@ -46,11 +46,14 @@ class LocalNet(nn.Module):
 
     def forward(self, image: Tensor, domain: int) -> Tensor:
         """Map `(B, in_channels, H, W)` of one domain to logits `(B, K_domain, H, W)`; H and W are 16 or more."""
-        taps = [self.down[0](self.stem(image, domain), domain)]
+        stem, head = self.stem[domain], self.heads[domain]
+        assert isinstance(stem, nn.Conv2d)
+        assert isinstance(head, nn.Conv2d)
+        taps = [self.down[0](pointwise(image, stem.weight, stem.bias), domain)]
         for block in self.down[1:]:
             taps.append(block(F.max_pool2d(taps[-1], 2), domain))
-        out: Tensor = self.heads(climb(taps, [partial(block, domain=domain) for block in self.up])[-1], domain)
-        return out
+        x = climb(taps, [partial(block, domain=domain) for block in self.up])[-1]
+        return pointwise(x, head.weight, head.bias)
 
 
 class GlobalNet(nn.Module):
