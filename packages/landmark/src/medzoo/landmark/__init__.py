@@ -23,7 +23,7 @@ _HOME = {
     "SCP": "scp.selector",
     "UOD": "uod.module",
 }
-__all__ = ["CC2D", "GU2Net", "HAN", "Heatmap", "IGUAug", "SCP", "UOD"]
+__all__ = ["CC2D", "HAN", "SCP", "UOD", "GU2Net", "Heatmap", "IGUAug"]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
-from medzoo.landmark.heatmaps import find_points, heatmap_loss
+from medzoo.landmark.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.method import Domains, LandmarkMethod, standardise
 from medzoo.landmark.views import View, annotated
 
@@ -109,5 +109,5 @@ class GU2Net(LandmarkMethod):
     def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
         """Find the landmarks of a domain; the score is read from the product of both heat maps (`find_points`)."""
         h = self.hparams
-        target = "gaussian" if h["target"] == "patch" else h["target"]
+        target: Target = "gaussian" if h["target"] == "patch" else h["target"]
         return find_points(self.logits(image, domain), target, h["decoder"], h["sigma"])

@@ -54,11 +54,13 @@ class RoutingAttention(nn.Module):
             tokens = F.adaptive_avg_pool2d(tokens.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)
         tokens = tokens.reshape(b, s * s, -1, c)
         batch = torch.arange(b, device=part.device)[:, None, None]
-        return tokens[batch, chosen].reshape(b * s * s, -1, c)
+        gathered: Tensor = tokens[batch, chosen].reshape(b * s * s, -1, c)
+        return gathered
 
     def _split(self, tokens: Tensor) -> Tensor:
         """Map `(N, T, C)` to `(N, heads, T, C / heads)`."""
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = tokens.unflatten(2, (self.heads, -1))
+        return split.transpose(1, 2)
 
 
 def route_regions(query: Tensor, key: Tensor, topk: int) -> Tensor:

@@ -67,7 +67,8 @@ class CBAM(nn.Module):
         mean, most = x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
         x = x * (self.channel(mean) + self.channel(most)).sigmoid()
         gate = self.place(torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1))
-        return x * gate.sigmoid()
+        gated: Tensor = x * gate.sigmoid()
+        return gated
 
 
 class ConvAttentionBlock(nn.Module):
@@ -226,8 +227,8 @@ class HANNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = Backbone(in_channels, norm=norm, **backbone)  # type: ignore[arg-type]
-        widths = [stage[0].out_channels for stage in self.backbone.stages]  # type: ignore[index, union-attr]
-        self.neck = Neck(widths[1:], neck)  # type: ignore[arg-type]
+        widths = [stage[0].out_channels for stage in self.backbone.stages]  # type: ignore[index]
+        self.neck = Neck(widths[1:], neck)
         route_norms(self, len(landmarks))
         self.heads = nn.ModuleList(Heads(count, neck, in_channels, norm) for count in landmarks)
         self.apply(_initialise)

@@ -63,7 +63,7 @@ class HeatmapNetwork(nn.Module):
         widths: list[int]
         if backbone == "unet":
             self.encoder: nn.Module = UNetEncoder(in_channels, width)
-            widths = self.encoder.widths  # type: ignore[assignment]
+            widths = self.encoder.widths
         else:
             self.encoder = timm_encoder(backbone, in_channels)
             widths = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]

@@ -39,10 +39,11 @@ class Rehearsal:
         drawn = [radiograph(self.anatomy, seed, self.size) for seed in seeds]
         image = torch.stack([torch.from_numpy(d.image)[None] for d in drawn])
         points = torch.stack([torch.from_numpy(d.landmarks).float() for d in drawn])
-        image, points = self._view(*_cut(image, points))
-        extent = points.new_tensor([image.shape[-1], image.shape[-2]])
-        outside = ((points < -0.05 * extent) | (points > 1.05 * extent)).any(dim=-1, keepdim=True)
-        return _cloud(image), points.masked_fill(outside, torch.nan)
+        image, moved = self._view(*_cut(image, points))
+        assert moved is not None
+        extent = moved.new_tensor([image.shape[-1], image.shape[-2]])
+        outside = ((moved < -0.05 * extent) | (moved > 1.05 * extent)).any(dim=-1, keepdim=True)
+        return _cloud(image), moved.masked_fill(outside, torch.nan)
 
 
 def _cut(image: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
