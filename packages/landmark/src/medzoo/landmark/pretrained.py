@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from medzoo.core.errors import CheckpointError
+from medzoo.core.runs.folder import tell
 
 Weights = dict[str, Tensor]
 _HUB = {"vgg19": "vgg19-*.pth"}
@@ -89,4 +90,4 @@ def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:
         fill(read_weights(path))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    rank_zero_info(f"encoders start from {path}")
+    tell(f"encoders start from {path}")

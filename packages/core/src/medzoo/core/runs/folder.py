@@ -18,6 +18,12 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
+def tell(text: str) -> None:
+    """Print a line that the user of a run should see, once whatever the number of processes."""
+    if is_first_process():
+        print(text, flush=True)
+
+
 def new_run_folder(model: str, data: str, root: Path = Path("runs")) -> Path:
     """Make the next free folder `root/model/data/<n>`; safe against other processes doing the same.
 

@@ -86,8 +86,8 @@ class Run:
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """Train, test and hand over one stage; return its metrics and the next stage's `__init__` arguments."""
         stage = model.hparams.get("stage") if isinstance(model, Method) and model.stages else None
-        folder.mkdir(parents=True, exist_ok=True)
-        if is_first_process():
+        if is_first_process():  # another process might make it before the first has seen that the run folder is empty
+            folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
         checkpoints = folder / "checkpoints"
         table = EpochTable(folder / "metrics.csv", f"{self.model}{' ' + stage if stage else ''}", self.echo)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
+from medzoo.core.runs.folder import tell
 from medzoo.landmark import decode, matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.evaluation import to_network
@@ -233,7 +233,7 @@ class UOD(LandmarkMethod):
             anatomy = drawn_anatomy(source.domain.landmarks)
             if anatomy and source.on_disk:
                 self.rehearsals[index] = Rehearsal(anatomy, self.input_size)
-                rank_zero_info(f"{source.domain.name}: stage 2 first learns from drawn radiographs of a {anatomy}")
+                tell(f"{source.domain.name}: stage 2 first learns from drawn radiographs of a {anatomy}")
 
     def _fill_matchers(self, weights: Mapping[str, Tensor]) -> None:
         for network in filter(None, (self._matcher, self.patch_network)):
