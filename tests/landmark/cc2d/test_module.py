@@ -120,7 +120,7 @@ def test_pseudo_labels_reach_the_batch_in_network_pixels() -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     for settings, message in (
-        ({"loss": "v3"}, "--model.loss: expected classic or v2, got v3"),
+        ({"loss": "v3"}, "--model.loss: expected classic, v2, got v3"),
         ({"detect_batch": 1}, "--model.detect_batch: expected at least 2"),
         ({"stage": "stage3"}, "--model.stage"),
     ):

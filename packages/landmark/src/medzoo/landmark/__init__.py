@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.landmark.cc2d.module import CC2D
+    from medzoo.landmark.data import (
+        Bmple,
+        Cephalometric,
+        Chest,
+        HandAtlas,
+        Jsrt,
+        LandmarkFolder,
+        LandmarkMix,
+        LandmarkPhantoms,
+    )
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
     from medzoo.landmark.heatmap.module import Heatmap
@@ -14,38 +25,40 @@ if TYPE_CHECKING:
     from medzoo.landmark.scp.selector import SCP
     from medzoo.landmark.uod.module import UOD
 
-_HOME = {
-    "CC2D": "cc2d.module",
-    "GU2Net": "gu2net.module",
-    "HAN": "han.module",
-    "Heatmap": "heatmap.module",
-    "IGUAug": "igu_aug.module",
-    "SCP": "scp.selector",
-    "UOD": "uod.module",
-}
-__all__ = ["CC2D", "HAN", "SCP", "UOD", "GU2Net", "Heatmap", "IGUAug"]
-
-
-def __getattr__(name: str) -> object:
-    home = _HOME.get(name)
-    if home is None and name in _DATA:
-        return getattr(import_module("medzoo.landmark.data"), name)
-    if home is None:
-        raise AttributeError(f"module 'medzoo.landmark' has no attribute {name!r}")
-    return getattr(import_module(f"medzoo.landmark.{home}"), name)
-
-
-_DATA = (
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Bmple": "data",
+        "CC2D": "cc2d.module",
+        "Cephalometric": "data",
+        "Chest": "data",
+        "GU2Net": "gu2net.module",
+        "HAN": "han.module",
+        "HandAtlas": "data",
+        "Heatmap": "heatmap.module",
+        "IGUAug": "igu_aug.module",
+        "Jsrt": "data",
+        "LandmarkFolder": "data",
+        "LandmarkMix": "data",
+        "LandmarkPhantoms": "data",
+        "SCP": "scp.selector",
+        "UOD": "uod.module",
+    },
+)
+__all__ = [
+    "CC2D",
+    "HAN",
+    "SCP",
+    "UOD",
     "Bmple",
     "Cephalometric",
     "Chest",
+    "GU2Net",
     "HandAtlas",
+    "Heatmap",
+    "IGUAug",
     "Jsrt",
     "LandmarkFolder",
     "LandmarkMix",
     "LandmarkPhantoms",
-)
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *_DATA])
+]

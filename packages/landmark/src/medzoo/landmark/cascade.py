@@ -45,19 +45,20 @@ class Cascade:
     upsampling: matching.Upsampling = "nearest"
 
     def loss(
-        self, network: Embedder, patch_network: Embedder, image: Tensor, domain: int, sample: Sampler
+        self, network: Embedder, patch_network: Embedder | None, image: Tensor, domain: int, sample: Sampler
     ) -> list[Tensor]:
         """Loss of each stride: points of augmented patches must be found in the whole images (CC2D, equation 2).
 
         Args:
             network: Embeds the whole images.
-            patch_network: Embeds the patches; it may be the same network.
+            patch_network: Embeds the patches; None: the same network.
             image: `(B, C, H, W)` in [0, 1].
             domain: Index of the domain.
             sample: Cuts the patches.
         """
         patches = sample(image)
-        features, crops = network(standardise(image), domain), patch_network(standardise(patches.image), domain)
+        features = network(standardise(image), domain)
+        crops = (patch_network or network)(standardise(patches.image), domain)
         strides = network.strides
         templates = matching.take_templates(crops, patches.points, strides, self.upsampling == "bilinear")
         return matching.contrastive_loss(features, templates, patches.targets, strides, self.contrast, patches.valid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -51,6 +51,12 @@ class LandmarkMethod(Method):
     keeps_shots: ClassVar[bool] = False
     """Take the shots from the data and keep them with the weights, as part of what the model knows."""
 
+    prefixes: ClassVar[dict[str, str]] = {}
+    """What the options of each stage begin with, where the stages have their own; see `setting`."""
+
+    stage: str = ""
+    """The stage that is trained or used, for a method with several."""
+
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
@@ -80,29 +86,35 @@ class LandmarkMethod(Method):
         """The network that embeds pixels for matching, where this stage of the method has one; see `medzoo select`."""
         return None
 
-    # Methods in one stage call their settings by these names; those in several override the properties.
+    def setting(self, name: str) -> Any:
+        """Return an `__init__` argument, that of the current stage (`match_lr` for `lr`) where it has its own."""
+        own = self.prefixes.get(self.stage, "") + name
+        return self.hparams[own if own in self.hparams else name]
+
+    # Methods call these settings `size`, `batch`, `epochs` and `steps`, with the prefix of the stage if need be.
 
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        height, width = self.hparams["size"]
+        size = self.setting("size")
+        height, width = (size, size) if isinstance(size, int) else size
         return int(height), int(width)
 
     @property
     def batch_size(self) -> int:
         """Images a batch."""
-        return int(self.hparams["batch"])
+        return int(self.setting("batch"))
 
     @property
     def max_epochs(self) -> int | None:
-        """Epochs of the training."""
-        epochs: int | None = self.hparams["epochs"]
+        """Epochs of the training, or of this stage."""
+        epochs: int | None = self.setting("epochs")
         return epochs
 
     @property
     def max_steps(self) -> int | None:
-        """Steps of the training, where they are given."""
-        steps: int | None = self.hparams["steps"]
+        """Steps of the training, or of this stage, where they are given."""
+        steps: int | None = self.setting("steps")
         return steps
 
     def know(self, domains: Domains | None) -> None:
@@ -162,6 +174,10 @@ class LandmarkMethod(Method):
             found = len(domain.landmarks)
             raise ConfigError(f"the model finds {known} landmarks of {domain.name}, the data have {found}")
         return index
+
+    def adamw(self) -> dict[str, Any]:
+        """Return AdamW with warm-up and cosine decay: what the quick recipes train with."""
+        return self.cosine_decay(torch.optim.AdamW(self.parameters(), self.setting("lr"), weight_decay=1e-4))
 
     def cosine_decay(self, optimizer: torch.optim.Optimizer, rise: float = 0.1) -> dict[str, Any]:
         """Return the optimiser with a linear rise over a share of the steps, then half a cosine down to 0."""
@@ -237,6 +253,16 @@ class LandmarkMethod(Method):
             labels.write(path, {"model": model, "stage": stage, "epoch": self.trainer.current_epoch})
         self.trainer.strategy.barrier()
         return {"pseudo_labels": str(path), "domains": self.hparams["domains"]}
+
+
+def one_of(option: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value of an option that is none of those allowed.
+
+    Raises:
+        ConfigError: The value is another.
+    """
+    if value not in allowed:
+        raise ConfigError(f"--model.{option}: expected {', '.join(allowed)}, got {value}")
 
 
 def standardise(image: Tensor) -> Tensor:

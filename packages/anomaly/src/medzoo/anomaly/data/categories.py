@@ -163,7 +163,7 @@ class CategoryDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
         if shots is not None and shots < 1:
             raise ConfigError(f"--data.shots: expected at least 1, got {shots}")
         if draw < 0:

@@ -193,7 +193,7 @@ class VolumeDataModule(LightningDataModule):
         cache_mb: int = 2048,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
         for option, value in (("batch_size", batch_size), ("patches", patches), ("spacing", spacing)):
             if value is not None and not value > 0:
                 raise ConfigError(f"--data.{option}: expected more than 0, got {value}")

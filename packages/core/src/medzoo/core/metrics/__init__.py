@@ -16,29 +16,33 @@ Conventions for the metrics of every package:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics, aupro, auroc, average_precision
     from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors, score_spearman
     from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice, quantile_threshold
 
-_HOME = {
-    "ImageAnomalyMetrics": "anomaly",
-    "LandmarkMetrics": "landmark",
-    "PixelAnomalyMetrics": "anomaly",
-    "SegmentationMetrics": "segmentation",
-    "aupro": "anomaly",
-    "auroc": "anomaly",
-    "average_precision": "anomaly",
-    "best_threshold": "segmentation",
-    "dice": "segmentation",
-    "landmark_scores": "landmark",
-    "quantile_threshold": "segmentation",
-    "radial_errors": "landmark",
-    "score_spearman": "landmark",
-}
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "ImageAnomalyMetrics": "anomaly",
+        "LandmarkMetrics": "landmark",
+        "PixelAnomalyMetrics": "anomaly",
+        "SegmentationMetrics": "segmentation",
+        "aupro": "anomaly",
+        "auroc": "anomaly",
+        "average_precision": "anomaly",
+        "best_threshold": "segmentation",
+        "dice": "segmentation",
+        "landmark_scores": "landmark",
+        "quantile_threshold": "segmentation",
+        "radial_errors": "landmark",
+        "score_spearman": "landmark",
+    },
+)
 __all__ = [
     "ImageAnomalyMetrics",
     "LandmarkMetrics",
@@ -54,13 +58,3 @@ __all__ = [
     "radial_errors",
     "score_spearman",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

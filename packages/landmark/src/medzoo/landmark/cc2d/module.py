@@ -15,7 +15,7 @@ from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
 from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
 from medzoo.landmark.decode import vote
 from medzoo.landmark.evaluation import to_network
-from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.views import View
@@ -64,6 +64,7 @@ class CC2D(LandmarkMethod):
     """
 
     stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
+    prefixes: ClassVar[dict[str, str]] = {"all": "match_", "stage1": "match_", "stage2": "detect_"}
     keeps_shots: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = True
 
@@ -104,10 +105,8 @@ class CC2D(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if stage not in ("all", *self.stages):
-            raise ConfigError(f"--model.stage: expected all, stage1 or stage2, got {stage}")
-        if loss not in ("classic", "v2"):
-            raise ConfigError(f"--model.loss: expected classic or v2, got {loss}")
+        one_of("stage", stage, ("all", *self.stages))
+        one_of("loss", loss, ("classic", "v2"))
         if detect_batch < 2:
             raise ConfigError(
                 f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
@@ -124,26 +123,9 @@ class CC2D(LandmarkMethod):
     # What the method asks of the data and the runner.
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the images in this stage."""
-        side = int(self.hparams["size" if self.stage == "stage2" else "match_size"])
-        return side, side
-
-    @property
     def batch_size(self) -> int:
         """Images a batch in this stage, without the shot."""
-        return int(self.hparams["detect_batch"]) - 1 if self.stage == "stage2" else int(self.hparams["match_batch"])
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of this stage."""
-        return int(self.hparams["detect_epochs" if self.stage == "stage2" else "match_epochs"])
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps of this stage, where they are given."""
-        steps: int | None = self.hparams["detect_steps" if self.stage == "stage2" else "match_steps"]
-        return steps
+        return super().batch_size - (self.stage == "stage2")
 
     @property
     def radius(self) -> int:
@@ -200,12 +182,11 @@ class CC2D(LandmarkMethod):
 
     def configure_optimizers(self) -> Any:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
-        second = self.stage == "stage2"
-        lr = self.hparams["detect_lr" if second else "match_lr"]
         if self.hparams["schedule"] == "cosine":
-            return self.cosine_decay(torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4))
-        epochs, factor = self.hparams["detect_decay" if second else "match_decay"]
-        optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=0.0 if second else 1e-4)
+            return self.adamw()
+        epochs, factor = self.setting("decay")
+        decay = 0.0 if self.stage == "stage2" else 1e-4
+        optimizer = torch.optim.Adam(self.parameters(), self.setting("lr"), weight_decay=decay)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
 
     # Training.
@@ -221,8 +202,7 @@ class CC2D(LandmarkMethod):
             loss = voting_loss(heat, offset_x, offset_y, points, self.radius, h["heat_weight"], h["target"])
         else:
             image, _ = self.view(batch["image"])
-            crops = self.patch_network or self._matcher
-            loss = torch.stack(self.cascade.loss(self._matcher, crops, image, domain, self.sample)).sum()
+            loss = torch.stack(self.cascade.loss(self._matcher, self.patch_network, image, domain, self.sample)).sum()
         self.log("train/loss", loss)
         return loss
 

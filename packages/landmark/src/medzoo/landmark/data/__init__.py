@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.landmark.data.baseline import copy_shot_baseline
@@ -18,21 +19,24 @@ if TYPE_CHECKING:
     from medzoo.landmark.data.phantoms import LandmarkPhantoms
     from medzoo.landmark.data.sources import Domain, LandmarkSource
 
-_HOME = {
-    "Bmple": "bmple",
-    "Cephalometric": "cephalometric",
-    "Chest": "chest",
-    "Domain": "sources",
-    "FolderDataModule": "module",
-    "HandAtlas": "hand_atlas",
-    "Jsrt": "jsrt",
-    "LandmarkDataModule": "module",
-    "LandmarkFolder": "folder",
-    "LandmarkMix": "mix",
-    "LandmarkPhantoms": "phantoms",
-    "LandmarkSource": "sources",
-    "copy_shot_baseline": "baseline",
-}
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Bmple": "bmple",
+        "Cephalometric": "cephalometric",
+        "Chest": "chest",
+        "Domain": "sources",
+        "FolderDataModule": "module",
+        "HandAtlas": "hand_atlas",
+        "Jsrt": "jsrt",
+        "LandmarkDataModule": "module",
+        "LandmarkFolder": "folder",
+        "LandmarkMix": "mix",
+        "LandmarkPhantoms": "phantoms",
+        "LandmarkSource": "sources",
+        "copy_shot_baseline": "baseline",
+    },
+)
 __all__ = [
     "Bmple",
     "Cephalometric",
@@ -48,13 +52,3 @@ __all__ = [
     "LandmarkSource",
     "copy_shot_baseline",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(f"medzoo.landmark.data.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'medzoo.landmark.data' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

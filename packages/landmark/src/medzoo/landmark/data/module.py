@@ -57,7 +57,7 @@ class LandmarkDataModule(LightningDataModule):
         cache_mb: int = 512,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
         self._shots, self._size, self._fit, self._seed = (
             shots,
             checked_size("size", size) if size is not None else None,

@@ -82,9 +82,9 @@ class GU2Net(LandmarkMethod):
 
     def configure_optimizers(self) -> Any:
         """Adam with the paper's cycles, or AdamW with warm-up and cosine decay."""
-        lr = self.hparams["lr"]
         if self.hparams["schedule"] == "cosine":
-            return self.cosine_decay(torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4))
+            return self.adamw()
+        lr = self.hparams["lr"]
         optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=1e-4)
         cycle = torch.optim.lr_scheduler.CyclicLR(
             optimizer, lr, 100 * lr, 2000, mode="triangular2", cycle_momentum=False

@@ -90,7 +90,7 @@ class Heatmap(LandmarkMethod):
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
-        return self.cosine_decay(torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4))
+        return self.adamw()
 
     def logits(self, image: Tensor, domain: int) -> Tensor:
         """Return the logits `(B, K, H, W)` of the heat maps of images in [0, 1]."""

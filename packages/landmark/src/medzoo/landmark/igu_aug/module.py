@@ -19,7 +19,7 @@ from medzoo.landmark.cc2d.network import Embedders, Form, matchers
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
-from medzoo.landmark.method import Domains, LandmarkMethod
+from medzoo.landmark.method import Domains, LandmarkMethod, one_of
 from medzoo.landmark.patches import Jitter
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.views import View
@@ -101,13 +101,9 @@ class IGUAug(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for option, value, allowed in (
-            ("stage", stage, ("all", *self.stages)),
-            ("loss", loss, ("classic", "v2")),
-            ("mi", mi, ("joint", "counts")),
-        ):
-            if value not in allowed:
-                raise ConfigError(f"--model.{option}: expected {', '.join(allowed)}, got {value}")
+        one_of("stage", stage, ("all", *self.stages))
+        one_of("loss", loss, ("classic", "v2"))
+        one_of("mi", mi, ("joint", "counts"))
         if references < 2 or not 0 < medium < high or alpha < 0:
             raise ConfigError(
                 "--model: expected references of at least 2, 0 < medium < high and alpha of at least 0, "
@@ -125,27 +121,6 @@ class IGUAug(LandmarkMethod):
         self.network: Embedders | None = None
         self.patch_network: Embedders | None = None
         self.know(domains)
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the images."""
-        return int(self.hparams["size"]), int(self.hparams["size"])
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return int(self.hparams["batch"])
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of a round."""
-        return int(self.hparams["epochs"])
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps of a round, where they are given."""
-        steps: int | None = self.hparams["steps"]
-        return steps
 
     def build(self, domains: Domains) -> None:
         """Make the networks, one for each domain."""
@@ -182,7 +157,7 @@ class IGUAug(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
-            return self.cosine_decay(torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=1e-4))
+            return self.adamw()
         optimizer = torch.optim.Adam(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
         epochs, factor = self.hparams["decay"]
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
@@ -192,8 +167,8 @@ class IGUAug(LandmarkMethod):
         assert self.network is not None
         domain = int(batch["domain"][0])
         image, _ = self.view(batch["image"])
-        crops = self.patch_network or self.network
-        loss = torch.stack(self.cascade.loss(self.network, crops, image, domain, self.samplers[domain])).sum()
+        sample = self.samplers[domain]
+        loss = torch.stack(self.cascade.loss(self.network, self.patch_network, image, domain, sample)).sum()
         self.log("train/loss", loss)
         return loss
 

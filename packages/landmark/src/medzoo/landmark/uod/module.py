@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medzoo.core.errors import ConfigError
 from medzoo.core.runs.folder import tell
 from medzoo.landmark import decode, matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.heatmaps import heatmap, heatmap_loss
-from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
@@ -82,6 +81,7 @@ class UOD(LandmarkMethod):
     """
 
     stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
+    prefixes: ClassVar[dict[str, str]] = {"all": "match_", "stage1": "match_", "stage2": "detect_"}
     keeps_shots: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = True
 
@@ -136,8 +136,7 @@ class UOD(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if stage not in ("all", *self.stages):
-            raise ConfigError(f"--model.stage: expected all, stage1 or stage2, got {stage}")
+        one_of("stage", stage, ("all", *self.stages))
         self.stage = stage
         contrast = matching.Contrast(window, temperature, margin, clamp=clamp)
         self.cascade = Cascade(contrast, fuse, upsampling)
@@ -151,30 +150,6 @@ class UOD(LandmarkMethod):
         self.view = View(self.input_size, augment)
         self.sample = patch_sampler(patch, points, augment)
         self.know(domains)
-
-    # What the method asks of the data and the runner.
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the images in this stage."""
-        side = int(self.hparams["size" if self.stage == "stage2" else "match_size"])
-        return side, side
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch in this stage."""
-        return int(self.hparams["detect_batch" if self.stage == "stage2" else "match_batch"])
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of this stage."""
-        return int(self.hparams["detect_epochs" if self.stage == "stage2" else "match_epochs"])
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps of this stage, where they are given."""
-        steps: int | None = self.hparams["detect_steps" if self.stage == "stage2" else "match_steps"]
-        return steps
 
     # Networks and what they need besides weights.
 
@@ -254,11 +229,10 @@ class UOD(LandmarkMethod):
 
     def configure_optimizers(self) -> Any:
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
-        second = self.stage == "stage2"
-        lr = self.hparams["detect_lr" if second else "match_lr"]
         if self.hparams["schedule"] == "cosine":
-            return self.cosine_decay(torch.optim.AdamW(self.parameters(), lr, weight_decay=1e-4))
-        if second:
+            return self.adamw()
+        lr = self.setting("lr")
+        if self.stage == "stage2":
             optimizer = torch.optim.Adam(self.parameters(), lr)
             cycle = torch.optim.lr_scheduler.CyclicLR(optimizer, lr, 10 * lr, 300, cycle_momentum=False)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
@@ -302,8 +276,7 @@ class UOD(LandmarkMethod):
 
     def _matching_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         image, _ = self.view(batch["image"])
-        losses = self.cascade.loss(self._matcher, self.patch_network or self._matcher, image, domain, self.sample)
-        return torch.stack(losses).sum()
+        return torch.stack(self.cascade.loss(self._matcher, self.patch_network, image, domain, self.sample)).sum()
 
     def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         assert self.labels is not None

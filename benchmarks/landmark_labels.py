@@ -1,0 +1,96 @@
+"""Every landmark method by the number of annotated images: `python benchmarks/landmark_labels.py FOLDER [--chest DIR]`.
+
+Runs `medzoo fit` once for each method, number of labels and seed, skips what FOLDER already has, and prints a table of
+the mean radial errors with their spread over the seeds. The seed draws the split, the shots and the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+SUPERVISED = {"heatmap": 500, "gu2net": 500, "han": 500}
+"""Steps of each, on one domain; three domains take the same number, which is less for each."""
+ONE_SHOT = ("uod", "cc2d", "igu-aug")
+LABELS = ("1", "5", "10", "all")
+
+
+def runs(seeds: int) -> Iterator[tuple[str, str, int]]:
+    """Yield method, labels and seed, the first seed of all before the second."""
+    for seed in range(seeds):
+        for method in ONE_SHOT:
+            yield method, "1", seed
+        for method in SUPERVISED:
+            yield from ((method, labels, seed) for labels in LABELS)
+
+
+def fit(folder: Path, data: list[str], method: str, labels: str, seed: int) -> None:
+    """Train and test; what the command prints goes to `log.txt` beside the run."""
+    command = [sys.executable, "-m", "medzoo.core", "fit", "--model", method, *data, "--run_dir", str(folder)]
+    command += ["--seed_everything", str(seed), "--data.seed", str(seed), "--data.shots", labels, "--quiet"]
+    if method in SUPERVISED:
+        command += ["--model.steps", str(SUPERVISED[method])]
+    if (folder / "config.yaml").is_file():
+        command.append("--resume")
+    log = folder.with_suffix(".txt")
+    started = time.monotonic()
+    with log.open("w") as out:
+        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+    print(f"{folder.name}: exit {code} after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def errors(folder: Path) -> dict[str, float]:
+    """Read the mean radial errors of a finished run by domain, and what copying the shots gives."""
+    path = folder / "results.json"
+    metrics = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+    return {
+        name: value for name, value in metrics.items() if name.count("/") == 1 and name.endswith(("mre_px", "mre_mm"))
+    }
+
+
+def cell(values: list[float]) -> str:
+    """Write the mean and the range over the seeds."""
+    if not values:
+        return "–"
+    mean = statistics.fmean(values)
+    return f"{mean:.2f} ({min(values):.2f} to {max(values):.2f}; {len(values)})" if len(values) > 1 else f"{mean:.2f}"
+
+
+def table(folder: Path, seeds: int) -> list[str]:
+    """Write a row a method and number of labels, a column a domain."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for method, labels, seed in runs(seeds):
+        for name, value in errors(folder / f"{method}-{labels}-{seed}").items():
+            found.setdefault((method, labels), {}).setdefault(name, []).append(value)
+    names = sorted({name for row in found.values() for name in row})
+    lines = ["| method | labels | " + " | ".join(names) + " |", "|---|--:|" + "--:|" * len(names)]
+    for (method, labels), row in sorted(found.items()):
+        lines.append(f"| {method} | {labels} | " + " | ".join(cell(row.get(name, [])) for name in names) + " |")
+    return lines
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--chest", type=Path, help="a folder in the chest layout instead of the built-in images")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    args = parser.parse_args()
+    data = ["--data", "chest", "--data.root", str(args.chest)] if args.chest else []
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for method, labels, seed in [] if args.table else runs(args.seeds):
+        run = args.folder / f"{method}-{labels}-{seed}"
+        if not (run / "results.json").is_file():
+            fit(run, data, method, labels, seed)
+    print("\n".join(table(args.folder, args.seeds)))
+
+
+if __name__ == "__main__":
+    main()
