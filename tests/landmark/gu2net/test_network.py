@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.landmark.gu2net import network as module
 from medzoo.landmark.gu2net.losses import patch_loss, patch_target
 from medzoo.landmark.gu2net.network import GlobalNet, GU2NetNetwork, LocalNet, product_logits
 from medzoo.landmark.gu2net.nudge import Nudge
@@ -57,6 +58,10 @@ def test_weights_and_statistics_of_other_domains_play_no_part() -> None:
     assert torch.equal(before[0], after[0])
     assert torch.equal(before[2], after[2])
     assert not torch.allclose(before[1], after[1])
+    with torch.no_grad():
+        for parameter in (p for name, p in net.named_parameters() if "pointwise" in name):
+            parameter.mul_(1.1)
+        assert not any(torch.equal(net(image, d), old) for d, old in zip((0, 2), (after[0], after[2]), strict=True))
     net.train()(image, 1)
     norms = {n: m.num_batches_tracked > 0 for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
     assert sum(norms.values()) * 3 == len(norms)
@@ -70,42 +75,68 @@ def test_the_product_is_below_both_maps_and_equals_the_local_one_where_the_globa
     net = network().eval()
     with torch.no_grad():
         image = torch.rand(2, 1, *size)
-        local, wide = net.maps(image, 1)
+        local, coarse = net.maps(image, 1)
+        wide = F.interpolate(coarse, size)
         heat = net(image, 1).sigmoid()
     assert heat.shape == (2, 4, *size)
     torch.testing.assert_close(heat, local.sigmoid() * wide.sigmoid())
     assert (heat <= local.sigmoid() + 1e-7).all()
     assert (heat <= wide.sigmoid() + 1e-7).all()
-    assert torch.equal(product_logits(local, torch.full_like(local, 1e4)), local)
+    assert torch.equal(product_logits(local, torch.full_like(coarse, 1e4)), local)
 
 
 def test_product_logits_keep_a_gradient_where_sigmoids_are_saturated() -> None:
-    a = torch.tensor([-200.0, 200.0, 200.0, -200.0, 0.3], requires_grad=True)
-    b = torch.tensor([200.0, -200.0, 200.0, -200.0, -0.2], requires_grad=True)
-    z = product_logits(a, b)
+    a = torch.tensor([-200.0, 200.0, 200.0, -200.0, 0.3]).view(1, 5, 1, 1).requires_grad_()
+    b = torch.tensor([200.0, -200.0, 200.0, -200.0, -0.2]).view(1, 5, 1, 1).requires_grad_()
+    z = product_logits(a, b).flatten()
     p = a.double().sigmoid() * b.double().sigmoid()
-    torch.testing.assert_close(z[-1].double(), torch.logit(p[-1]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(z[-1].double(), torch.logit(p[0, -1, 0, 0]), atol=1e-6, rtol=0)
     F.binary_cross_entropy_with_logits(z, torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]), reduction="sum").backward()
     assert a.grad is not None
     assert b.grad is not None
     assert torch.isfinite(z).all()
-    assert a.grad[0] < -0.9  # the wrong factor is told so at full strength
-    assert b.grad[1] < -0.9
-    assert a.grad[2] + b.grad[2] > 0.9
+    of_a, of_b = a.grad.flatten(), b.grad.flatten()
+    assert of_a[0] < -0.9  # the wrong factor is told so at full strength
+    assert of_b[1] < -0.9
+    assert of_a[2] + of_b[2] > 0.9
+
+
+def test_product_logits_are_those_of_the_product_of_each_pixel_with_its_block() -> None:
+    torch.manual_seed(0)
+    a, b = 8 * torch.randn(2, 3, 10, 12, dtype=torch.float64), 8 * torch.randn(2, 3, 3, 3, dtype=torch.float64)
+    p = a.sigmoid() * F.interpolate(b, (10, 12)).sigmoid()
+    torch.testing.assert_close(product_logits(a, b).double(), torch.logit(p), atol=2e-5, rtol=1e-5)
 
 
 def test_half_precision_gives_float32_logits() -> None:
-    half = torch.tensor([12.0], dtype=torch.float16)
+    half = torch.full((1, 1, 1, 1), 12.0, dtype=torch.float16)
     assert product_logits(half, half).dtype == torch.float32
     assert product_logits(half, half).item() == pytest.approx(torch.logit(half.double().sigmoid() ** 2).item(), 1e-5)
 
 
 def test_the_global_map_is_constant_on_blocks_of_four() -> None:
-    net = network().eval()
-    _, wide = net.maps(torch.rand(1, 1, 32, 48), 0)
+    net, image = network().eval(), torch.rand(1, 1, 32, 48)
+    with torch.no_grad():
+        local, coarse = net.maps(image, 0)
+        wide = net(image, 0).double().sigmoid() / local.double().sigmoid()
+    assert coarse.shape == (1, 3, 8, 12)
     blocks = wide.unflatten(2, (8, 4)).unflatten(4, (12, 4))  # (B, K, 8, 4, 12, 4)
-    assert torch.equal(blocks, blocks[:, :, :, :1, :, :1].expand_as(blocks))
-    assert wide.std() > 0
+    torch.testing.assert_close(blocks, blocks[:, :, :, :1, :, :1].expand_as(blocks), atol=1e-6, rtol=1e-5)
+    assert wide.std() > 1e-3
+
+
+@pytest.mark.parametrize("size", [(64, 40), (50, 37), (16, 16)])
+def test_evaluation_by_rows_changes_no_value(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    net, image = network(), torch.randn(2, 1, *size)
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.randn(2, 1, 32, 32), 0)  # the statistics of a fresh normalisation would hide its bias
+        whole = net.eval()(image, 0)
+        monkeypatch.setattr(module, "_STRIP", 1)
+        torch.testing.assert_close(net(image, 0), whole, atol=1e-5, rtol=1e-5)
+        trained = net.train()(image, 0)
+        monkeypatch.setattr(module, "_STRIP", 2**21)
+        torch.testing.assert_close(net(image, 0), trained)
 
 
 def test_the_global_network_sees_a_hundred_pixels() -> None:
@@ -113,7 +144,7 @@ def test_the_global_network_sees_a_hundred_pixels() -> None:
     for parameter in net.parameters():
         nn.init.constant_(parameter, 0.1)  # nothing cancels and no ReLU is closed
     image = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
-    net(image, torch.zeros(1, 1, 160, 160, dtype=torch.float64))[0, 0, 80, 80].backward()
+    net(image, torch.zeros(1, 1, 160, 160, dtype=torch.float64))[0, 0, 20, 20].backward()
     assert image.grad is not None
     cells = image.grad[0, 0].nonzero().div(4, rounding_mode="floor")
     assert (cells.amax(dim=0) - cells.amin(dim=0) + 1).tolist() == [25, 25]

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply a 1×1 convolution, weight `(out, in, 1, 1)`, as a matrix product, which copies no channels-last map."""
-    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    """Apply a 1×1 convolution, weight `(out, in, 1, 1)`."""
+    # One tap has nothing to dilate, but with it torch calls oneDNN on a single thread too: twice the speed on a CPU.
+    return F.conv2d(x, weight, bias, dilation=2 if x.device.type == "cpu" else 1)
 
 
 class PerDomain(nn.ModuleList):

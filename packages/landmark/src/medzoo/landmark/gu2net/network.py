@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import climb
 from medzoo.landmark.routing import PerDomain, SeparableDoubleConv, pointwise
 
 _SLOPE = 0.01
 _DILATIONS = (1, 2, 5, 2, 1)
 _SHRINK = 4
+_STRIP = 2**21
+"""Numbers in the widest map of a strip: 8 MiB, which stay in a processor's cache and are not asked of the system."""
 
 
 class LocalNet(nn.Module):
@@ -49,11 +50,56 @@ class LocalNet(nn.Module):
         stem, head = self.stem[domain], self.heads[domain]
         assert isinstance(stem, nn.Conv2d)
         assert isinstance(head, nn.Conv2d)
-        taps = [self.down[0](pointwise(image, stem.weight, stem.bias), domain)]
+
+        def enter(x: Tensor) -> Tensor:
+            # A product gives the channels-last layout, which a convolution of one channel does not.
+            x = F.linear(x.movedim(1, -1), stem.weight.flatten(1), stem.bias).movedim(-1, 1)
+            out: Tensor = self.down[0](x, domain)
+            return out
+
+        def leave(x: Tensor) -> Tensor:
+            return pointwise(self.up[-1](x, domain), head.weight, head.bias)
+
+        rows = image.shape[2]
+        if not self.training and image.device.type == "cpu":
+            # A level has half the columns of the one above and up to twice its channels.
+            rows = max(8, _STRIP // (len(image) * image.shape[3] * 2 * stem.out_channels))
+        taps = [by_rows(enter, [image], rows)]
         for block in self.down[1:]:
-            taps.append(block(F.max_pool2d(taps[-1], 2), domain))
-        x = climb(taps, [partial(block, domain=domain) for block in self.up])[-1]
-        return pointwise(x, head.weight, head.bias)
+            taps.append(by_rows(partial(block, domain=domain), [F.max_pool2d(taps[-1], 2)], rows))
+        x = taps.pop()
+        steps: list[Callable[[Tensor], Tensor]] = [partial(block, domain=domain) for block in self.up[:-1]]
+        for step in [*steps, leave]:
+            skip = taps.pop()
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            x = by_rows(step, [x, skip], rows)
+        return x
+
+
+def by_rows(step: Callable[[Tensor], Tensor], maps: list[Tensor], rows: int, reach: int = 2) -> Tensor:
+    """Apply a step to maps `(B, C, H, W)` side by side, so many rows at a time; in evaluation this changes no value.
+
+    A processor takes longer to get fresh memory for whole maps at full resolution than to compute them.
+
+    Args:
+        step: Maps `(B, C, h, W)` to `(B, C', h, W)`.
+        maps: Of equal extent.
+        rows: Rows of the result at a time.
+        reach: Rows beyond its own that a row of the result depends on.
+    """
+    height = maps[0].shape[2]
+    if rows >= height:
+        return step(torch.cat(maps, dim=1))
+    out: Tensor | None = None
+    for top in range(0, height, rows):
+        first = max(0, top - reach)
+        part = step(torch.cat([m[:, :, first : top + rows + reach] for m in maps], dim=1))
+        if out is None:
+            size = (len(part), part.shape[1], height, part.shape[3])
+            out = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+        out[:, :, top : top + rows] = part[:, :, top - first : top - first + rows]
+    assert out is not None
+    return out
 
 
 class GlobalNet(nn.Module):
@@ -77,13 +123,13 @@ class GlobalNet(nn.Module):
         self.head = nn.Conv2d(width, landmarks, 1)
 
     def forward(self, image: Tensor, local: Tensor) -> Tensor:
-        """Map an image `(B, C, H, W)` and local logits `(B, K, H, W)` to logits `(B, K, H, W)`, equal on 4×4 blocks."""
+        """Map an image `(B, C, H, W)` and local logits `(B, K, H, W)` to logits `(B, K, H / 4, W / 4)`."""
         size = image.shape[-2:]
         small = (max(1, size[0] // _SHRINK), max(1, size[1] // _SHRINK))
         # Nearest neighbours commute with the sigmoid, which is sixteen times cheaper after them.
         seen, heard = self.see(F.interpolate(image, small)), self.hear(F.interpolate(local, small).sigmoid())
-        out = self.head(self.dilated(torch.cat([seen, heard], dim=1)))
-        return F.interpolate(out, size)
+        out: Tensor = self.head(self.dilated(torch.cat([seen, heard], dim=1)))
+        return out
 
 
 class GU2NetNetwork(nn.Module):
@@ -104,7 +150,7 @@ class GU2NetNetwork(nn.Module):
         self.globals = nn.ModuleList(GlobalNet(count, in_channels, global_width) for count in landmarks)
 
     def maps(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """Return the logits `(B, K_domain, H, W)` of the local and of the global heat maps."""
+        """Return the logits of the local heat maps `(B, K_domain, H, W)` and of the global ones, a quarter as large."""
         local = self.local(image, domain)
         return local, self.globals[domain](image, local)
 
@@ -121,11 +167,16 @@ class GU2NetNetwork(nn.Module):
         return product_logits(*self.maps(image, domain))
 
 
-def product_logits(a: Tensor, b: Tensor) -> Tensor:
-    r"""Logits of $\sigma(a)\,\sigma(b)$, float32: $-\ln(e^{-a} + e^{-b} + e^{-a-b})$.
+def product_logits(local: Tensor, coarse: Tensor) -> Tensor:
+    r"""Logits of $\sigma(a)\,\sigma(b)$, float32: $a + \ln\sigma(b) - \ln(1 + e^{a + \ln\sigma(-b)})$.
 
     A cross-entropy of the product itself, as in the public code, has no gradient where a sigmoid is 0 or 1 to the
     last bit, which half precision reaches soon; of these logits it always has.
+
+    Args:
+        local: a, `(B, K, H, W)`.
+        coarse: b, `(B, K, h, w)`; each of its values belongs to a block of pixels.
     """
-    a, b = a.float(), b.float()
-    return -torch.logaddexp(torch.logaddexp(-a, -b), -(a + b))
+    a, b = local.float(), coarse.float()
+    there, away = (F.interpolate(F.logsigmoid(s * b), a.shape[-2:]) for s in (1, -1))
+    return a + there - F.softplus(a + away)
