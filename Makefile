@@ -39,6 +39,7 @@ test-slow: $(VENV)/.developing
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python docs/build.py --check
 
 types: $(VENV)/.developing
 	$(BIN)/mypy $(foreach p,$(PACKAGES),-p medzoo.$(p))
