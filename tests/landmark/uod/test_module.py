@@ -16,6 +16,7 @@ from medzoo.core.phantoms import radiograph
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark.backbone import VGGEncoder, load_vgg
 from medzoo.landmark.pretrained import find_weights, read_weights
+from medzoo.landmark.uod.module import UOD
 
 TINY: dict[str, Any] = {
     "model.match_size": 64,  # the coarsest map of a smaller image has one cell, and nothing to learn
@@ -80,6 +81,21 @@ def test_the_shot_keeps_its_own_label_in_the_hand_over(chest: Path, tmp_path: Pa
     rows = np.loadtxt(chest / "labels" / "im0.txt", skiprows=1) * 48
     np.testing.assert_allclose(list(labels["im0"]["points"].values()), rows, atol=1e-3)
     assert set(labels["im0"]["score"].values()) == {1.0}
+
+
+def test_the_score_of_the_detector_tells_flat_heat_maps_from_peaks() -> None:
+    """`softmax` maps are scaled to a peak of 1; the score is the probability near the point, not that peak."""
+    tiny = {name.removeprefix("model."): value for name, value in TINY.items()}
+    settings = {**tiny, "drop_path": 0.0, "target": "softmax", "decoder": "local_mean", "sigma": 1.0}
+    torch.manual_seed(0)
+    model = UOD(stage="stage2", domains={"chest": ["a", "b", "c"]}, **settings).eval()
+    with torch.no_grad():
+        _, flat = model(torch.rand(2, 1, 32, 32), 0)
+        for head in model.network.heads:
+            head.weight *= 1e6
+        _, peaked = model(torch.rand(2, 1, 32, 32), 0)
+    assert flat.shape == (2, 3)
+    assert 0 < flat.max() < 0.2 < peaked.mean() <= peaked.max() <= 1.0001
 
 
 def test_vgg_weights_of_torchvision_give_its_features_for_grey_images(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.runs.folder import tell
-from medzoo.landmark import decode, matching
+from medzoo.landmark import matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.evaluation import to_network
-from medzoo.landmark.heatmaps import heatmap, heatmap_loss
+from medzoo.landmark.heatmaps import find_points, heatmap_loss
 from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
@@ -293,10 +293,13 @@ class UOD(LandmarkMethod):
     # Prediction.
 
     def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """Find the landmarks of a domain: by the shots in stage 1, from heat maps in stage 2."""
+        """Find the landmarks of a domain: by the shots in stage 1, from heat maps in stage 2.
+
+        The score is the similarity to the shot in stage 1, and that of `find_points` in stage 2.
+        """
         if self.stage == "stage2":
-            heat = heatmap(self._detector(standardise(image), domain), self.hparams["target"])
-            return decode.DECODERS[self.hparams["decoder"]](heat)
+            h = self.hparams
+            return find_points(self._detector(standardise(image), domain), h["target"], h["decoder"], h["sigma"])
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
