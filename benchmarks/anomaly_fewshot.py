@@ -118,7 +118,7 @@ def main() -> None:
         "PatchCore": seeded(lambda: PatchCore(**SMALL)),
     }
     if options.anomalib:
-        from medzoo.anomaly.anomalib_model import AnomalibModel
+        from medzoo.anomaly.anomalib.module import AnomalibModel
 
         own = {"backbone": "resnet18", "pre_trained": False}
         for name in ("Padim", "Patchcore"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+import pytest
+
 from medzoo.core.testing import ModelContract
 
 IMAGES = {
@@ -42,4 +46,11 @@ class TestPaDiM(ModelContract):
 class TestPatchCore(ModelContract):
     name = "patchcore"
     tiny = IMAGES
+    one_process = True
+
+
+@pytest.mark.skipif(find_spec("anomalib") is None, reason="anomalib is not installed")
+class TestAnomalib(ModelContract):
+    name = "anomalib"
+    tiny = {key: value for key, value in IMAGES.items() if key != "model.widths"}
     one_process = True

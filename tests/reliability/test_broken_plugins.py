@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from medzoo.core import registry
+from medzoo.core import list_models, registry
 from medzoo.core.cli import main
 
 Install = Callable[..., Path]
@@ -101,7 +101,9 @@ def test_a_broken_plug_in_leaves_the_others_alone_and_tells_its_name(
     fault: str,
 ) -> None:
     for spec in [*registry.specs("model"), *registry.specs("datamodule")]:
-        assert registry.broken(spec) is None  # so that the healthy ones are imported before patience gets short
+        assert (
+            spec.missing or registry.broken(spec) is None
+        )  # so that the healthy ones are imported before patience gets short
     install("bad-plug-in", FAULTS[fault])
     monkeypatch.setattr(registry.broken, "__defaults__", (1.0,))
     with figure("F23", "broken plug-ins: every verb on the others") as count:
@@ -157,6 +159,29 @@ def test_a_broken_card_costs_its_facts_only(
         fit = ["fit", "--model", "bad", "--data", "toy-data", "--trainer.fast_dev_run", "true", "--quiet"]
         count(main(fit) == 0, "fit")
     assert not (workdir / "canary").exists()
+
+
+def test_a_model_whose_extra_is_not_installed_says_what_to_install(
+    install: Install, trained: Path, capsys: pytest.CaptureFixture[str], figure: Any
+) -> None:
+    card = b"---\nname: waiting\nextra: a_library_that_is_not_installed\n---\n"
+    install("patient-plug-in", MENDED, model="waiting", card=card)
+    cure = "needs pip install 'patient-plug-in[a_library_that_is_not_installed]'"
+    with figure("F23", "plug-ins that wait for an extra") as count:
+        for verb, worked in unaffected(trained, capsys).items():
+            count(worked, verb)
+        for args, listed in ((["list"], False), (["list", "--json"], False), (["list", "--long"], True)):
+            code = main(args)
+            out = capsys.readouterr().out
+            count(code == 0 and ("waiting" in out) == listed == (cure in out), (args, out))
+        for args in (["fit", "--model", "waiting"], ["fit", "--model", "waiting", "--help"]):
+            code = main(args)
+            err = capsys.readouterr().err.strip()
+            count(code == 2 and err.endswith(cure) and err.count("\n") == 0, (args, err))
+        code = main(["doctor"])  # an extra is no fault
+        out = capsys.readouterr().out
+        count(code == 0 and cure in out and "BROKEN" not in out, (code, out))
+        count("waiting" not in list_models() and "toy" in list_models(), list_models())
 
 
 @pytest.mark.parametrize("target", ["not a path", ":", "a.b:c.d:e"])

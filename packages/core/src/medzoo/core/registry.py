@@ -51,6 +51,15 @@ class Spec:
         """One sentence on what it is."""
         return _line(self.card.get("summary", ""))
 
+    @property
+    def missing(self) -> str:
+        """What to install before it can be used; empty where nothing is missing.
+
+        A card tells it by `extra: NAME`, which is an extra of the distribution and the module that this brings.
+        """
+        extra = _line(self.card.get("extra", ""))
+        return f"needs pip install '{self.package}[{extra}]'" if extra and not _roots(extra) else ""
+
 
 def _line(value: object) -> str:
     return " ".join(str(value).split())
@@ -104,13 +113,17 @@ def names(kind: str) -> list[str]:
 def folder_of(entry_target: str) -> Path | None:
     """Return the folder of the module `package.module:Class` without importing anything of the package."""
     top, *inner = entry_target.partition(":")[0].split(".")[:-1] or [""]
+    return next((folder for root in _roots(top) if (folder := Path(root, *inner)).is_dir()), None)
+
+
+def _roots(top: str) -> list[str]:
+    """Return the folders of a top-level package without importing it; none where it is not installed."""
     try:
         # Of a top-level name only: for `a.b` it would import `a`, which may be slow, broken or never end.
-        spec = find_spec(top) if top else None
+        spec = find_spec(top) if top.isidentifier() else None
     except Exception:  # noqa: BLE001 - import hooks of somebody else may raise anything
-        return None
-    roots = (spec.submodule_search_locations or []) if spec else []
-    return next((folder for root in roots if (folder := Path(root, *inner)).is_dir()), None)
+        return []
+    return list(spec.submodule_search_locations or []) if spec else []
 
 
 def _spec(kind: str, entry: EntryPoint) -> Spec:
@@ -155,12 +168,14 @@ def load(spec: Spec) -> type[Any]:
     Raises:
         PluginError: The import failed for whatever reason, or what it names is not a class of the right kind.
     """
+    owner = f"{spec.kind} {spec.name!r} from {spec.package} {spec.version}"
+    if spec.missing:
+        raise PluginError(f"{owner} {spec.missing}")
     import lightning.pytorch as pl  # first: a fault of its own is not the plug-in's
 
     from medzoo.core.selection import Selector
 
     module, _, attribute = spec.target.partition(":")
-    owner = f"{spec.kind} {spec.name!r} from {spec.package} {spec.version}"
     try:
         loaded = getattr(importlib.import_module(module), attribute)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo.core.errors import CheckpointError, first_line
-from medzoo.core.registry import find, load, names
+from medzoo.core.registry import find, load, specs
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names of the installed models that match `pattern` (with `*` and `?`), without importing them."""
-    return [name for name in names("model") if fnmatch(name, pattern)]
+    return _usable("model", pattern)
 
 
 def list_datamodules(pattern: str = "*") -> list[str]:
     """Return the names of the installed data modules that match `pattern`, without importing them."""
-    return [name for name in names("datamodule") if fnmatch(name, pattern)]
+    return _usable("datamodule", pattern)
+
+
+def _usable(kind: str, pattern: str) -> list[str]:
+    """Return the names of a kind without those that need an extra that is not installed."""
+    found = (spec.name for spec in specs(kind) if fnmatch(spec.name, pattern) and not spec.missing)
+    return list(dict.fromkeys(found))  # a name that two packages claim is one
 
 
 def create_model(name: str, **arguments: Any) -> LightningModule:

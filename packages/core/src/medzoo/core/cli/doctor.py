@@ -32,8 +32,8 @@ def run(args: list[str]) -> None:
     print(f"devices:  cpu ({torch.get_num_threads()} threads){''.join(f', {g}' for g in gpus)}")
     for kind in GROUPS:
         for spec in specs(kind):
-            fault = broken(spec)
+            fault = None if spec.missing else broken(spec)
             faults += fault is not None
-            print(f"{kind:<11}{spec.name:<20}{'ok' if fault is None else 'BROKEN: ' + fault}")
+            print(f"{kind:<11}{spec.name:<20}{spec.missing or 'ok' if fault is None else 'BROKEN: ' + fault}")
     if faults:
         raise ConfigError(f"{faults} plug-in{'s' if faults > 1 else ''} failed to load, see above")

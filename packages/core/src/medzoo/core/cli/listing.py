@@ -12,7 +12,7 @@ from medzoo.core.registry import GROUPS, Spec, specs
 HELP = """usage: medzoo list [PATTERN] [--long] [--json]
 
 Models, data modules and selectors that are installed. PATTERN matches names, with * and ?.
-  --long   with task, summary and package
+  --long   with task, summary and package; and what needs a package that is not installed
   --json   as a list of objects with name, kind, package, task, summary
 """
 
@@ -27,7 +27,8 @@ def run(args: list[str]) -> None:
         raise ConfigError(f"medzoo list: unexpected {' '.join(rest)}; usage: medzoo list [PATTERN] [--long] [--json]")
     pattern = rest[0] if rest else "*"
     pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    found = [s for kind in GROUPS for s in specs(kind) if fnmatch(s.name, pattern)]
+    shown = [s for kind in GROUPS for s in specs(kind) if "--long" in flags or not s.missing]
+    found = [s for s in shown if fnmatch(s.name, pattern)]
     if "--json" in flags:
         print(json.dumps([_row(s) for s in found], indent=2))
         return
@@ -37,7 +38,8 @@ def run(args: list[str]) -> None:
             print(f"{title}:")
         width = max((len(s.name) for s in members), default=0)
         for s in members:
-            text = f"{s.summary}  [{s.task}; {s.package} {s.version}]" if "--long" in flags else s.summary
+            facts = "; ".join(filter(None, (s.task, f"{s.package} {s.version}", s.missing)))
+            text = f"{s.summary}  [{facts}]" if "--long" in flags else s.summary
             print(f"  {s.name:<{width}}  {text}".rstrip())
     if not found:
         print(f"nothing matches {pattern}")

@@ -1,18 +1,13 @@
-"""An image model of the package anomalib on medzoo's images and metrics, for a comparison; needs that package.
-
-It has no name on the command line, which lists only what runs without more packages:
-
-    model = AnomalibModel("Patchcore", {"backbone": "resnet18", "pre_trained": False}, [128, 128])
-    trainer = lightning.pytorch.Trainer(max_epochs=1)
-    trainer.fit(model, datamodule=TexturePhantoms())
-    trainer.test(model, datamodule=TexturePhantoms())
-"""
+"""An image model of the package anomalib as a LightningModule of medzoo; needs that package."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,12 +54,11 @@ class AnomalibModel(FewShot[Any]):
         return self.batch
 
     def _build(self) -> Any:
-        """Make a fresh detector, with the same random numbers each time."""
+        """Make a fresh detector."""
         kind = _class(self.detector)
         without = dict.fromkeys(("post_processor", "evaluator", "visualizer"), False)
         before = kind.configure_pre_processor(image_size=self.size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with _seeded():
             try:
                 return kind(**{**self.options, **without, "pre_processor": before})
             except Exception as error:  # whatever its arguments or a failed download lead to
@@ -75,8 +69,7 @@ class AnomalibModel(FewShot[Any]):
         """Show the supports to a fresh detector."""
         batch = import_module("anomalib.data").ImageBatch
         made = self._build().to(supports.device).train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the projections and subsets that some detectors draw
+        with _seeded():  # the projections and subsets that some detectors draw
             for piece in supports.split(_PIECE):
                 made.training_step(batch(image=made.pre_processor(piece)), 0)
             made.fit()
@@ -87,7 +80,20 @@ class AnomalibModel(FewShot[Any]):
         found = reference.model(reference.pre_processor(images))
         if found.anomaly_map is None:
             raise ConfigError(f"detector: {self.detector} gives no score maps")
-        return found.anomaly_map.squeeze(1), found.pred_score
+        return found.anomaly_map.squeeze(1), found.pred_score.reshape(len(images))  # some give (B, 1)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Give torch and NumPy, whose global state anomalib's projections use, the same random numbers each time."""
+    state = np.random.get_state()  # noqa: NPY002 - the global state is the point
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 def _class(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Models of the package anomalib on medzoo's images and metrics."""
