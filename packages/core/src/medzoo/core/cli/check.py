@@ -45,5 +45,7 @@ def run(args: list[str]) -> None:
     if len(faults) > _SHOWN:
         print(f"and {len(faults) - _SHOWN + 1} more, of which the last is:")
     if faults:
-        raise DataError(faults[-1].path, f"{faults[-1].problem} ({len(faults)} faults in all)", faults[-1].cure)
+        last = faults[-1]
+        count = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""
+        raise DataError(last.path, f"{last.problem}{count}", last.cure)
     print(f"{spec.name}: no fault found")

@@ -227,7 +227,10 @@ class LandmarkDataModule(LightningDataModule):
         if supervised and self._shots == 0:
             raise ConfigError("--data.shots: this model trains on annotated images, expected at least 1, got 0")
         if not keys:
-            raise ConfigError("there are no training images; leave --data.all_test off to train")
+            raise ConfigError(
+                "there are no training images: annotate one at least, leave --data.all_test off, or train a matcher "
+                "without labels (--model.stage stage1 --data.shots 0)"
+            )
         images = self._images(keys)
         samples = LabelledImages(images, self.sources, keep=True) if supervised else images
         plan = partial(shuffled_batches, images.groups, self._images_a_batch, self._seed)
