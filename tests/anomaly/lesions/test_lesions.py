@@ -40,6 +40,9 @@ def test_nothing_outside_of_the_organ_or_of_the_lesions_changes(
     assert made.image.min() >= 0
     assert made.image.max() <= 1
     assert not (made.mask & ~ORGAN).any()
+    reach = [2 * max(1, int(4 * PRESETS[preset].border[1] / s + 0.5)) + 1 for s in spacing]  # of the soft border
+    near = ndimage.maximum_filter(made.mask.numpy(), reach)
+    assert not made.contribution.numpy()[~near].any()
     untouched = made.contribution == 0
     assert torch.equal(made.image[untouched], HEALTHY[untouched])  # bit by bit
     assert not made.contribution[~ORGAN].any()

@@ -36,6 +36,29 @@ def test_the_gradient_is_exactly_zero_on_dark_voxels() -> None:
     assert (logits.grad[bright] != 0).all()
 
 
+def test_a_training_step_learns_from_bright_voxels_of_the_organ_alone() -> None:
+    torch.manual_seed(0)
+    net = NormNet(**{**TINY, "members": 1})
+    seen: list[torch.Tensor] = []
+
+    def keep(_: torch.nn.Module, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> None:
+        logits.retain_grad()
+        seen.extend((inputs[0], logits))
+
+    net.networks[0].register_forward_hook(keep)
+    net.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    organ = torch.zeros(2, 1, 16, 16, 16, dtype=torch.bool)
+    organ[..., 2:14] = True
+    hu = torch.where(torch.rand(organ.shape) < 0.2, -100.0, -820.0)  # bright ones outside of the organ too
+    net.training_step({"image": hu, "organ": organ, "spacing": torch.full((2, 3), 3.0)}, 0).backward()
+    image, logits = seen
+    assert logits.grad is not None
+    bright = image >= net.level
+    assert 0 < bright.float().mean() < 0.9
+    assert not bright[~organ.flatten(0, 1)[:, None]].any()  # the organ is its own mirror image
+    assert torch.equal(logits.grad != 0, bright)
+
+
 def test_a_right_answer_costs_less_than_a_wrong_one_and_no_bright_voxel_nothing() -> None:
     target = (torch.rand(500) < 0.7).float()
     everywhere = torch.ones(500, dtype=torch.bool)
@@ -174,18 +197,21 @@ def test_mosaic_shows_the_slices_with_most_of_the_lesion() -> None:
     assert [ax.get_title() for ax in figure.axes[:2]] == ["slice 2", "slice 6"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs on small phantoms through the command line."""
+def fitted(folder: Path, test: str) -> Path:
+    """Fit for two epochs on small phantoms through the command line."""
     from medzoo.core.cli import main
 
-    folder = tmp_path_factory.mktemp("normnet") / "run"
     main(
-        "fit --model normnet --data.train 2 --data.val 1 --data.test 2 --data.size [32,32,40] --model.widths [4,8] "
+        f"fit --model normnet --data.train 2 --data.val 1 {test} --data.size [32,32,40] --model.widths [4,8] "
         "--model.patch [16,16,16] --model.epochs 2 --trainer.check_val_every_n_epoch 2 "
         f"--trainer.accelerator cpu --run_dir {folder}".split()
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fitted(tmp_path_factory.mktemp("normnet") / "run", "--data.test 2")
 
 
 def test_a_fit_leaves_figures_tables_and_the_threshold_of_the_validation(trained: Path) -> None:
@@ -196,6 +222,12 @@ def test_a_fit_leaves_figures_tables_and_the_threshold_of_the_validation(trained
     assert len(list((trained / "figures").glob("*.png"))) == 2
     state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert float(state["threshold"]) != 0.5
+
+
+def test_the_tested_volumes_leave_no_trace_in_the_checkpoint(trained: Path, workdir: Path) -> None:
+    runs = (trained, fitted(workdir / "other", "--data.test 1 --data.kinds [nodule]"))
+    one, other = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in runs)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())  # the threshold among them
 
 
 def test_a_prediction_lies_on_the_file_it_was_made_from(trained: Path, workdir: Path) -> None:

@@ -11,6 +11,7 @@ from medzoo.anomaly.backbone import Stages, stacked
 from medzoo.anomaly.data.categories import Queries
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese, SpatialTransformer, matrix, warped
@@ -135,6 +136,25 @@ def test_untrained_it_is_full_covariance_padim_with_22_versions() -> None:
     assert torch.allclose(found.double(), direct(known, asked, 0.01), rtol=1e-3)
 
 
+def test_a_turned_object_is_less_of_a_surprise_than_to_padim() -> None:
+    """Turned by π/8, one of the 22 versions, a normal image keeps its score better than without the versions."""
+    changes = []
+    for kind, options in ((RegAD, {}), (PaDiM, {"channels": 0})):
+        torch.manual_seed(0)
+        net = kind(**{**SMALL, "size": [64, 64]}, **options).eval()
+        for name in ("pill", "screw"):
+            data = TexturePhantoms(train=6, test=4, pixels=64, size=64, test_categories=[name])
+            normal = [torch.from_numpy(item.load()) for item in data.tested[0].test if not item.label]
+            queries = torch.stack(normal)
+            turn = matrix("rotation", torch.full((len(queries), 1), math.pi / 8))
+            with torch.no_grad():
+                reference = net.reference(data.supports()[name].float())
+                straight, turned = (net.score(reference, x)[0] for x in (queries, warped(queries, turn)))
+            changes.append(((turned - straight).abs() / straight).mean().item())
+    assert changes[0] < 0.7 * changes[2]
+    assert changes[1] < 0.7 * changes[3]
+
+
 def test_supports_are_averaged_before_the_encoder() -> None:
     net = RegAD(**SMALL)
     seen = []
@@ -155,6 +175,14 @@ def test_pairs_are_of_one_category_never_of_a_tested_one_and_never_with_itself()
         assert torch.equal(sample["support"], again["support"])
 
 
+def test_a_training_batch_is_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = TexturePhantoms(train=5, test=2, pixels=32, size=32, test_categories=["gear"], batch_size=3)
+    monkeypatch.setattr(data, "_asked", {"learns": True}.get)
+    batches = [batch["domain"].tolist() for batch in data.train_dataloader()]
+    assert all(len(set(domains)) == 1 for domains in batches)
+    assert sorted(domain for batch in batches for domain in batch) == [domain for domain in range(9) for _ in range(5)]
+
+
 def test_wrong_options_are_refused_in_one_line() -> None:
     for wrong, text in (({"mode": "spin"}, "mode"), ({"backbone": "vit_tiny"}, "backbone"), ({"size": [8]}, "size")):
         with pytest.raises(ConfigError, match=text):
@@ -163,18 +191,21 @@ def test_wrong_options_are_refused_in_one_line() -> None:
         RegAD(size=[32, 32], weights="/nowhere/net.pth")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch through the command line."""
+def fitted(folder: Path, test: int) -> Path:
+    """Fit for one epoch through the command line."""
     from medzoo.core.cli import main
 
-    folder = tmp_path_factory.mktemp("regad") / "run"
     main(
-        "fit --model regad --data.train 5 --data.test 6 --data.pixels 32 --data.shots 3 --model.size [32,32] "
+        f"fit --model regad --data.train 5 --data.test {test} --data.pixels 32 --data.shots 3 --model.size [32,32] "
         "--model.widths [8,12,16] --model.epochs 1 --data.test_categories [gear,pill] --trainer.accelerator cpu "
         f"--run_dir {folder}".split()
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fitted(tmp_path_factory.mktemp("regad") / "run", test=6)
 
 
 def test_a_fit_scores_unseen_categories_and_keeps_supports_and_thresholds(trained: Path) -> None:
@@ -184,6 +215,14 @@ def test_a_fit_scores_unseen_categories_and_keeps_supports_and_thresholds(traine
     assert saved["supports"]["gear"].shape == (3, 3, 32, 32)
     assert all(value > 0 for value in saved["thresholds"].values())
     assert {p.name for p in (trained / "figures").iterdir()} == {"gear.png", "pill.png"}
+
+
+def test_the_tested_images_leave_no_trace_in_the_checkpoint(trained: Path, workdir: Path) -> None:
+    runs = (trained, fitted(workdir / "other", test=2))
+    one, other = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in runs)
+    assert one["thresholds"] == other["thresholds"]
+    assert all(torch.equal(value, other["supports"][name]) for name, value in one["supports"].items())
+    assert all(torch.equal(value, other["state_dict"][name]) for name, value in one["state_dict"].items())
 
 
 def test_a_new_category_needs_no_training_and_a_known_one_keeps_its_support(trained: Path, workdir: Path) -> None:
