@@ -12,6 +12,7 @@ from medzoo.landmark.matching import (
     cells,
     contrastive_loss,
     cosine_maps,
+    find,
     fuse_maps,
     grid_to_input,
     take_templates,
@@ -22,9 +23,9 @@ STRIDES = [32, 16, 8, 4, 2]
 V2 = Contrast(half_width=11, temperature=10.0, margin=0.07, clamp=False)
 
 
-def maps(seed: int, batch: int = 2, size: int = 64) -> list[Tensor]:
+def maps(seed: int, batch: int = 2, size: int = 64, channels: int = 6) -> list[Tensor]:
     torch.manual_seed(seed)
-    return [torch.randn(batch, 6, size // s, size // s) for s in STRIDES]
+    return [torch.randn(batch, channels, size // s, size // s) for s in STRIDES]
 
 
 def test_cells_follow_the_pixel_centre_convention() -> None:
@@ -90,6 +91,19 @@ def test_margin_grows_with_the_distance_up_to_its_limit() -> None:
     assert max(away) == 0.8
 
 
+def test_v2_loss_of_perfect_features_is_that_of_the_others_and_their_margins() -> None:
+    torch.manual_seed(0)
+    similarity = torch.rand(1, 1, 32, 32) * 1.6 - 0.8
+    similarity[0, 0, 16, 14] = 1.0
+    loss = window_cross_entropy(similarity, torch.tensor([[[14, 16]]]), V2, False)
+    total = 0.0
+    for dy in range(-11, 11):
+        for dx in range(-11, 11):
+            c = similarity[0, 0, 16 + dy, 14 + dx].item()
+            total += math.exp(10 * (c - 1 + min(0.07 * math.hypot(dx, dy), 0.8)))
+    assert loss.item() == pytest.approx(math.log(total), abs=1e-4)
+
+
 def test_clamped_cosines_below_zero_get_no_gradient() -> None:
     similarity = torch.full((1, 1, 4, 4), -0.5, requires_grad=True)
     window_cross_entropy(similarity, torch.tensor([[[1, 1]]]), Contrast(), True).backward()
@@ -136,6 +150,15 @@ def test_an_image_finds_its_own_landmarks_whatever_the_scale_of_a_map(fuse: str,
     fused = fuse_maps(features, templates, fuse=fuse, eps=1e-8)  # type: ignore[arg-type]
     found, _ = argmax(fused)
     assert torch.equal(found.long(), cells(points, 2))
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+def test_with_interpolated_levels_an_image_finds_its_own_landmarks_within_two_pixels(channels: int) -> None:
+    features = maps(2, 1, 128, channels)
+    points = torch.rand(1, 30, 2) * 127
+    templates = take_templates(features, points, STRIDES, bilinear=True)
+    found, _ = find(features, templates, STRIDES, upsampling="bilinear")
+    assert (found - points).abs().max() <= 2
 
 
 def test_the_product_of_levels_is_what_a_loop_over_pixels_gives() -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
+from medzoo.core import create_datamodule, load_checkpoint
+from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing.contract import ModelContract
+from medzoo.landmark.evaluation import to_original
 from medzoo.landmark.gu2net.module import GU2Net
 
 TINY: dict[str, Any] = {
@@ -68,3 +73,26 @@ def test_scores_are_shares_and_points_lie_in_the_image(target: Any) -> None:
 def test_sizes_below_those_of_the_network_are_refused() -> None:
     with pytest.raises(ConfigError, match="size: expected at least"):
         GU2Net(size=(8, 512))
+
+
+@pytest.mark.slow
+def test_a_wrong_domain_costs_more_than_ten_times_the_error(workdir: Path) -> None:
+    options = {"model.steps": "150", "data.domains": "[head,chest]", "data.n_train": "40", "run_dir": "run"}
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    assert main(["fit", "--model", "gu2net", *flags, "--quiet", "--trainer.accelerator", "cpu"]) == 0
+    model = load_checkpoint("run/checkpoints/last.ckpt").eval()
+    size = model.hparams["size"]
+    data = create_datamodule("landmark-phantoms", domains=["head", "chest"], n_test=10, size=size)
+    data.setup("test")
+    errors: dict[tuple[int, int], list[Tensor]] = {}
+    for batch in data.test_dataloader():
+        domain = int(batch["domain"][0])
+        for told in range(2):
+            with torch.no_grad():
+                found = to_original(model(batch["image"], told)[0], batch["affine"])
+            # Both know six landmarks or more; the first ones of the wrong domain stand for those asked for.
+            away = (found[:, :6] - batch["landmarks"][:, :6]).norm(dim=2)
+            errors.setdefault((domain, told), []).append(away.flatten())
+    mean = {pair: torch.cat(each).mean().item() for pair, each in errors.items()}
+    assert mean[0, 1] > 10 * mean[0, 0]
+    assert mean[1, 0] > 10 * mean[1, 1]

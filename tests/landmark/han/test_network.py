@@ -10,6 +10,7 @@ from medzoo.landmark.backbone import Norm
 from medzoo.landmark.han.attention import RoutingAttention, route_regions
 from medzoo.landmark.han.losses import at_stride, deep_loss, rounded_gaussian
 from medzoo.landmark.han.network import CBAM, HANNetwork
+from medzoo.landmark.targets import gaussian
 
 SMALL = {
     "widths": (8, 8, 16, 16, 32),
@@ -126,6 +127,32 @@ def test_no_gradient_flows_through_the_choice_of_regions() -> None:
     assert values.grad is not None
 
 
+def test_gradients_of_attention_are_those_of_fixed_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The affinity of regions decides where to look and gets no gradient itself: a scale on it has none."""
+    module, x = attention(topk=2), torch.randn(2, 12, 12, 8)
+    module(x).square().sum().backward()
+    with_routing = [p.grad.clone() for p in module.parameters() if p.grad is not None]
+    scale = torch.tensor(3.0, requires_grad=True)
+
+    def fixed(query: Tensor, key: Tensor, topk: int) -> Tensor:
+        return (scale * query @ key.mT).topk(topk, dim=-1).indices
+
+    monkeypatch.setattr("medzoo.landmark.han.attention.route_regions", fixed)
+    module.zero_grad()
+    module(x).square().sum().backward()
+    assert scale.grad is None
+    for a, b in zip(with_routing, (p.grad for p in module.parameters() if p.grad is not None), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_gradients_of_attention_to_all_regions_are_those_of_full_attention() -> None:
+    module, x = attention(topk=16, pool=None), torch.randn(1, 8, 8, 8)
+    assert isinstance(module, RoutingAttention)
+    losses = [out.square().sum() for out in (module(x), full_attention(module, x))]
+    for a, b in zip(*(torch.autograd.grad(loss, list(module.parameters())) for loss in losses), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
 @torch.no_grad()
 def test_padding_by_hand_and_cropping_equals_the_automatic_padding() -> None:
     module, x = attention(), torch.randn(2, 10, 13, 8)
@@ -199,6 +226,8 @@ def test_perfect_maps_give_points_within_the_bounds_of_their_grids() -> None:
         found.append(at_stride(decode.quarter(target)[0], 1 / stride))
         assert (found[-1] - points).abs().max() <= bound + 1e-4
     assert (torch.stack(found).mean(dim=0) - points).abs().max() <= 1.17
+    unrounded = decode.quarter(gaussian(at_stride(points, 4), (32, 32), 2.0))[0]
+    assert (at_stride(unrounded, 1 / 4) - points).abs().max() <= 1 + 1e-4
 
 
 def test_targets_end_at_three_sigma_and_missing_landmarks_do_not_count() -> None:

@@ -21,6 +21,15 @@ def test_there_is_a_map_per_landmark_at_input_size(backbone: str) -> None:
         assert net(torch.rand(2, 1, 64, 96), domain).shape == (2, count, 64, 96)
 
 
+def test_parameter_counts_are_those_of_a_unet_of_these_widths() -> None:
+    with torch.device("meta"):  # only the counts matter
+        net = HeatmapNetwork((19,))
+    channels = [(1, 64), (64, 128), (128, 256), (256, 512), (512, 512)]  # encoder
+    channels += [(512 + 512, 256), (256 + 256, 256), (256 + 128, 128), (128 + 64, 64)]  # decoder, at most 256
+    convolutions = sum(9 * (a * b + b * b) + 2 * 3 * b for a, b in channels)  # with biases and normalisations
+    assert sum(p.numel() for p in net.parameters()) == convolutions + 64 * 19 + 19 == 14_871_059
+
+
 def test_a_unet_takes_any_size() -> None:
     assert network().eval()(torch.rand(1, 1, 50, 37), 0).shape == (1, 3, 50, 37)
 

@@ -93,16 +93,29 @@ def test_edges_and_faint_spots_are_no_key_points() -> None:
 # Similarity
 
 
-@pytest.fixture(scope="module")
-def similarity() -> Tensor:
-    """`m` of 12 heads."""
-    batch = images(12)
+def own_templates(batch: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """Maps of some heads, and the embeddings at the key points of each."""
     maps = unit(Oriented()(batch, 0))
     points = [
         torch.from_numpy(keypoints.thin(keypoints.difference_of_gaussians(i[0].numpy()), (96, 96))).float()
         for i in batch
     ]
-    return representativeness(maps, templates_of(maps, points, STRIDES))
+    return maps, templates_of(maps, points, STRIDES)
+
+
+@pytest.fixture(scope="module")
+def similarity() -> Tensor:
+    """`m` of 12 heads."""
+    return representativeness(*own_templates(images(12)))
+
+
+def test_every_key_point_is_found_in_its_own_image_and_nowhere_better() -> None:
+    maps, templates = own_templates(images(6))
+    for i, own in enumerate(templates):
+        matched = best_match(maps, own)  # (6, P)
+        assert matched.shape[1] >= 5
+        assert (matched[i] >= 1 - 1e-3).all()
+        assert (matched[i] >= matched.amax(dim=0) - 1e-5).all()
 
 
 def test_an_image_matches_itself_perfectly_and_best(similarity: Tensor) -> None:
