@@ -152,7 +152,7 @@ def test_a_turned_object_is_less_of_a_surprise_than_to_padim() -> None:
                 straight, turned = (net.score(reference, x)[0] for x in (queries, warped(queries, turn)))
             changes.append(((turned - straight).abs() / straight).mean().item())
     assert changes[0] < 0.7 * changes[2]
-    assert changes[1] < 0.7 * changes[3]
+    assert changes[1] < 0.4 * changes[3]  # without turned versions of the support it is 0.7
 
 
 def test_supports_are_averaged_before_the_encoder() -> None:
