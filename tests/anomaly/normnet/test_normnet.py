@@ -166,11 +166,22 @@ def test_labels_and_bright_voxels_turn_with_the_image() -> None:
         assert not target[bright].any()  # nothing healthy is bright here, so all that is bright is lesion
 
 
+def test_a_validation_chooses_the_threshold_unless_it_is_given() -> None:
+    score = torch.linspace(0, 1, 101)
+    for preset, expected in ((None, 0.8), (0.3, 0.3)):
+        net = NormNet(**TINY, preset_threshold=preset)
+        net.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+        net.validation = [(score, score > 0.795)]
+        net.on_validation_epoch_end()
+        assert float(net.state_dict()["threshold"]) == pytest.approx(expected)
+
+
 def test_settings_that_cannot_work_are_refused_in_one_line() -> None:
     for wrong, text in (
         ({"patch": [15, 16, 16]}, "patch"),
         ({"members": 0}, "members"),
         ({"preset": "kidney"}, "preset"),
+        ({"preset_threshold": 30.0}, "preset_threshold"),
     ):
         with pytest.raises(ConfigError, match=text):
             NormNet(**{**TINY, **wrong})
@@ -228,6 +239,21 @@ def test_the_tested_volumes_leave_no_trace_in_the_checkpoint(trained: Path, work
     runs = (trained, fitted(workdir / "other", "--data.test 1 --data.kinds [nodule]"))
     one, other = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in runs)
     assert all(torch.equal(value, other[name]) for name, value in one.items())  # the threshold among them
+
+
+def test_predictions_take_the_threshold_of_the_checkpoint_unless_it_is_given(trained: Path, workdir: Path) -> None:
+    from medzoo.core.cli import main
+
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    kept = float(torch.load(checkpoint, weights_only=True)["state_dict"]["threshold"])
+    masks = []
+    for number, option in enumerate(("", "--model.preset_threshold 0.1", "--model.preset_threshold 0.9")):
+        main(f"predict --ckpt_path {checkpoint} {option} --trainer.accelerator cpu --run_dir {number} --quiet".split())
+        record = read_json(workdir / str(number) / "predictions.json")["predictions"][0]
+        assert record["threshold"] == pytest.approx(float(option[-3:]) if option else kept)
+        masks.append(np.asarray(nibabel.load(Path(record["folder"]) / "mask.nii.gz").dataobj) != 0)
+    assert not (masks[2] & ~masks[1]).any()
+    assert masks[2].sum() < masks[1].sum()
 
 
 def test_a_prediction_lies_on_the_file_it_was_made_from(trained: Path, workdir: Path) -> None:

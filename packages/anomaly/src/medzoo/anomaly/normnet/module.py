@@ -75,7 +75,7 @@ class NormNet(Method):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check(widths, patch, members, preset)
+        _check(widths, patch, members, preset, preset_threshold)
         self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
         self.generator = PRESETS[preset]
         self.patch = (patch[0], patch[1], patch[2])
@@ -312,7 +312,7 @@ class NormNet(Method):
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, int(self.trainer.estimated_stepping_batches))))
 
 
-def _check(widths: list[int], patch: list[int], members: int, preset: str) -> None:
+def _check(widths: list[int], patch: list[int], members: int, preset: str, preset_threshold: float | None) -> None:
     cell = 2 ** (len(widths) - 1)
     if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
         raise ConfigError(
@@ -323,6 +323,8 @@ def _check(widths: list[int], patch: list[int], members: int, preset: str) -> No
         raise ConfigError(f"--model.members: expected at least 1, got {members}")
     if preset not in PRESETS:
         raise ConfigError(f"--model.preset: expected one of {', '.join(PRESETS)}, got {preset}")
+    if preset_threshold is not None and not 0 < preset_threshold <= 1:
+        raise ConfigError(f"--model.preset_threshold: expected more than 0 and at most 1, got {preset_threshold}")
 
 
 def _thick(image: Tensor, count: int) -> Tensor:
