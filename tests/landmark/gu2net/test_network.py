@@ -9,6 +9,7 @@ from medzoo.landmark.gu2net import network as module
 from medzoo.landmark.gu2net.losses import patch_loss, patch_target
 from medzoo.landmark.gu2net.network import GlobalNet, GU2NetNetwork, LocalNet, product_logits
 from medzoo.landmark.gu2net.nudge import Nudge
+from medzoo.landmark.routing import SeparableDoubleConv
 
 COUNTS = (3, 4, 2)
 
@@ -123,6 +124,21 @@ def test_the_global_map_is_constant_on_blocks_of_four() -> None:
     blocks = wide.unflatten(2, (8, 4)).unflatten(4, (12, 4))  # (B, K, 8, 4, 12, 4)
     torch.testing.assert_close(blocks, blocks[:, :, :, :1, :, :1].expand_as(blocks), atol=1e-6, rtol=1e-5)
     assert wide.std() > 1e-3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_maps_side_by_side_give_what_they_give_as_one(training: bool) -> None:
+    torch.manual_seed(0)
+    block = SeparableDoubleConv(7, 5, 4, 2, 0.01).double().train(training)
+    maps = [torch.randn(2, c, 9, 8, dtype=torch.float64) for c in (4, 3)]
+    results = []
+    for x in (maps, torch.cat(maps, dim=1)):
+        out = block(x, 1)
+        block.zero_grad()
+        out.square().sum().backward()
+        results.append([out, *(p.grad for p in block.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("size", [(64, 40), (50, 37), (16, 16)])

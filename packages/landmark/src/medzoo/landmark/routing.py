@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -93,20 +94,36 @@ class SeparableConv(nn.Module):
         self.norm = batch_norms(domains, out_channels)
         self.negative_slope = negative_slope
 
-    def forward(self, x: Tensor, domain: int) -> Tensor:
-        """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`."""
-        x = self.depthwise(x, domain)
-        weight, bias, norm = self.pointwise.weight, self.pointwise.bias, self.norm[domain]
+    def forward(self, x: Tensor | Sequence[Tensor], domain: int) -> Tensor:
+        """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`.
+
+        Both convolutions are sums over channels, so maps that lie side by side need not be copied into one: `x` may be
+        several, `(B, C_i, H, W)` with `in_channels` in all.
+        """
+        maps = [x] if isinstance(x, Tensor) else x
+        depthwise, norm = self.depthwise[domain], self.norm[domain]
+        weight, bias = self.pointwise.weight, self.pointwise.bias
+        assert isinstance(depthwise, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        if norm.training:
-            x = norm(pointwise(x, weight, bias))
-        else:  # the normalisation is a part of the product, which spares a pass over the map
-            assert bias is not None
+        assert depthwise.bias is not None
+        assert bias is not None
+        if not norm.training:  # the normalisation is a part of the product, which spares a pass over the map
             assert norm.running_mean is not None
             assert norm.running_var is not None
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            x = pointwise(x, weight * scale[:, None, None, None], (bias - norm.running_mean) * scale + norm.bias)
-        return F.leaky_relu_(x, self.negative_slope) if self.negative_slope else F.relu_(x)
+            weight, bias = weight * scale[:, None, None, None], (bias - norm.running_mean) * scale + norm.bias
+        sizes = [m.shape[1] for m in maps]
+        shares = zip(
+            depthwise.weight.split(sizes), depthwise.bias.split(sizes), weight.split(sizes, dim=1), strict=True
+        )
+        seen = [
+            pointwise(F.conv2d(m, w, b, padding=1, groups=len(w)), p, bias if i == 0 else None)
+            for i, (m, (w, b, p)) in enumerate(zip(maps, shares, strict=True))
+        ]
+        out = reduce(torch.add, seen)
+        if norm.training:
+            out = norm(out)
+        return F.leaky_relu_(out, self.negative_slope) if self.negative_slope else F.relu_(out)
 
 
 class SeparableDoubleConv(nn.Module):
@@ -119,8 +136,8 @@ class SeparableDoubleConv(nn.Module):
         self.first = SeparableConv(in_channels, hidden_channels, domains, negative_slope)
         self.second = SeparableConv(hidden_channels, out_channels, domains, negative_slope)
 
-    def forward(self, x: Tensor, domain: int) -> Tensor:
-        """Map `(B, in_channels, H, W)` of one domain to `(B, out_channels, H, W)`."""
+    def forward(self, x: Tensor | Sequence[Tensor], domain: int) -> Tensor:
+        """Map `(B, in_channels, H, W)` of one domain, in one or in several parts, to `(B, out_channels, H, W)`."""
         out: Tensor = self.second(self.first(x, domain), domain)
         return out
 

@@ -17,6 +17,9 @@ _SHRINK = 4
 _STRIP = 2**21
 """Numbers in the widest map of a strip: 8 MiB, which stay in a processor's cache and are not asked of the system."""
 
+Maps = Sequence[Tensor]
+"""Maps `(B, C_i, H, W)` that lie side by side."""
+
 
 class LocalNet(nn.Module):
     """U-Net of separable convolutions: depthwise ones and normalisations per domain, pointwise ones shared.
@@ -51,14 +54,14 @@ class LocalNet(nn.Module):
         assert isinstance(stem, nn.Conv2d)
         assert isinstance(head, nn.Conv2d)
 
-        def enter(x: Tensor) -> Tensor:
+        def enter(maps: Maps) -> Tensor:
             # A product gives the channels-last layout, which a convolution of one channel does not.
-            x = F.linear(x.movedim(1, -1), stem.weight.flatten(1), stem.bias).movedim(-1, 1)
+            x = F.linear(maps[0].movedim(1, -1), stem.weight.flatten(1), stem.bias).movedim(-1, 1)
             out: Tensor = self.down[0](x, domain)
             return out
 
-        def leave(x: Tensor) -> Tensor:
-            return pointwise(self.up[-1](x, domain), head.weight, head.bias)
+        def leave(maps: Maps) -> Tensor:
+            return pointwise(self.up[-1](maps, domain), head.weight, head.bias)
 
         rows = image.shape[2]
         if not self.training and image.device.type == "cpu":
@@ -68,7 +71,7 @@ class LocalNet(nn.Module):
         for block in self.down[1:]:
             taps.append(by_rows(partial(block, domain=domain), [F.max_pool2d(taps[-1], 2)], rows))
         x = taps.pop()
-        steps: list[Callable[[Tensor], Tensor]] = [partial(block, domain=domain) for block in self.up[:-1]]
+        steps: list[Callable[[Maps], Tensor]] = [partial(block, domain=domain) for block in self.up[:-1]]
         for step in [*steps, leave]:
             skip = taps.pop()
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
@@ -76,24 +79,24 @@ class LocalNet(nn.Module):
         return x
 
 
-def by_rows(step: Callable[[Tensor], Tensor], maps: list[Tensor], rows: int, reach: int = 2) -> Tensor:
+def by_rows(step: Callable[[Maps], Tensor], maps: Maps, rows: int, reach: int = 2) -> Tensor:
     """Apply a step to maps `(B, C, H, W)` side by side, so many rows at a time; in evaluation this changes no value.
 
     A processor takes longer to get fresh memory for whole maps at full resolution than to compute them.
 
     Args:
-        step: Maps `(B, C, h, W)` to `(B, C', h, W)`.
+        step: Makes one map `(B, C, h, W)` of several `(B, C_i, h, W)`.
         maps: Of equal extent.
         rows: Rows of the result at a time.
         reach: Rows beyond its own that a row of the result depends on.
     """
     height = maps[0].shape[2]
     if rows >= height:
-        return step(torch.cat(maps, dim=1))
+        return step(maps)
     out: Tensor | None = None
     for top in range(0, height, rows):
         first = max(0, top - reach)
-        part = step(torch.cat([m[:, :, first : top + rows + reach] for m in maps], dim=1))
+        part = step([m[:, :, first : top + rows + reach] for m in maps])
         if out is None:
             size = (len(part), part.shape[1], height, part.shape[3])
             out = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
