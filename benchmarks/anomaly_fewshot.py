@@ -100,7 +100,8 @@ def table(models: dict[str, FewShot[object]], made: Iterable[CategoryDataModule]
     for name, found in rows.items():
         for key in found[0]:
             values = torch.tensor([row[key] for row in found])
-            print(f"{name:18} {key:12} mean {values.mean():.3f}  sd over draws and categories {values.std():.3f}")
+            spread = f"  sd over draws and categories {values.std():.3f}" if len(found) > 1 else ""
+            print(f"{name:18} {key:12} mean {values.mean():.3f}{spread}")
 
 
 def main() -> None:
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--anomalib", action="store_true", help="anomalib's Padim and Patchcore too")
     parser.add_argument("--npz", help="a MedMNIST file; label 0 is normal, its validation part is tested")
+    parser.add_argument("--only", nargs="+", help="rows of the table, such as PaDiM pixels")
     options = parser.parse_args()
     models: dict[str, FewShot[object]] = {
         "RegAD": RegAD.load_from_checkpoint(options.checkpoint, map_location="cpu").eval(),
@@ -123,9 +125,11 @@ def main() -> None:
         own = {"backbone": "resnet18", "pre_trained": False}
         for name in ("Padim", "Patchcore"):
             models[f"anomalib {name}"] = AnomalibModel(name, own, [128, 128]).eval()
+    if options.npz:
+        models["pixels"] = Pixels([128, 128], 32, 0.0, 0.05)
+    models = {name: model for name, model in models.items() if name in (options.only or models)}
     common = {"shots": options.shots, "size": 128}
     if options.npz:
-        models["pixels"] = Pixels([128, 128], 0.0, 0.05)
         table(models, (NpzImages(options.npz, part="val", draw=d, **common) for d in range(options.draws)))
     else:
         table(models, (TexturePhantoms(draw=d, **common) for d in range(options.draws)))

@@ -38,6 +38,7 @@ class FewShot(Method, Generic[Reference]):
 
     Args:
         size: Height and width of the network's images.
+        batch: Images a batch.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal; a few supports cannot promise less
             than one in their number.
@@ -46,11 +47,11 @@ class FewShot(Method, Generic[Reference]):
     learns = False
     """Whether the method trains on other categories."""
 
-    def __init__(self, size: list[int], smooth: float, false_alarms: float) -> None:
+    def __init__(self, size: list[int], batch: int, smooth: float, false_alarms: float) -> None:
         super().__init__()
         if len(size) != 2 or min(size) < 16:
             raise ConfigError(f"--model.size: expected [height, width] of at least 16, got {size}")
-        self.size, self.smooth, self.false_alarms = (size[0], size[1]), smooth, false_alarms
+        self.size, self.batch, self.smooth, self.false_alarms = (size[0], size[1]), batch, smooth, false_alarms
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}
         self.current: tuple[str, Reference] | None = None
@@ -72,6 +73,11 @@ class FewShot(Method, Generic[Reference]):
     def input_size(self) -> tuple[int, ...]:
         """Height and width of the network's images."""
         return self.size
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return self.batch
 
     @property
     def max_epochs(self) -> int:

@@ -38,17 +38,11 @@ class FixedNetwork(FewShot[Reference]):
         smooth: float,
         false_alarms: float,
     ) -> None:
-        super().__init__(size, smooth, false_alarms)
+        super().__init__(size, batch, smooth, false_alarms)
         self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
         # Features of networks that saw ImageNet's mean and spread; random ones do not care.
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
         self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
-        self.batch = batch
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return self.batch
 
     def train(self, mode: bool = True) -> Self:
         """Keep the fixed network's batch statistics as they are."""

@@ -43,15 +43,10 @@ class AnomalibModel(FewShot[Any]):
         batch: int = 16,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, 0.0, false_alarms)
+        super().__init__(size, batch, 0.0, false_alarms)
         self.save_hyperparameters()
-        self.detector, self.options, self.batch = detector, dict(options or {}), batch
+        self.detector, self.options = detector, dict(options or {})
         self._build()  # so that a slip is told now
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return self.batch
 
     def _build(self) -> Any:
         """Make a fresh detector."""

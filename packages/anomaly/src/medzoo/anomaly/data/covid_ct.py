@@ -55,9 +55,7 @@ class CovidCt(NiftiVolumes):
             known = [
                 self.case(path, None, same_name(organ, path) if organ else None) for path in nifti_files(self._healthy)
             ]
-        kept = min(self._val, max(0, len(known) - 1))
-        split = len(known) - kept
-        return Cases(tuple(known[:split]), tuple(known[split:]), tuple(tested))
+        return self.split(known, tested)
 
 
 def _patient(name: str) -> str:

@@ -54,9 +54,12 @@ class NiftiVolumes(VolumeDataModule):
         tested = [self.case(path, same_name(masks, path), same_name(organs, path)) for path in nifti_files(images)]
         for folder in (masks, organs):
             _check_strays(folder, [*nifti_files(healthy), *nifti_files(images)])
-        kept = min(self._val, max(0, len(known) - 1))
-        split = len(known) - kept
-        return Cases(tuple(known[:split]), tuple(known[split:]), tuple(tested))
+        return self.split(known, tested)
+
+    def split(self, known: Sequence[Case], tested: Sequence[Case]) -> Cases:
+        """Keep the last healthy volumes for validation, but leave one to train on."""
+        first = len(known) - min(self._val, max(0, len(known) - 1))
+        return Cases(tuple(known[:first]), tuple(known[first:]), tuple(tested))
 
     def case(self, path: Path, mask: Path | None, organ: Path | None) -> Case:
         """Describe one volume."""

@@ -55,20 +55,15 @@ class RegAD(FewShot[PositionGaussians]):
         smooth: float = 4.0,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, smooth, false_alarms)
+        super().__init__(size, batch, smooth, false_alarms)
         self.save_hyperparameters()
         if mode not in MODES:
             raise ConfigError(f"--model.mode: expected one of {', '.join(MODES)}, got {mode}")
         stages = Stages(backbone, widths or (), weights)
         self.registrar = Registrar(stages, self.size, mode)
         self.siamese = Siamese(stages.channels[2])
-        self.train_shots, self.batch, self.epochs, self.lr = train_shots, batch, epochs, lr
+        self.train_shots, self.epochs, self.lr = train_shots, epochs, lr
         self.transformer_lr = lr if transformer_lr is None else transformer_lr
-
-    @property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return self.batch
 
     @property
     def max_epochs(self) -> int:
