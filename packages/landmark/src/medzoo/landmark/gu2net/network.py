@@ -182,4 +182,4 @@ def product_logits(local: Tensor, coarse: Tensor) -> Tensor:
     """
     a, b = local.float(), coarse.float()
     there, away = (F.interpolate(F.logsigmoid(s * b), a.shape[-2:]) for s in (1, -1))
-    return a + there - F.softplus(a + away)
+    return there.add_(a).sub_(F.softplus(away.add_(a)))
