@@ -21,10 +21,12 @@ from medzoo.anomaly.data.ct_phantom import CtPhantoms
 from medzoo.anomaly.data.volumes import Patches, Volume
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.anomaly.lesions.generator import Lesions
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.segment import Growth, grow, windowed
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold
+from medzoo.core.metrics.segmentation import dice as dice_of
 from medzoo.core.seeding import mix
 
 Map = Callable[[Tensor, Tensor], Tensor]
@@ -67,14 +69,31 @@ def trained(data: CtPhantoms, steps: int) -> Autoencoder:
     return net.eval()
 
 
-def spoiled(volume: Volume, index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return image, organ and mask of a healthy volume with synthetic lesions."""
+def made_ill(volume: Volume, index: int) -> tuple[Lesions, Tensor]:
+    """Return a healthy volume with synthetic lesions, in [0, 1], and its organ."""
     organ = torch.from_numpy(volume.organ)
     image = windowed(torch.from_numpy(volume.hu)) * organ
-    made = replace(PRESETS["lung"], none=0.0)(
-        image, organ, volume.spacing[::-1], torch.Generator().manual_seed(mix(index, 7))
-    )
+    generator = torch.Generator().manual_seed(mix(index, 7))
+    return replace(PRESETS["lung"], none=0.0)(image, organ, volume.spacing[::-1], generator), organ
+
+
+def spoiled(volume: Volume, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return image, organ and mask of a healthy volume with synthetic lesions."""
+    made, organ = made_ill(volume, index)
     return made.image, organ, made.contribution.abs() >= 0.05
+
+
+def validated(net: NormNet, count: int) -> None:
+    """Print the Dice of whole masks on healthy phantoms with synthetic lesions, to choose a recipe by."""
+    found = []
+    for index, case in enumerate(CtPhantoms(val=count, test=0).cases.val):
+        volume = case.load()
+        made, organ = made_ill(volume, index)
+        hu = torch.where(made.contribution != 0, made.image * 900 - 800, torch.from_numpy(volume.hu))
+        with torch.no_grad():
+            _, mask = net.segment(hu, organ, list(volume.spacing[::-1]))
+        found.append(dice_of(mask, (made.contribution.abs() >= 0.05) & made.mask))
+    print(f"validation: dice {sum(found) / len(found):.4f} of {len(found)} volumes")
 
 
 def measure(name: str, score: Map, data: CtPhantoms, tests: list[Volume]) -> float:
@@ -112,11 +131,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--test", type=int, default=20, help="test volumes (the fit's own test uses the first 10)")
+    parser.add_argument("--val", type=int, help="only the Dice on so many validation phantoms with synthetic lesions")
     parser.add_argument("--steps", type=int, default=400, help="training steps of the autoencoder")
     options = parser.parse_args()
+    net = NormNet.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()
+    if options.val:
+        validated(net, options.val)
+        return
     data = CtPhantoms(test=options.test)
     tests = [case.load() for case in data.cases.test]
-    net = NormNet.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()
     dice, voxels = SegmentationMetrics(), PixelAnomalyMetrics(0.05)
     kinds: dict[str, SegmentationMetrics] = {}
     started = time.perf_counter()
