@@ -41,12 +41,14 @@ def run(request: Request) -> None:
 def _start(request: Request, cli: Any) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from medzoo.core.runs import folder as folders
+    from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
 
     data_spec = registered("datamodule", cli.config.data.class_path) if cli.config.data else None
     if data_spec is None or request.model is None:
         raise ConfigError("missing --data NAME")
+    keep_freed_memory()
     datamodule = cli.build_data()
     model = cli.build_model({})
     terminal = sys.stdout.isatty() and "--quiet" not in request.switches
