@@ -18,6 +18,6 @@ def test_the_python_example_trains_and_loads_what_the_command_line_trained(workd
     assert main(["fit", "--model", "uod", *SMALL, "--quiet"]) == 0
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     ending = f"\nassert type(model).__name__ == {UOD.__name__!r} and model.shots and not model.training\n"
-    run = subprocess.run([sys.executable, "-c", code + ending], cwd=workdir, capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", code + ending], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "uod" in run.stdout
