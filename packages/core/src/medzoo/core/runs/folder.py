@@ -11,6 +11,7 @@ from medzoo.core.errors import ConfigError
 
 _CHOSEN = "MEDZOO_CHOSEN_RUN_DIR"
 """Set for the processes that a distributed run starts, so that all of them use the folder of the first."""
+_ATTEMPTS = 50
 
 
 def is_first_process() -> bool:
@@ -63,12 +64,15 @@ def given_run_folder(path: Path, resume: bool) -> Path:
 
 
 def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"run folder {folder}: cannot be made ({error.strerror}); name another with --run_dir DIR"
-        ) from error
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except OSError as error:
+            # Another run may remove the folder or a parent as empty, between two of the steps that mkdir takes.
+            if not (left and isinstance(error, FileExistsError | FileNotFoundError)):
+                problem = f"cannot be made ({error.strerror}); name another with --run_dir DIR"
+                raise ConfigError(f"run folder {folder}: {problem}") from error
 
 
 def newest_run_folder(model: str | None, data: str | None, root: Path = Path("runs")) -> Path:
