@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import pickle
 import resource
@@ -214,9 +213,3 @@ def test_one_damaged_file_among_many_is_found_by_headers_alone_in_5_ms_a_file(tm
             found.add(path.name)
     assert (time.process_time() - start) / len(files) < 0.005
     assert found == bad
-
-
-def test_dicom_is_tested_only_where_its_reader_is_installed() -> None:
-    # Keeps the reason for skipped cases visible in the summary of a machine without the extra.
-    if importlib.util.find_spec("pydicom") is None:
-        pytest.skip('DICOM mutants need pip install "medzoo-core[dicom]"')
