@@ -215,12 +215,47 @@ def test_two_images_of_one_name_are_refused(chest: Maker, plain: Maker) -> None:
         ("id,landmark,x,y\na0,A,1,1\na1,A,2,\n", ":3:4", "only one of x and y"),
         ("id,x0,y0,split\na0,1,1,train\na1,2,2,tset\n", ":3:4", "'tset' is no part"),
         ("id,x0,y0,spacing\na0,1,1,0.1\na1,2,2,-1\n", ":3:4", "-1"),
+        ("id,a_x,a_y,b_x,bY\na0,1,1,2,2\n", ":1", "a column b_x but no b_y"),
+        ("id,x0,y0,y1\na0,1,1,2\n", ":1", "a column y1 but no x1"),
+        ("id,landmark,x,y\na0,A,1,1\na1,a,2,2\n", ":3:2", "has a landmark 'a', line 2 has 'A'"),
+        ("id,landmark,x,y\na0,A,1,1\na0.png,A,2,2\n", ":3:1", "repeats A of a0 in line 2"),
+        ("id,landmark,x,y,spacing\na0,A,1,1,0.1\na0,B,2,2,0.2\n", ":3:5", "another spacing of a0"),
+        ("id,landmark,x,y,split\na0,A,1,1,train\na0,B,2,2,test\n", ":3:5", "another split of a0"),
+        ("id,x0,y0,spacing_x\na0,1,1,0.1\n", ":1", "has spacing_x alone"),
+        ("id,x0,y0,spacing_x,spacing_y\na0,1,1,0.1,\n", ":2:4", "only one of spacing_x and spacing_y"),
+        (
+            "id,x0,y0,patient,split\na0,1,1,P,train\na1,2,2,P,test\n",
+            ":3",
+            "patient P is in train (a0) and in test (a1)",
+        ),
+        ("id,x0,y0,annotator\na0,1,1,R\na0,2,2,R\n", ":3:1", "repeats image a0 of line 2"),
+        ("id,x0,y0,annotator\na0,1,1,R\na0,99,2,S\n", ":2", "(99, 2) lies outside"),
         ("", "", "is empty"),
     ],
 )
 def test_faulty_tables(plain: Maker, table: str, row: str, word: str) -> None:
     root = plain(table)
     only_fault(LandmarkFolder(str(root)), f"{root / 'landmarks.csv'}{row}: ", word)
+
+
+def test_a_table_that_fits_no_image_is_told_by_its_rows(plain: Maker) -> None:
+    root = plain("id,x0,y0\n1,1,1\n")
+    (root / "a0.png").rename(root / "001.png")
+    only_fault(LandmarkFolder(str(root)), f"{root / 'landmarks.csv'}:2: ", "no image 1; did you mean 001?")
+    (root / "landmarks.csv").write_text("id,x0,y0\n")
+    only_fault(LandmarkFolder(str(root)), f"{root / 'landmarks.csv'}: ", "holds no label of a training image")
+
+
+def test_metadata_of_other_images_is_refused(plain: Maker) -> None:
+    root = plain("id,x0,y0\na0,1,1\na1,2,2\n")
+    (root / "metadata.csv").write_text("id,patient\nimage 0,P\nimage 1,P\n")
+    only_fault(LandmarkFolder(str(root)), f"{root / 'metadata.csv'}: ", "names no image of the folder", "'image 0'")
+
+
+def test_an_image_of_one_value_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is 0\.027451 in every pixel; "):
+        FileImages({"a": str(tmp_path / "a.png")}).read("a")
 
 
 def test_faulty_hand_table_is_told_once(hand: Maker) -> None:

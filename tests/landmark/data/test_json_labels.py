@@ -177,3 +177,33 @@ def test_without_shots_nothing_needs_a_label(plain: Plain) -> None:
     assert data.shots() == [[]]
     assert data.test_dataloader() == []
     assert len(data.unlabelled_loader().dataset) == 6  # type: ignore[arg-type]
+
+
+def test_labels_of_a_picture_of_another_size_are_refused(plain: Plain) -> None:
+    root = plain(None)
+    content = good()
+    content["images"][0] |= {"width": 500, "height": 400}
+    content["images"][1] |= {"width": 50, "height": 40}
+    write(root / "export.json", content)
+    assert "annotations[0]: was made on 500 × 400 pixels, image a0 has 50 × 40" in only_fault(root)
+    (root / "export.json").unlink()
+    write(root / "a0.json", {**labelme({"sella": (1.5, 2.5)}), "imageWidth": 100, "imageHeight": 80})
+    write(root / "a1.json", {**labelme({"sella": (1.5, 2.5)}), "imageWidth": None, "imageHeight": 0})
+    assert "was made on 100 × 80 pixels" in only_fault(root)
+
+
+def test_ids_of_no_simple_kind_are_refused(plain: Plain) -> None:
+    root = plain(None)
+    content = good()
+    content["annotations"][0]["image_id"] = [10]
+    write(root / "export.json", content)
+    assert "there is no image of id [10]" in only_fault(root)
+
+
+def test_labelme_files_without_a_point_or_with_two_spellings_are_refused(plain: Plain) -> None:
+    root = plain(None)
+    write(root / "a0.json", labelme({}))
+    assert "has no shape of type point" in only_fault(root)
+    write(root / "a0.json", labelme({"sella": (1.5, 2.5)}))
+    write(root / "a1.json", labelme({"Sella ": (1.5, 2.5)}))
+    assert only_fault(root).startswith(f"{root / 'a0.json'}: has a point 'sella', another file 'Sella '")

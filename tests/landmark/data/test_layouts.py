@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -233,6 +235,73 @@ def test_own_table_tells_spacing_split_and_patients(plain: Maker) -> None:
     assert source.images.read("a1").spacing == (0.2, 0.5)
     fixed = only(LandmarkFolder(str(plain(table)), spacing=[0.3, 0.4]).sources)
     assert fixed.scale("a1", np.zeros((1, 2)), (50, 40)) == (0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("1.2.840.1", "1.2.840.1"),  # the UIDs of DICOM have dots and no ending
+        ("1.2.840.1", "1.2.840.1.PNG"),
+        ("a0", "C:\\data\\a0.png"),
+        ("a0", "images/a0.png"),
+        (unicodedata.normalize("NFD", "Jürgen"), unicodedata.normalize("NFC", "Jürgen")),
+    ],
+)
+def test_own_images_are_known_by_name_however_it_is_written(plain: Maker, file: str, told: str) -> None:
+    root = plain(f"id,x0,y0\n{told},1,2\n", count=1)
+    (root / "a0.png").rename(root / f"{file}.png")
+    data = LandmarkFolder(str(root), shots=[told])
+    assert data.check() == []
+    assert only(data.sources).points(data.shot_ids[0][0], (50, 40)).tolist() == [[1, 2]]
+
+
+def test_patients_of_packed_nifti_stay_together(tmp_path: Path) -> None:
+    for i in range(8):
+        array = np.random.default_rng(i).random((50, 40)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / f"n{i}.nii.gz")
+    (tmp_path / "landmarks.csv").write_text("id,x0,y0\n" + "".join(f"n{i}.nii.gz,1,1\n" for i in range(8)))
+    (tmp_path / "metadata.csv").write_text("id,patient\n" + "".join(f"n{i}.nii.gz,{i // 4}\n" for i in range(8)))
+    split = only(LandmarkFolder(str(tmp_path)).sources).split
+    assert {split.train, split.test} == {("n0", "n1", "n2", "n3"), ("n4", "n5", "n6", "n7")}
+
+
+def test_a_table_may_lie_beside_the_images(plain: Maker) -> None:
+    root = plain("id,x0,y0\na0,1,1\n")
+    (root / "images").mkdir()
+    for file in [*root.glob("*.png"), root / "landmarks.csv"]:
+        file.rename(root / "images" / file.name)
+    assert only(LandmarkFolder(str(root)).sources).labelled("a0")
+
+
+def test_a_spacing_that_some_images_lack_is_told(plain: Maker) -> None:
+    domain = only(LandmarkFolder(str(plain("id,x0,y0,spacing\na0,1,1,0.1\na1,1,1,\n"))).sources).domain
+    assert domain.unit == "px"
+    assert domain.note == "pixels of the original image; 1 of 2 have no spacing, such as a1"
+
+
+TWO = "id,annotator,landmark,x,y\na0,R,A,1,2\na0,S,A,3,6\na0,R,B,5,5\na1,S,A,8,8\n"
+
+
+def test_own_table_of_two_annotators_gives_their_mean_and_both(plain: Maker) -> None:
+    root = plain(TWO)
+    source = only(LandmarkFolder(str(root)).sources)
+    assert source.points("a0", (50, 40)).tolist() == [[2, 4], [5, 5]]
+    assert source.domain.note.endswith("ground truth: mean of R and S")
+    pair = source.observers("a0", (50, 40))
+    assert pair is not None
+    np.testing.assert_array_equal(pair[0], [[1, 2], [5, 5]])
+    np.testing.assert_array_equal(pair[1], [[3, 6], [np.nan, np.nan]])
+    assert source.observers("a1", (50, 40)) is None
+    one = only(LandmarkFolder(str(root), annotator="S").sources)
+    assert one.points("a0", (50, 40))[0].tolist() == [3, 6]
+    assert one.domain.note.endswith("ground truth: S")
+    with pytest.raises(ConfigError, match=r"--data\.annotator: no labels of 'T'; known: R, S"):
+        _ = LandmarkFolder(str(root), annotator="T").sources
+
+
+def test_rows_of_two_annotators_may_be_wide(plain: Maker) -> None:
+    root = plain("id,x0,y0,annotator\na0,1,2,R\na0,3,6,S\n")
+    assert only(LandmarkFolder(str(root)).sources).points("a0", (50, 40)).tolist() == [[2, 4]]
 
 
 def test_own_unlabelled_images_of_a_test_patient_are_not_trained_on(plain: Maker) -> None:

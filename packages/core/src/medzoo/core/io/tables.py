@@ -229,4 +229,6 @@ def _expected(column: Column) -> str:
     what = {"text": "a text", "number": "a number", "integer": "a whole number"}[column.kind]
     if math.isinf(column.low) and math.isinf(column.high):
         return what
+    if math.isinf(column.high):
+        return f"{what} of at least {column.low:g}"
     return f"{what} from {column.low:g} to {column.high:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from medzoo.core.errors import DataError, MedzooError
@@ -83,9 +84,6 @@ def check_label(source: LandmarkSource, name: str, size: Size) -> list[DataError
 def check_source(source: LandmarkSource, images: Iterable[str], labels: Iterable[str]) -> list[DataError]:
     """Return every fault in the headers of `images` and in the labels of `labels` (a subset); no pixel is decoded."""
     wanted, errors = set(labels), list[DataError]()
-    if wanted:
-        errors += source.faults()
-        wanted = set() if errors else wanted  # one table with a fault must not be told once for each image
     for name in images:
         size, faults = check_image(source.images, name)
         errors += faults
@@ -106,9 +104,6 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> 
         stage: What is about to be done.
     """
     split = source.split
-    shots, errors = _check_shots(source, wanted) if stage in ("fit", None) and split.train else ((), [])
-    if not source.on_disk:
-        return errors
     images = {
         "fit": (*split.train, *split.val),
         "validate": split.val,
@@ -116,6 +111,13 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> 
         "predict": source.predict,
         None: sorted({*source.names, *source.predict}),
     }[stage]
+    if source.on_disk and stage != "predict" and (wanted != 0 or stage is None):
+        faults = list(source.faults())
+        if faults:  # they explain what else is missing, and must not be told once for each image
+            return faults + check_source(source, images, ())
+    shots, errors = _check_shots(source, wanted) if stage in ("fit", None) and split.train else ((), [])
+    if not source.on_disk:
+        return errors
     needed = {"fit": split.val, "validate": split.val, "test": split.test, "predict": (), None: source.names}[stage]
     for part, names in (("validation", split.val), ("test", split.test)):
         errors += unlabelled(source, names, part) if set(names) & set(needed) else []
@@ -130,7 +132,9 @@ def _check_shots(source: LandmarkSource, wanted: Wanted) -> tuple[tuple[str, ...
         return (), [error]
     if not shots and wanted != 0 and not any(map(source.labelled, source.split.train)):
         where = source.label_path(source.split.train[0])
-        return (), [DataError(where, "is missing, as are all other training labels", "annotate one training image")]
+        known = Path(where).is_file()
+        problem = "holds no label of a training image" if known else "is missing, as are all other training labels"
+        return (), [DataError(where, problem, "annotate one training image")]
     return shots, []
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS
+from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.folders import existing_root, image_files, some_images, stem
 from medzoo.landmark.data.json_labels import json_labels, labelme_table
 from medzoo.landmark.data.module import FolderDataModule
@@ -62,10 +63,22 @@ class TableSource(LandmarkSource):
 
     def points(self, name: str, size: Size) -> Points:
         """Return the points of the image, NaN where missing."""
-        del size
         if not self.labelled(name):
             raise DataError(self.label_path(name), f"has no point of image {name}", "annotate it")
+        if (told := self._table.sizes.get(name, size)) != size:
+            problem = f"was made on {told[0]} × {told[1]} pixels, image {name} has {size[0]} × {size[1]}"
+            raise DataError(self.label_path(name), problem, "label this very image, or give the one that was labelled")
+        for placed in self._table.annotators.values():  # a wrong point may hide in the mean of several
+            faults = misplaced(self, name, placed[name], size) if name in placed else []
+            if faults:
+                raise faults[0]
         return self._table.points[name]
+
+    def observers(self, name: str, size: Size) -> tuple[Points, Points] | None:
+        """Return the points of the two annotators; None unless the table has two and both saw the image."""
+        del size
+        placed = [points[name] for points in self._table.annotators.values() if name in points]
+        return (placed[0], placed[1]) if len(placed) == len(self._table.annotators) == 2 else None
 
     def row(self, name: str, index: int) -> int | None:
         """Return nothing: the label's path already tells the line."""
@@ -82,8 +95,8 @@ class TableSource(LandmarkSource):
         """Return an error for each label without an image."""
         for name in self._table.places:
             if name not in self.predict:
-                close = get_close_matches(name, self.predict, n=1, cutoff=0.6)
-                cure = f"did you mean {close[0]}?" if close else "remove the label or add the image"
+                close = resolve(name, self.predict) or next(iter(get_close_matches(name, self.predict, n=1)), None)
+                cure = f"did you mean {close}?" if close else "remove the label or add the image"
                 yield DataError(self.label_path(name), f"there is no image {name}", cure)
 
 
@@ -100,8 +113,9 @@ class LandmarkFolder(FolderDataModule):
 
     In tables `id` is the image's file name, with or without ending; coordinates are pixels, 0 at the centre of the
     first; an empty cell, `nan` or no row is a missing point. Optional columns: `spacing_x,spacing_y` or `spacing` (mm
-    per pixel), `split` (train, val, test), `patient`. Images without a label are trained on as unlabelled. Without any
-    labels the images can be predicted or, with `--data.shots 0`, a matcher be trained on them.
+    per pixel), `split` (train, val, test), `patient`, `annotator` (then rows for each, and a test compares them where
+    there are two). Images without a label are trained on as unlabelled. Without any labels the images can be predicted
+    or, with `--data.shots 0`, a matcher be trained on them.
 
     Args:
         root: The folder; for a prediction also a single image.
@@ -109,6 +123,8 @@ class LandmarkFolder(FolderDataModule):
         spacing: mm per pixel along x and y of all images; empty: the table's, else the files' own, else errors are in
             pixels.
         thresholds: Radii of the success detection rate, in mm or pixels; empty: 2, 2.5, 3, 4 mm or 4, 8, 16 pixels.
+        annotator: Whose labels are the truth, where the table has a column `annotator`; empty: the mean of those who
+            placed the point.
     """
 
     def __init__(
@@ -117,6 +133,7 @@ class LandmarkFolder(FolderDataModule):
         test_fraction: float = 0.2,
         spacing: list[float] | None = None,
         thresholds: list[float] | None = None,
+        annotator: str | None = None,
         **common: Any,
     ) -> None:
         super().__init__(root, **common)
@@ -128,6 +145,7 @@ class LandmarkFolder(FolderDataModule):
         if thresholds is not None and (not thresholds or min(thresholds) <= 0):
             raise ConfigError(f"--data.thresholds: expected positive numbers, got {thresholds}")
         self._test_fraction, self._spacing, self._thresholds = test_fraction, spacing, thresholds
+        self._annotator = annotator
 
     def make_sources(self) -> Sequence[LandmarkSource]:
         """List the images and read their labels."""
@@ -138,13 +156,23 @@ class LandmarkFolder(FolderDataModule):
             folder = root / "images" if (root / "images").is_dir() else root
             paths = image_files(folder) or some_images(root, LAYOUT)
             path, table = find_labels(root, folder)
+        if self._annotator is not None:
+            if self._annotator not in table.annotators:
+                known = ", ".join(table.annotators) or "nobody: the table has no column annotator"
+                raise ConfigError(f"--data.annotator: no labels of {self._annotator!r}; known: {known}")
+            table.points = table.annotators[self._annotator]
         told: Any = (self._spacing[0], self._spacing[1]) if self._spacing else table.spacing
         images, names = FileImages(paths, told), tuple(paths)
         labelled = tuple(n for n in names if n in table.points and np.isfinite(table.points[n]).any())
-        unit = _unit(images, labelled)
+        unknown = _without_spacing(images, labelled)
+        unit: Literal["mm", "px"] = "mm" if labelled and not unknown else "px"
         thresholds = tuple(self._thresholds or (_MM if unit == "mm" else _PX))
-        note = "" if unit == "mm" else "pixels of the original image"
-        domain = Domain(self.domain_name, table.landmarks, unit, thresholds, note=note)
+        notes = [] if unit == "mm" else ["pixels of the original image"]
+        if 0 < len(unknown) < len(labelled):
+            notes.append(f"{len(unknown)} of {len(labelled)} have no spacing, such as {unknown[0]}")
+        if table.annotators:
+            notes.append(f"ground truth: {self._annotator or 'mean of ' + ' and '.join(table.annotators)}")
+        domain = Domain(self.domain_name, table.landmarks, unit, thresholds, note="; ".join(notes))
         split = self._split(root, names, labelled, table)
         return [TableSource(domain, images, split, table, path or root / "landmarks.csv", names)]
 
@@ -153,12 +181,22 @@ class LandmarkFolder(FolderDataModule):
             return Split(test=labelled)
         if not table.landmarks:
             return Split(train=names) if self._shots == 0 else Split(test=names)
+        patients = read_patients(root)
+        if patients and not set(patients) & set(names):
+            problem = f"names no image of the folder; its first is {next(iter(patients))!r}"
+            raise DataError(root / "metadata.csv", problem, "write the names of the image files")
+        patients |= table.patients
         if table.parts:
             parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+            seen: dict[str, tuple[str, str]] = {}
             for name in names:
-                parts[table.parts.get(name, "train")].append(name)
+                part = table.parts.get(name, "train")
+                parts[part].append(name)
+                first, image = seen.setdefault(patients.get(name, f"image {name}"), (part, name))
+                if first != part:
+                    problem = f"{patients[name]} is in {first} ({image}) and in {part} ({name})"
+                    raise DataError(table.places.get(name, str(root)), problem, "put a patient into one part")
             return Split(**{part: tuple(members) for part, members in parts.items()})
-        patients = read_patients(root) | table.patients
         keep = {resolve(name, names) or name for name in named(self._shots)}
         spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep))
         test = min(self._test_fraction, max(0, spare) / max(1, len(labelled)))
@@ -179,7 +217,7 @@ def find_labels(root: Path, folder: Path) -> tuple[Path | None, LabelTable]:
     Raises:
         DataError: There are labels in two forms, or a file cannot be read.
     """
-    table = find_table(root)
+    table = find_table(root) or find_table(folder)
     coco, labelme = json_labels(sorted({*root.glob("*.json"), *folder.glob("*.json")}))
     found = [*([table] if table else []), *coco, *list(labelme)[:1]]
     if len(found) > 1:
@@ -209,8 +247,8 @@ def find_table(root: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def _unit(images: FileImages, labelled: Sequence[str]) -> Literal["mm", "px"]:
-    """Return mm if every labelled image has a spacing, from the table or its own header."""
+def _without_spacing(images: FileImages, labelled: Sequence[str]) -> list[str]:
+    """Return the labelled images whose spacing neither the table nor their own header tells."""
 
     def known(name: str) -> bool:
         try:
@@ -219,4 +257,4 @@ def _unit(images: FileImages, labelled: Sequence[str]) -> Literal["mm", "px"]:
             return True  # told by the check; it must not change the unit
         return len(header.size) == 2 and all(map(math.isfinite, images.spacing(name, (1, 1), header.spacing)))
 
-    return "mm" if labelled and all(map(known, labelled)) else "px"
+    return [name for name in labelled if not known(name)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,12 +40,16 @@ def first_folder(root: Path, candidates: Iterable[str], layout: str) -> Path:
     raise DataError(root, f"has no folder {' or '.join(candidates)}", f"expected {layout}")
 
 
-def stem(file: Path) -> str:
-    """Return a file's name without the ending of an image (`.nii.gz` is one)."""
-    ending = next(
-        (ending for ending in sorted(EXTENSIONS, key=len, reverse=True) if file.name.lower().endswith(ending)), ""
-    )
-    return file.name[: len(file.name) - len(ending)] if ending else file.stem
+def stem(file: str | Path) -> str:
+    """Return a file's name without folders and without the ending of an image (`.nii.gz` is one).
+
+    Other dots belong to the name, as in DICOM's `1.2.840.1`. Folders may be those of Windows. Letters are composed: a
+    disk of a Mac stores `ä` in two characters, and label files have one.
+    """
+    name = re.split(r"[\\/]", str(file))[-1]
+    endings = sorted(EXTENSIONS, key=len, reverse=True)
+    ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
+    return unicodedata.normalize("NFC", name[: len(name) - len(ending)])
 
 
 def image_files(folder: Path) -> dict[str, str]:

@@ -59,7 +59,7 @@ class HandAtlasSource(LandmarkSource):
     @cached_property
     def _points(self) -> dict[str, Points]:
         rows = point_table(self._table, len(NAMES), missing=True)
-        return {stem(Path(name)): points for name, points in rows.items()}
+        return {stem(name): points for name, points in rows.items()}
 
     def faults(self) -> Iterable[DataError]:
         """Return what is wrong with the table as a whole."""
@@ -167,7 +167,7 @@ def _lines(path: Path) -> tuple[dict[str, int], set[str]]:
             for line, text in enumerate(file, 1):
                 first, _, rest = text.strip().replace(";", ",").partition(",")
                 if first.strip():
-                    name = stem(Path(first.strip().strip('"')))
+                    name = stem(first.strip().strip('"'))
                     names.add(name)
                     if any(character.isdigit() for character in rest):
                         lines[name] = line

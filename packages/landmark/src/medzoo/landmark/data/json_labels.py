@@ -13,10 +13,11 @@ from medzoo.core.errors import DataError
 from medzoo.core.io import read_json
 from medzoo.landmark.data.folders import stem
 from medzoo.landmark.data.sources import Points
-from medzoo.landmark.data.tables import LabelTable
+from medzoo.landmark.data.tables import LabelTable, same_but_case
 
 _EXPORT = "export keypoints as COCO JSON"
 _SAVE = "save the picture again in labelme"
+_LABELME = ("shapes", "imageWidth", "imageHeight")
 
 
 def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, Any]]]:
@@ -37,7 +38,7 @@ def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Pat
         if isinstance(content, dict) and "annotations" in content:
             coco[path] = coco_table(path, content)
         elif isinstance(content, dict) and "shapes" in content:
-            labelme[path] = {"shapes": content["shapes"]}  # without the picture that labelme may put beside them
+            labelme[path] = {key: content[key] for key in _LABELME if key in content}  # not the picture beside them
     return coco, labelme
 
 
@@ -59,15 +60,17 @@ def coco_table(path: Path, content: Mapping[str, Any]) -> LabelTable:
     if len(named) != 1:
         raise DataError(path, f"has {len(named)} categories with names of keypoints, expected 1", _EXPORT)
     landmarks = _texts(path, named[0]["keypoints"])
-    files = {image.get("id"): stem(Path(str(image.get("file_name", "")))) for image in lists["images"]}
+    files = {str(image.get("id")): stem(str(image.get("file_name", ""))) for image in lists["images"]}
     if len(set(files.values())) < len(lists["images"]) or "" in files.values():
         raise DataError(path, "has images without a file_name, or two of one name or id", _EXPORT)
     table = LabelTable(landmarks)
+    for image in lists["images"]:
+        table.sizes |= _size(files[str(image.get("id"))], image.get("width"), image.get("height"))
     for number, annotation in enumerate(lists["annotations"]):
         place = f"{path}: annotations[{number}]"
         if "keypoints" not in annotation or annotation.get("category_id", named[0].get("id")) != named[0].get("id"):
             continue
-        name = files.get(annotation.get("image_id"))
+        name = files.get(str(annotation.get("image_id")))
         if name is None:
             raise DataError(place, f"there is no image of id {annotation.get('image_id')!r}", "add it to images")
         if name in table.points:
@@ -100,14 +103,33 @@ def labelme_table(contents: Mapping[Path, Mapping[str, Any]]) -> LabelTable:
     """
     found = {path: _shapes(path, content) for path, content in contents.items()}
     landmarks = tuple(sorted({label for points in found.values() for label in points}))
+    if not landmarks:
+        raise DataError(
+            next(iter(found)), "has no shape of type point, nor has another file", "mark landmarks as points"
+        )
+    _check_spelling(found, landmarks)
     table = LabelTable(landmarks)
     for path, points in found.items():
-        name = path.stem
+        name = stem(path.stem)
         if name in table.points:
             raise DataError(path, f"has the same name as {table.places[name]}", "remove one of the two")
         rows = [points.get(landmark, (math.nan, math.nan)) for landmark in landmarks]
         table.points[name], table.places[name] = np.array(rows, np.float64).reshape(-1, 2), str(path)
+        table.sizes |= _size(name, contents[path].get("imageWidth"), contents[path].get("imageHeight"))
     return table
+
+
+def _check_spelling(found: Mapping[Path, Mapping[str, object]], landmarks: Sequence[str]) -> None:
+    twice = same_but_case(landmarks)
+    if twice is not None:
+        path = next(path for path, points in found.items() if twice[1] in points)
+        raise DataError(path, f"has a point {twice[1]!r}, another file {twice[0]!r}", "write the name in one way")
+
+
+def _size(name: str, width: object, height: object) -> dict[str, tuple[int, int]]:
+    """Return the size that a label file tells of its image; some programs write null or 0."""
+    known = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
+    return {name: (width, height)} if known else {}  # type: ignore[dict-item]
 
 
 def _shapes(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

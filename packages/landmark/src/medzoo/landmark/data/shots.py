@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
+from medzoo.landmark.data.folders import stem
 from medzoo.landmark.data.sources import Images, LandmarkSource
 
 Wanted = int | str | Sequence[str | int]
@@ -29,9 +30,11 @@ def named(wanted: Wanted) -> tuple[str, ...]:
 
 
 def resolve(name: str, names: Sequence[str]) -> str | None:
-    """Return the image called `name`; a number matches with or without leading zeros."""
+    """Return the image called `name`, with or without ending; a number matches with or without leading zeros."""
     if name in names:
         return name
+    if stem(name) in names:
+        return stem(name)
     if name.isdigit():
         return next((known for known in names if known.isdigit() and int(known) == int(name)), None)
     return None

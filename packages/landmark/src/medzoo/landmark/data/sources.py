@@ -117,6 +117,8 @@ class FileImages(Images):
         if image.array.ndim != 2:
             shape = " × ".join(map(str, image.array.shape))
             raise DataError(image.path, f"is a volume of {shape}", "give a two-dimensional image")
+        if (image.array == image.array.flat[0]).all():
+            raise DataError(image.path, f"is {image.array.flat[0]:g} in every pixel", "export it again or remove it")
         height, width = image.array.shape
         return Image(stretch(image.array), self.spacing(name, (width, height), image.spacing), image.path)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Column, read_table
+from medzoo.landmark.data.folders import stem
 from medzoo.landmark.data.labels import columns_of
 from medzoo.landmark.data.sources import Split
 
@@ -91,4 +92,4 @@ def read_patients(root: Path) -> dict[str, str]:
         return {}
     table = read_table(path, [image, Column(patient, optional=True)])
     pairs = zip(table.texts(image), table.texts(patient), strict=True)
-    return {Path(name).stem: f"patient {person}" for name, person in pairs if person}
+    return {stem(name): f"patient {person}" for name, person in pairs if person}

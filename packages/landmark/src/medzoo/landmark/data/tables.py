@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +29,13 @@ class LabelTable:
 
     Attributes:
         landmarks: Names of the K landmarks.
-        points: `(K, 2)` of each image with a row, NaN where a cell is empty.
+        points: `(K, 2)` of each image with a row, NaN where a cell is empty; of several annotators the mean.
         places: Where the label of the image stands: `file:line` of its (first) row, or a file of its own.
         spacing: mm per pixel along x and y, where told.
         parts: "train", "val" or "test", where told.
         patients: Patient, where told.
+        annotators: The points of each annotator, where told.
+        sizes: Width and height of the image, where told.
     """
 
     landmarks: tuple[str, ...]
@@ -39,6 +44,26 @@ class LabelTable:
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
+    annotators: dict[str, dict[str, Points]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def average(self) -> None:
+        """Make `points` the mean of the annotators, of each point over those who placed it."""
+        for name in dict.fromkeys(name for placed in self.annotators.values() for name in placed):
+            stack = np.stack([placed[name] for placed in self.annotators.values() if name in placed])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a point that nobody placed stays NaN
+                self.points[name] = np.nanmean(stack, axis=0)
+
+
+def same_but_case(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return two names that differ in case or spaces alone: one landmark written in two ways."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(" ".join(name.casefold().split()), name)
+        if first != name:
+            return first, name
+    return None
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -47,58 +72,70 @@ def read_labels(path: Path) -> LabelTable:
     Wide: a column of names (`id`, `name`, `image`, `filename` or `file`) and two columns a landmark, `x0,y0,x1,y1,…` or
     `<landmark>_x,<landmark>_y`. Long: the columns `<names>,landmark,x,y`, one row a point. Points may be missing: an
     empty cell, `nan` or no row. Further columns that are read where present: `spacing_x,spacing_y` or `spacing` (mm
-    per pixel), `split` (train, val or test), `patient`.
+    per pixel), `split` (train, val or test), `patient`, `annotator` (then a row or a point for each).
 
     Raises:
-        DataError: The table has another form, two rows for one point, or a cell that is no number.
+        DataError: The table has another form, two rows for one point, rows of one image that contradict each other, or
+            a cell that is no number.
     """
     header = {name.casefold(): name for name in columns_of(path)}
     image = next((header[name] for name in _ID if name in header), None)
     if image is None:
         raise DataError(f"{path}:1", "has no column id", _HEADER)
-    extras = _extras(header)
-    if {"landmark", "x", "y"} <= set(header):
-        return _read_long(path, image, header, extras)
-    return _read_wide(path, image, header, extras)
+    extras = _extras(path, header)
+    labels = (_read_long if {"landmark", "x", "y"} <= set(header) else _read_wide)(path, image, header, extras)
+    labels.average()
+    if set(labels.annotators) == {""}:
+        labels.annotators = {}
+    return labels
 
 
-def _extras(header: dict[str, str]) -> list[Column]:
-    spacing = [
-        Column(header[n], "number", True, low=1e-6) for n in ("spacing", "spacing_x", "spacing_y") if n in header
-    ]
-    return spacing + [Column(header[name], optional=True) for name in ("split", "patient") if name in header]
+def _extras(path: Path, header: dict[str, str]) -> list[Column]:
+    if ("spacing_x" in header) != ("spacing_y" in header):
+        alone = "spacing_x" if "spacing_x" in header else "spacing_y"
+        raise DataError(f"{path}:1", f"has {alone} alone", "give spacing_x and spacing_y, or spacing for both")
+    names = [name for name in ("spacing", "spacing_x", "spacing_y") if name in header]
+    spacing = [Column(header[name], "number", True, low=1e-6) for name in names]
+    texts = [Column(header[name], optional=True) for name in ("split", "patient") if name in header]
+    return spacing + texts + [Column(header[name]) for name in ("annotator",) if name in header]
 
 
 def _read_wide(path: Path, image: str, header: dict[str, str], extras: list[Column]) -> LabelTable:
-    pairs = _pairs(header)
+    pairs = _pairs(path, header)
     if not pairs:
         raise DataError(f"{path}:1", "has no columns of landmarks", _HEADER)
     cells = [Column(name, "number", optional=True) for pair in pairs.values() for name in pair]
     columns: list[Column | str] = [image, *cells, *extras]
     table = read_table(path, columns)
     labels = LabelTable(tuple(pairs))
+    lines: dict[tuple[str, str], int] = {}
     for row, file in enumerate(table.texts(image)):
-        name = stem(Path(file))
-        if name in labels.places:
-            line = labels.places[name].rpartition(":")[2]
-            raise table.error(row, image, f"repeats image {name} of line {line}", "remove one of the two")
+        name, who = stem(file), _annotator(table, row)
+        first = lines.setdefault((name, who), table.lines[row])
+        if first != table.lines[row]:
+            raise table.error(row, image, f"repeats image {name} of line {first}", "remove one of the two")
         values = [[float(table.rows[row][axis]) for axis in pair] for pair in pairs.values()]
         for (x, y), (_, second) in zip(values, pairs.values(), strict=True):
             if math.isnan(x) != math.isnan(y):
                 raise table.error(row, second, "tells only one of x and y", "fill in both or neither")
-        labels.points[name] = np.array(values)
+        labels.annotators.setdefault(who, {})[name] = np.array(values)
         _take_extras(labels, table, row, name)
     return labels
 
 
-def _pairs(header: dict[str, str]) -> dict[str, tuple[str, str]]:
+def _pairs(path: Path, header: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Return the columns of x and y by landmark, in the order of the header."""
     pairs = {}
     for folded, original in header.items():
-        if (numbered := re.fullmatch(r"x_?(\d+)", folded)) and (y := header.get(f"y{folded[1:]}")):
-            pairs[numbered[1]] = (original, y)
-        elif folded[-2:] in ("_x", " x", ".x") and folded[:-2] != "spacing" and (y := header.get(f"{folded[:-1]}y")):
-            pairs[original[:-2]] = (original, y)
+        if not (found := re.fullmatch(r"([xy])(_?\d+)|(.+[_ .])([xy])", folded)) or found[3] == "spacing_":
+            continue
+        axis = found[1] or found[4]
+        other = "xy"[axis == "x"]
+        partner = f"{other}{found[2]}" if found[1] else f"{found[3]}{other}"
+        if partner not in header:
+            raise DataError(f"{path}:1", f"has a column {original} but no {partner}", "name both, or rename it")
+        if axis == "x":
+            pairs[found[2].lstrip("_") if found[1] else original[:-2]] = (original, header[partner])
     return pairs
 
 
@@ -109,35 +146,56 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
         *(Column(header[axis], "number", optional=True) for axis in "xy"),
         *extras,
     ]
-    table = read_table(path, columns, unique=(image, header["landmark"]))
-    landmarks = tuple(dict.fromkeys(table.texts(header["landmark"])))
+    table = read_table(path, columns)
+    spelled = table.texts(header["landmark"])
+    landmarks = tuple(dict.fromkeys(spelled))
+    twice = same_but_case(landmarks)
+    if twice is not None:
+        problem = f"has a landmark {twice[1]!r}, line {table.lines[spelled.index(twice[0])]} has {twice[0]!r}"
+        raise table.error(spelled.index(twice[1]), header["landmark"], problem, "write the name in one way")
     labels = LabelTable(landmarks)
     xy = table.numbers(header["x"], header["y"])
-    for row, (file, landmark) in enumerate(zip(table.texts(image), table.texts(header["landmark"]), strict=True)):
-        name = stem(Path(file))
+    lines: dict[tuple[str, str, str], int] = {}
+    for row, (file, landmark) in enumerate(zip(table.texts(image), spelled, strict=True)):
+        name, who = stem(file), _annotator(table, row)
+        first = lines.setdefault((name, who, landmark), table.lines[row])
+        if first != table.lines[row]:
+            raise table.error(row, image, f"repeats {landmark} of {name} in line {first}", "remove one of the two")
         if np.isnan(xy[row]).sum() == 1:
             raise table.error(row, header["y"], "tells only one of x and y", "fill in both or neither")
-        points = labels.points.setdefault(name, np.full((len(landmarks), 2), np.nan))
+        points = labels.annotators.setdefault(who, {}).setdefault(name, np.full((len(landmarks), 2), np.nan))
         points[landmarks.index(landmark)] = xy[row]
         _take_extras(labels, table, row, name)
     return labels
 
 
+def _annotator(table: Table, row: int) -> str:
+    """Return who placed the points of a row; nobody where the table does not tell."""
+    return next((str(value) for column, value in table.rows[row].items() if column.casefold() == "annotator"), "")
+
+
 def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
+    """Take what a row tells of its image; rows of one image must tell the same."""
+    known = name in labels.places
     labels.places.setdefault(name, f"{table.path}:{table.lines[row]}")
-    cells = {column.casefold(): value for column, value in table.rows[row].items()}
+    columns = {column.casefold(): column for column in table.rows[row]}
+    cells = {folded: table.rows[row][column] for folded, column in columns.items()}
     both = cells.get("spacing", math.nan)
-    spacing = (float(cells.get("spacing_x", both)), float(cells.get("spacing_y", both)))
-    if not any(map(math.isnan, spacing)):
-        labels.spacing[name] = spacing
-    if part := str(cells.get("split", "")).lower():
-        if part not in PARTS:
-            raise table.error(
-                row,
-                next(c for c in table.places if c.casefold() == "split"),
-                f"{part!r} is no part",
-                f"write {', '.join(PARTS)}",
-            )
-        labels.parts[name] = part
-    if patient := str(cells.get("patient", "")):
-        labels.patients[name] = f"patient {patient}"
+    xy = (float(cells.get("spacing_x", both)), float(cells.get("spacing_y", both)))
+    if math.isnan(xy[0]) != math.isnan(xy[1]):
+        raise table.error(row, columns["spacing_x"], "tells only one of spacing_x and spacing_y", "fill in both")
+    spacing = None if math.isnan(xy[0]) else xy
+    part, patient = str(cells.get("split", "")).lower(), str(cells.get("patient", ""))
+    if part and part not in PARTS:
+        raise table.error(row, columns["split"], f"{part!r} is no part", f"write {', '.join(PARTS)}")
+    told: list[tuple[str, dict[str, Any], Any]] = [
+        ("spacing_x" if "spacing_x" in columns else "spacing", labels.spacing, spacing),
+        ("split", labels.parts, part or None),
+        ("patient", labels.patients, f"patient {patient}" if patient else None),
+    ]
+    for column, values, value in told:
+        if known and values.get(name) != value:
+            problem = f"tells another {column.partition('_')[0]} of {name} than {labels.places[name]}"
+            raise table.error(row, columns[column], problem, "make them equal")
+        if value is not None:
+            values[name] = value
