@@ -115,10 +115,23 @@ def test_a_mistake_costs_one_line_and_exit_code_2(
     workdir: Path, capsys: pytest.CaptureFixture[str], args: list[str], says: str
 ) -> None:
     assert medzoo(*args) == 2
-    err = capsys.readouterr().err.strip()
+    out, err = capsys.readouterr()
+    err = err.strip()
     assert says in err
+    assert says not in out, "told twice"
     assert err.count("\n") == 0
     assert not (workdir / "runs").exists()
+
+
+def test_the_help_of_a_check_tells_what_the_data_module_reads_and_its_options(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert medzoo("check", "--data", "toy-data", "--help") == 0
+    page = capsys.readouterr().out
+    assert "--data.fault" in page
+    assert "Args:" not in page
+    assert medzoo("info", "toy-data") == 0
+    assert "medzoo check --data toy-data --help" in capsys.readouterr().out
 
 
 def test_a_configuration_cannot_name_code(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

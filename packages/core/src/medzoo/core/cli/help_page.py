@@ -50,7 +50,7 @@ def print_help(request: Request, model_class: type[Any]) -> None:
     parser.add_class_arguments(model_class, "model", fail_untyped=False)
     if request.data is not None:
         parser.add_class_arguments(load(request.data), "data", fail_untyped=False)
-    _tidy(parser)
+    tidy(parser)
     parser.print_help()
     width = max(map(len, _TRAINER)) + len("--trainer.") + 2
     print("\ntrainer:")
@@ -59,7 +59,7 @@ def print_help(request: Request, model_class: type[Any]) -> None:
     print(_GENERAL.format(model=request.model.name))
 
 
-def _tidy(parser: Parser) -> None:
+def tidy(parser: Parser) -> None:
     """Drop the entries that take a whole group from a file: `--config` does that."""
     for action in parser._actions:
         if action.dest in ("model", "data"):

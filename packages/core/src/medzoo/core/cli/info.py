@@ -33,6 +33,8 @@ def run(args: list[str]) -> None:
     text = body(folder) if folder and spec.kind != "datamodule" else ""
     if text:
         print(f"\n{text}")
+    if spec.kind == "datamodule":
+        print(f"what it reads, and its options: medzoo check --data {spec.name} --help")
 
 
 def _inline(value: Any) -> str:
