@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,6 +32,29 @@ def test_parameter_counts_are_those_of_the_paper() -> None:
         assert parameters(full.local) == 2_117_630
         assert parameters(full.globals) == 2_263_422
         assert parameters(LocalNet((19,))) == pytest.approx(1.99e6, abs=1e4)
+
+
+@pytest.mark.parametrize(
+    ("training", "values"),
+    [(True, [-1.95438447, -12.1820585, 2.017666]), (False, [-2.56001126, 4.67536779, -11.5785862])],
+)
+@torch.no_grad()
+def test_values_are_those_of_the_public_code(
+    training: bool,
+    values: list[float],
+    known_weights: Callable[[nn.Module], None],
+    numbers: Callable[[Sequence[int], str], Tensor],
+    seen_through: Callable[[Tensor], float],
+) -> None:
+    """Those of MIRACLE-Center/YOLO_Universal_Anatomical_Landmark_Detection at 57a960c, run apart with these weights."""
+    net = GU2NetNetwork(COUNTS)
+    known_weights(net)
+    image = numbers((2, 1, 64, 48), "image")
+    if not training:
+        for domain in range(3):
+            net(image, domain)  # statistics as after one step
+    found = [seen_through(net.train(training)(image, domain).sigmoid()) for domain in range(3)]
+    assert found == pytest.approx(values, rel=1e-4)
 
 
 def test_a_domain_uses_its_own_layers_and_shares_the_pointwise_ones() -> None:
