@@ -89,6 +89,8 @@ class HAN(LandmarkMethod):
         counts = [len(names) for names in domains.values()]
         names = ("widths", "attention_heads", "windows", "topk", "mlp_ratios", "drop_path", "checkpointing")
         network = HANNetwork(counts, 1, h["neck"], h["norm"], **{name: h[name] for name in names})
+        if h["target"] == "msra":
+            network.start_empty()
         self.network = network.to(memory_format=torch.channels_last)
 
     def setup(self, stage: str) -> None:
