@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what tensors give back for the next step's: whatever lies between others, and up to 512 MiB more.
 
     By default it returns large blocks to the system and gets them anew, as fresh pages of zeros, in every step: a fifth
-    of the time of UOD's first stage on a CPU (docs/benchmarks/uod.md), and of finding landmarks with CC2D at the paper's
+    of the time of UOD's first stage on a CPU (docs/benchmarks/uod.md), and of finding landmarks with CC2D at full
     size (docs/benchmarks/landmark.md). Values do not depend on it. All blocks come from the heap, since those that
     glibc maps on their own, which are all above 32 MiB, can only be returned; the process then stays near its peak.
 
