@@ -75,3 +75,16 @@ def test_worse_matches_allow_stronger_augmentation() -> None:
 def test_images_without_anything_to_see_are_refused() -> None:
     with pytest.raises(ValueError, match="salient points of medium or high entropy, got none"):
         estimate(torch.zeros(3, 1, 32, 32), lambda i, p, o: p.expand(len(o), -1, -1), SEARCH)
+
+
+def test_no_factor_counts_beyond_the_first_with_too_little_information(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = torch.full((200,), 4.0)
+    seen[1:4] = torch.tensor([2.1, 0.5, 2.0])  # the third step falls below μ − σ, the fourth would be nearest to μ
+
+    def information(a: Tensor, b: Tensor, indicator: str) -> Tensor:
+        del b, indicator
+        return seen[: len(a)]
+
+    monkeypatch.setattr("medzoo.landmark.igu_aug.intensity.mutual_information", information)
+    low, high = interval(torch.rand(1, 1, 32, 32), torch.full((1, 1, 2), 16.0), "contrast", 2.0, 0.5, SEARCH)
+    assert (low, high) == pytest.approx((0.96, 1.04))
