@@ -7,13 +7,16 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from medzoo.core.cli import main
+from medzoo.core.errors import ConfigError
 from medzoo.core.phantoms import radiograph
+from medzoo.landmark import Heatmap
 from medzoo.landmark.data import LandmarkFolder
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_data.md"
@@ -40,13 +43,16 @@ def examples() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("form", range(4))
-def test_the_four_forms_of_labels_on_the_page_say_the_same(tmp_path: Path, form: int) -> None:
+def test_the_four_forms_of_labels_on_the_page_say_the_same(
+    tmp_path: Path, form: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert len(examples()[form]) == (2 if form == 3 else 1)
     for name, text in examples()[form].items():
         (tmp_path / name).write_text(text)
     for name in ("img1", "img2"):
         Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / f"{name}.png")
     assert main(["check", "--data", "landmark-folder", "--data.root", str(tmp_path)]) == 0
+    assert "2 landmarks, errors in px" in capsys.readouterr().out
     (source,) = LandmarkFolder(str(tmp_path)).sources
     order = [source.domain.landmarks.index(name) for name in ("sella", "nasion")]
     np.testing.assert_allclose(source.points("img1", (50, 40))[order], [[20, 30], [41.5, 12]])
@@ -144,9 +150,111 @@ def test_predictions_are_labels_that_can_be_corrected_and_read(run: Path, chests
 def test_a_model_of_other_landmarks_is_refused_in_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "landmarks.csv").write_text("id,x0,y0,split\na,1,1,test\n")
     last = str(run / "checkpoints" / "last.ckpt")
     where = ["--data", "landmark-folder", "--data.root", str(tmp_path), "--data.all_test", "true"]
     assert main(["test", "--ckpt_path", last, *where, "--quiet", "--run_dir", str(tmp_path / "out")]) == 2
     assert "the model finds 6 landmarks of folder, the data have 1" in capsys.readouterr().err
+
+
+def evaluated(run: Path, root: Path, folder: Path) -> dict[str, float]:
+    last = str(run / "checkpoints" / "last.ckpt")
+    where = ["--data", "landmark-folder", "--data.root", str(root), "--trainer.accelerator", "cpu"]
+    more = ["--data.all_test", "true", "--quiet", "--run_dir", str(folder)]
+    assert main(["test", "--ckpt_path", last, *where, *more]) == 0
+    metrics: dict[str, float] = json.loads((folder / "results.json").read_text())["metrics"]
+    return metrics
+
+
+def test_landmarks_are_compared_by_name_in_whatever_order_the_table_has_them(
+    run: Path, chests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = (chests / "landmarks.csv").read_text().splitlines()
+    for kind in ("turned", "fewer", "renamed"):
+        shutil.copytree(chests, tmp_path / kind)
+    (tmp_path / "turned" / "landmarks.csv").write_text("\n".join([head, *reversed(rows)]))
+    expected, found = (evaluated(run, root, tmp_path / f"out {root.name}") for root in (chests, tmp_path / "turned"))
+    assert found["folder/mre_mm"] == pytest.approx(expected["folder/mre_mm"], abs=1e-5)
+    first = rows[0].split(",")[1]
+    kept = [row for row in rows if row.split(",")[1] != first]
+    (tmp_path / "fewer" / "landmarks.csv").write_text("\n".join([head, *kept]))
+    evaluated(run, tmp_path / "fewer", tmp_path / "out fewer")
+    by_name = [
+        {row["landmark"]: row["mre_mm"] for row in csv.DictReader((tmp_path / f"out {name}" / "landmarks.csv").open())}
+        for name in (chests.name, "fewer")
+    ]
+    assert {first: by_name[0][first], **by_name[1]} == by_name[0]
+    (tmp_path / "renamed" / "landmarks.csv").write_text("\n".join([head, *rows]).replace(f",{first},", ",apex,"))
+    where = ["--data", "landmark-folder", "--data.root", str(tmp_path / "renamed"), "--data.all_test", "true"]
+    last = str(run / "checkpoints" / "last.ckpt")
+    assert main(["test", "--ckpt_path", last, *where, "--quiet", "--run_dir", str(tmp_path / "no")]) == 2
+    assert "the data have a landmark 'apex' of folder, the model finds" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_trained_on_with_landmarks_in_another_order(
+    run: Path, chests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(chests, tmp_path / "turned")
+    head, *rows = (chests / "landmarks.csv").read_text().splitlines()
+    (tmp_path / "turned" / "landmarks.csv").write_text("\n".join([head, *reversed(rows)]))
+    where = ["--data", "landmark-folder", "--data.root", str(tmp_path / "turned"), "--data.shots", "[im0]"]
+    last = str(run / "checkpoints" / "last.ckpt")
+    assert main(["fit", "--ckpt_path", last, *where, "--quiet", "--run_dir", str(tmp_path / "out")]) == 2
+    assert "the landmarks of folder are not in the order of the checkpoint" in capsys.readouterr().err
+
+
+def test_two_annotators_are_compared_beside_the_model(run: Path, chests: Path, tmp_path: Path) -> None:
+    shutil.copytree(chests, tmp_path / "two")
+    head, *rows = (chests / "landmarks.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    moved = [[*c[:3], f"{min(79.0, float(c[3]) + 4):.3f}", *c[4:]] for c in cells]
+    both = [",".join([*row, who]) for given, who in ((cells, "R"), (moved, "S")) for row in given]
+    (tmp_path / "two" / "landmarks.csv").write_text("\n".join([f"{head},annotator", *both]))
+    metrics = evaluated(run, tmp_path / "two", tmp_path / "out")
+    assert metrics["folder/observers/mre_mm"] == pytest.approx(4 * 0.25, abs=0.05)
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| two annotators | 1.00" in table
+    assert "ground truth: mean of R and S" in table
+
+
+def test_validation_images_are_scored_after_each_epoch_and_choose_the_best_checkpoint(
+    chests: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(chests, tmp_path / "val")
+    table = (chests / "landmarks.csv").read_text().replace("im3", "IM3")
+    rows = [row.replace("train", "val") if row.startswith("IM3") else row for row in table.splitlines()]
+    (tmp_path / "val" / "landmarks.csv").write_text("\n".join(rows).replace("IM3", "im3"))
+    size = ["--model.width", "2", "--model.size", "[32,32]", "--model.lr", "0.05", "--trainer.max_epochs", "4"]
+    where = ["--data", "landmark-folder", "--data.root", str(tmp_path / "val"), "--data.shots", "all", "--quiet"]
+    device = ["--trainer.accelerator", "cpu"]
+    out = tmp_path / "out"
+    assert main(["fit", "--model", "heatmap", *size, *where, *device, "--run_dir", str(out)]) == 0
+    errors = [float(row["val/mre"]) for row in csv.DictReader((out / "metrics.csv").open())]
+    assert len(set(errors)) > 1
+    best = ["--ckpt_path", str(out / "checkpoints" / "best.ckpt"), "--quiet", *device]
+    assert main(["validate", *best, "--run_dir", str(tmp_path / "validated")]) == 0
+    metrics = json.loads((tmp_path / "validated" / "results.json").read_text())["metrics"]
+    assert metrics["val/mre"] == metrics["val/folder/mre_mm"] == pytest.approx(min(errors), rel=1e-5)
+
+
+def test_a_landmark_model_refuses_data_without_landmarks_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", str(tmp_path / "out")]
+    Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(tmp_path / "a.png")
+    folder = ["--data", "landmark-folder", "--data.root", str(tmp_path), "--data.shots", "all"]
+    assert main(["fit", "--model", "heatmap", *folder, *device]) == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith("the data have no label of folder, and this model trains on labels alone")
+    )
+
+
+@pytest.mark.parametrize("stage", ["fit", "test", "predict"])
+def test_a_landmark_model_refuses_another_kind_of_data(stage: str) -> None:
+    model = Heatmap(width=2)
+    model._trainer = SimpleNamespace(datamodule=SimpleNamespace())  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match="SimpleNamespace has no landmarks; choose"):
+        model.setup(stage)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,11 @@ def test_own_table_tells_spacing_split_and_patients(plain: Maker) -> None:
     assert source.images.read("a1").spacing == (0.2, 0.5)
     fixed = only(LandmarkFolder(str(plain(table)), spacing=[0.3, 0.4]).sources)
     assert fixed.scale("a1", np.zeros((1, 2)), (50, 40)) == (0.3, 0.4)
+    square = only(LandmarkFolder(str(plain(table)), spacing=0.3).sources)
+    assert square.scale("a1", np.zeros((1, 2)), (50, 40)) == (0.3, 0.3)
+    for spacing in (0.0, [0.1], [0.1, math.nan], [0.1, -1.0]):
+        with pytest.raises(ConfigError, match=r"--data\.spacing"):
+            LandmarkFolder("x", spacing=spacing)
 
 
 @pytest.mark.parametrize(

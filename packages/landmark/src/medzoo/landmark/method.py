@@ -51,6 +51,9 @@ class LandmarkMethod(Method):
     keeps_shots: ClassVar[bool] = False
     """Take the shots from the data and keep them with the weights, as part of what the model knows."""
 
+    monitor: ClassVar[str] = "val/mre"
+    """Error on the validation images, where there are any; else `best.ckpt` is the last."""
+
     prefixes: ClassVar[dict[str, str]] = {}
     """What the options of each stage begin with, where the stages have their own; see `setting`."""
 
@@ -127,6 +130,9 @@ class LandmarkMethod(Method):
     def configure_model(self) -> None:
         """Take the domains from the data where no checkpoint told them."""
         if not self.names:
+            for domain in self.data.domains:
+                if self.supervised and not domain.landmarks:
+                    raise ConfigError(f"the data have no label of {domain.name}, and this model trains on labels alone")
             self.know({d.name: list(d.landmarks) for d in self.data.domains})
 
     @property
@@ -136,8 +142,12 @@ class LandmarkMethod(Method):
 
     def setup(self, stage: str) -> None:
         """Build the networks, which Lightning would do after this, and take the shots from the data to train on."""
+        if self.data is not None and not hasattr(self.data, "domains"):
+            kind = type(self.data).__name__
+            raise ConfigError(f"--data: {kind} has no landmarks; choose a landmark data module of medzoo list")
         if stage == "fit":
             self.configure_model()
+            self._check_order()
         if stage != "fit" or not self.keeps_shots:
             return
         self.shots = []
@@ -150,6 +160,16 @@ class LandmarkMethod(Method):
             image = torch.stack([s["image"] for s in samples])
             points = torch.stack([to_network(s["landmarks"][None], s["affine"][None])[0] for s in samples])
             self.shots.append({"image": image, "points": points})
+
+    def _check_order(self) -> None:
+        """Refuse to train on with data whose landmarks are not those of the checkpoint, one by one."""
+        for domain in getattr(self.data, "domains", ()):  # no data module where loaders are given from Python
+            known = self.hparams["domains"].get(domain.name)
+            if known and domain.landmarks and self.columns(domain) != list(range(len(known))):
+                raise ConfigError(
+                    f"the landmarks of {domain.name} are not in the order of the checkpoint: {', '.join(known)}; "
+                    "put the data's into that order"
+                )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the shots with the weights."""
@@ -167,13 +187,34 @@ class LandmarkMethod(Method):
             ConfigError: The model was trained on no domain of that name, on one with other landmarks, or without shots.
         """
         index = model_domain(self.names, domain)
-        known = len(self.hparams["domains"][domain.name])
         if self.keeps_shots and not self.shots:
             raise ConfigError("the model was trained with --data.shots 0 and finds nothing; train it with shots")
-        if len(domain.landmarks) not in (0, known):
-            found = len(domain.landmarks)
-            raise ConfigError(f"the model finds {known} landmarks of {domain.name}, the data have {found}")
+        self.columns(domain)
         return index
+
+    def columns(self, domain: Domain) -> list[int]:
+        """Return, for each landmark of a domain of the data, which of the model's it is.
+
+        Landmarks are known by name, so that data may have them in another order or lack some. Where names are numbers,
+        on either side, the number of landmarks must be the same and the order counts.
+
+        Raises:
+            ConfigError: The data have a landmark that the model does not find.
+        """
+        known = self.hparams["domains"][domain.name]
+        if set(domain.landmarks) <= set(known):
+            return [known.index(name) for name in domain.landmarks]
+        if len(domain.landmarks) != len(known):
+            raise ConfigError(
+                f"the model finds {len(known)} landmarks of {domain.name}, the data have {len(domain.landmarks)}; "
+                f"label those of the model ({', '.join(known)}), or train one on these"
+            )
+        if not all(name.isdigit() for name in domain.landmarks) and not all(name.isdigit() for name in known):
+            stray = next(name for name in domain.landmarks if name not in known)
+            raise ConfigError(
+                f"the data have a landmark {stray!r} of {domain.name}, the model finds {', '.join(known)}; rename it"
+            )
+        return list(range(len(known)))
 
     def adamw(self) -> dict[str, Any]:
         """Return AdamW with warm-up and cosine decay: what the quick recipes train with."""
@@ -184,6 +225,24 @@ class LandmarkMethod(Method):
         decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self, rise))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
+    def on_validation_start(self) -> None:
+        """Start a new evaluation."""
+        self.evaluation = LandmarkEvaluation(self.data.domains).to(self.device)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Compare a batch with its labels."""
+        self.test_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/<domain>/mre_<unit>` and `val/mre`, the mean over the domains, each in its own unit."""
+        assert self.evaluation is not None
+        errors = {
+            name: value for name, value in self.evaluation.compute().items() if name.endswith(("mre_mm", "mre_px"))
+        }
+        self.evaluation = None
+        self.log_dict({f"val/{name}": value for name, value in errors.items()})
+        self.log("val/mre", torch.stack(list(errors.values())).mean())
+
     def on_test_start(self) -> None:
         """Start a new evaluation with the domains of the data."""
         self.evaluation = LandmarkEvaluation(self.data.domains, observer_errors(self.data)).to(self.device)
@@ -191,8 +250,10 @@ class LandmarkMethod(Method):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Compare a batch with its labels."""
         assert self.evaluation is not None
-        domain = self.index_of(self.evaluation.domains[int(batch["domain"][0])])
-        self.evaluation.update(batch, *self(batch["image"], domain))
+        domain = self.evaluation.domains[int(batch["domain"][0])]
+        points, score = self(batch["image"], self.index_of(domain))
+        order = self.columns(domain)
+        self.evaluation.update(batch, points[:, order], score[:, order])
 
     def on_test_epoch_end(self) -> None:
         """Log the errors of each domain, and beside them what copying the shot's coordinates gives."""

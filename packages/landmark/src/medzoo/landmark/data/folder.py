@@ -120,8 +120,8 @@ class LandmarkFolder(FolderDataModule):
     Args:
         root: The folder; for a prediction also a single image.
         test_fraction: Part of the labelled images for the test, by patient, where the table has no column `split`.
-        spacing: mm per pixel along x and y of all images; empty: the table's, else the files' own, else errors are in
-            pixels.
+        spacing: mm per pixel of all images, one number or those along x and y; empty: the table's, else the files' own,
+            else errors are in pixels.
         thresholds: Radii of the success detection rate, in mm or pixels; empty: 2, 2.5, 3, 4 mm or 4, 8, 16 pixels.
         annotator: Whose labels are the truth, where the table has a column `annotator`; empty: the mean of those who
             placed the point.
@@ -131,20 +131,21 @@ class LandmarkFolder(FolderDataModule):
         self,
         root: str,
         test_fraction: float = 0.2,
-        spacing: list[float] | None = None,
+        spacing: float | list[float] | None = None,
         thresholds: list[float] | None = None,
         annotator: str | None = None,
         **common: Any,
     ) -> None:
         super().__init__(root, **common)
         check_fractions(test_fraction=test_fraction, val_fraction=self._val_fraction)
-        if spacing is not None and (len(spacing) != 2 or min(spacing) <= 0):
+        pair = [spacing, spacing] if isinstance(spacing, int | float) else spacing
+        if pair is not None and (len(pair) != 2 or not all(0 < value < math.inf for value in pair)):
             raise ConfigError(
-                f"--data.spacing: expected two positive numbers of mm per pixel along x and y, got {spacing}"
+                f"--data.spacing: expected one or two positive numbers of mm per pixel along x and y, got {spacing}"
             )
         if thresholds is not None and (not thresholds or min(thresholds) <= 0):
             raise ConfigError(f"--data.thresholds: expected positive numbers, got {thresholds}")
-        self._test_fraction, self._spacing, self._thresholds = test_fraction, spacing, thresholds
+        self._test_fraction, self._spacing, self._thresholds = test_fraction, pair, thresholds
         self._annotator = annotator
 
     def make_sources(self) -> Sequence[LandmarkSource]:

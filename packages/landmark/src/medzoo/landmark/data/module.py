@@ -242,8 +242,8 @@ class LandmarkDataModule(LightningDataModule):
         return evaluation_loader(images, self._images_a_batch, images.groups, self._num_workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Load the validation images with labels; no loader where there are none."""
-        return self._labelled("val")
+        """Load the validation images with labels; no loader where there are none, or no shots to find anything with."""
+        return [] if self._shots == 0 else self._labelled("val")
 
     def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Load the test images with labels; no loader where there are none, or no shots to find anything with."""
@@ -267,8 +267,10 @@ class FolderDataModule(LandmarkDataModule):
 
     Args:
         root: Folder of the data set.
-        all_test: Take all images as test images and none for training: an external cohort for a trained model.
-        val_fraction: Part of the training images whose labels are spent on validation during the fit; 0 spends none.
+        all_test: Take all images, of a plain folder all labelled ones, as test images and none for training: an
+            external cohort for a trained model.
+        val_fraction: Part of the training images whose labels are spent on validation after each epoch, which chooses
+            `best.ckpt`; 0 spends none.
         name: Name of the domain in results; a trained model finds its own domain by it. Empty: the layout's name.
     """
 
