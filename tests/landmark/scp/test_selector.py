@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -279,7 +280,7 @@ def test_what_cannot_be_selected_from_is_refused() -> None:
     data = LandmarkPhantoms(domains=["head"], n_train=4, image_size=64)
     with pytest.raises(ConfigError, match="needs --ckpt_path FILE of a matcher"):
         SCP().select(None, data, 1)
-    with pytest.raises(ConfigError, match="expected 1 to 4 of the images of head"):
+    with pytest.raises(ConfigError, match="expected 1 to 4, the images of head, got 5"):
         SCP(backbone="resnet18", size=64).select(None, data, 5)
     with pytest.raises(ConfigError, match="not both"):
         SCP(backbone="resnet18").select(torch.nn.Module(), data, 1)  # type: ignore[arg-type]
@@ -336,9 +337,14 @@ def test_a_folder_without_any_label_is_chosen_from_by_a_timm_model(
         image = (radiograph("head", seed, 64).image * 255).astype(np.uint8)
         Image.fromarray(image).save(workdir / f"case {seed}.png")
     options = ["--selector.backbone", "resnet18", "--selector.size", "64", "--data.fit", "pad", "--run_dir", "out"]
-    assert main(["select", "scp", "--budget", "5", "--data", "landmark-folder", "--data.root", ".", *options]) == 0
+    with pytest.warns(UserWarning, match="resnet18 has random weights"):
+        assert main(["select", "scp", "--budget", "5", "--data", "landmark-folder", "--data.root", ".", *options]) == 0
     rows = list(csv.DictReader((workdir / "out" / "selection.csv").open()))
     assert sorted(row["id"] for row in rows) == [f"case {seed}" for seed in range(5)]
+    told = capsys.readouterr().out
+    (advice,) = [line for line in told.splitlines() if "to train on them" in line]
+    (shots,) = shlex.split(advice.partition("--data.shots ")[2])
+    assert json.loads(shots) == [row["id"] for row in rows]
     assert all(Path(row["path"]).is_file() for row in rows)
     gains = [float(row["gain"]) for row in rows]
     assert gains == sorted(gains, reverse=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -97,5 +100,11 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
         print(f"{domain}:")
         for choice in own:
             print(f"  {choice.rank:3d}  {choice.id}  score {choice.score:.4f} (+{choice.gain:.4f})")
-        print(f"  to train on them: --data.shots [{','.join(choice.id for choice in own)}]")
+        print(f"  to train on them: --data.shots {_as_argument([choice.id for choice in own])}")
     print(f"run folder: {folder}")
+
+
+def _as_argument(names: list[str]) -> str:
+    """Return a list that neither YAML (`1.10` is a number) nor the shell (blanks) reads as something else."""
+    plain = all(re.fullmatch(r"[^\W\d][\w.-]*|\d+", name) for name in names)
+    return f"[{','.join(names)}]" if plain else shlex.quote(json.dumps(names, ensure_ascii=False))

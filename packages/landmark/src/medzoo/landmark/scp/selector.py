@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError, DataError
@@ -75,7 +76,9 @@ class SCP(Selector):
         for index, source in enumerate(data.sources):
             names = _pool(source)
             if not 1 <= budget <= len(names):
-                raise ConfigError(f"--budget: expected 1 to {len(names)} of the images of {source.domain.name}")
+                raise ConfigError(
+                    f"--budget: expected 1 to {len(names)}, the images of {source.domain.name}, got {budget}"
+                )
             domain = model_domain(model.names, source.domain) if isinstance(model, LandmarkMethod) else 0
             images = UnlabelledImages(
                 [s.images for s in data.sources],
@@ -93,6 +96,8 @@ class SCP(Selector):
             raise ConfigError("scp needs --ckpt_path FILE of a matcher, or --selector.backbone NAME of a timm model")
         if model is None:
             assert self.backbone is not None
+            if self.weights is None:
+                rank_zero_warn(f"scp: {self.backbone} has random weights; --selector.weights FILE gives others")
             return FrozenFeatures(self.backbone, self.weights).to(self.device), (self.size, self.size)
         if self.backbone is not None:
             raise ConfigError("scp compares either a checkpoint or --selector.backbone, not both")
