@@ -91,6 +91,17 @@ def local_mean(heat: Tensor, radius: int = 8) -> tuple[Tensor, Tensor]:
     return torch.where(score[..., None] > 0, found, points), score
 
 
+def mean(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean position over the whole map, weighted by the heat: where heat is probability, no point has less squared error.
+
+    It lies between the places where a landmark may be; a few far pixels of a map that is not sure move it.
+
+    Args:
+        heat: `(B, K, H, W)`, values ≥ 0.
+    """
+    return local_mean(heat, max(heat.shape[-2:]))
+
+
 def dark(heat: Tensor, sigma: float = 2.0) -> tuple[Tensor, Tensor]:
     """Taylor step on the logarithm of the blurred map (DARK, arXiv 1910.06278).
 
@@ -224,6 +235,7 @@ DECODERS: dict[str, Decoder] = {
     "parabola": parabola,
     "soft_argmax": soft_argmax,
     "local_mean": local_mean,
+    "mean": mean,
     "dark": dark,
     "component_mean": component_mean,
 }
