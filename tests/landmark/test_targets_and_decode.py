@@ -77,6 +77,13 @@ def test_the_local_mean_leaves_out_what_is_far_from_the_maximum() -> None:
     assert found[0].tolist() == [[9, 10], [0, 0]]
 
 
+def test_the_mean_lies_between_the_places_that_the_map_leaves_open() -> None:
+    heat = 2 * gaussian(points((10.0, 12.0)), (40, 40), 1.5) + gaussian(points((25.0, 24.0)), (40, 40), 1.5)
+    found, score = decode.mean(heat)
+    torch.testing.assert_close(found[0, 0], torch.tensor([15.0, 16.0]), atol=1e-3, rtol=0)
+    assert score[0, 0] == heat.max()
+
+
 def test_component_mean_is_sub_pixel_on_a_saturated_disc() -> None:
     torch.manual_seed(0)
     centres = 40 + 16 * torch.rand(1, 100, 2)

@@ -92,7 +92,7 @@ def local_mean(heat: Tensor, radius: int = 8) -> tuple[Tensor, Tensor]:
 
 
 def mean(heat: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean position over the whole map, weighted by the heat: where heat is probability, no point has less squared error.
+    """Mean position over the whole map, weighted by the heat: least squared error to expect, where heat is probability.
 
     It lies between the places where a landmark may be; a few far pixels of a map that is not sure move it.
 
