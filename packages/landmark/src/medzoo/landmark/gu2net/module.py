@@ -28,7 +28,7 @@ class GU2Net(LandmarkMethod):
         target: Heat maps are to become `patch` (paper: Gaussian patches at rounded landmarks, summed cross-entropy),
             `gaussian` (centres between pixels, mean cross-entropy) or a distribution over pixels, `softmax`.
         sigma: Width of the target in pixels of the network's image.
-        decoder: How points are read from heat maps: argmax (paper), local_mean (best with `softmax`), mean, quarter,
+        decoder: How points are read from heat maps: argmax (paper), local_mean (best with `softmax`), median, quarter,
             parabola, soft_argmax, dark or component_mean.
         augment: Strength of smooth deformation, rotation, zoom, shift and changes of intensity of the images; 0
             leaves the nudges of the paper.

@@ -37,7 +37,7 @@ class HAN(LandmarkMethod):
         target: `msra` (paper): squared distance from Gaussians about rounded landmarks, weighted 1000, 3000, 3000;
             `softmax`: each map is a distribution over pixels, all weighted alike.
         sigmas: Widths of the targets of the three maps (a quarter, a half, the full resolution), in their pixels.
-        decoder: How points are read from heat maps: quarter (paper), local_mean (best with `softmax`), mean,
+        decoder: How points are read from heat maps: quarter (paper), local_mean (best with `softmax`), median,
             argmax, parabola, soft_argmax, dark or component_mean.
         heads: `mean` of the points of the three maps (paper) or only the `last`, of full resolution.
         augment: Strength of smooth deformation, rotation, zoom, shift and changes of intensity of the images.

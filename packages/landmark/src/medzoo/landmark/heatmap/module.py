@@ -30,7 +30,7 @@ class Heatmap(LandmarkMethod):
         target: Heat maps are to become a distribution over pixels, `softmax`, or `gaussian` (cross-entropy of each
             pixel with a peak of 1) or `alpha_power` (UOD's).
         sigma: Width of the target in pixels of the network's image.
-        decoder: How points are read from heat maps: local_mean, mean, argmax, quarter, parabola, soft_argmax, dark or
+        decoder: How points are read from heat maps: local_mean, median, argmax, quarter, parabola, soft_argmax, dark or
             component_mean.
         augment: Strength of smooth deformation, rotation, zoom, shift and changes of intensity of the images.
         rehearsal: Share of the epochs that first train on drawn radiographs with their exact landmarks, for domains

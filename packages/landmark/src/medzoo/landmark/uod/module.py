@@ -62,7 +62,7 @@ class UOD(LandmarkMethod):
             cache has it; empty: random ones.
         checkpointing: Recompute the blocks in the backward pass to save memory.
         target: Heat maps are to become `alpha_power` (paper), `gaussian`, or a distribution over pixels, `softmax`.
-        decoder: How points are read from heat maps: component_mean (paper), local_mean (best with `softmax`), mean,
+        decoder: How points are read from heat maps: component_mean (paper), local_mean (best with `softmax`), median,
             argmax, quarter, parabola, soft_argmax or dark.
         sigma: Width of the target in pixels of the network's image.
         detect_lr: Learning rate of stage 2.
