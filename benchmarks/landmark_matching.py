@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from medzoo.core.runs.allocator import keep_freed_memory
 from medzoo.landmark import matching
 from medzoo.landmark.cascade import Cascade
 from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bf16", action="store_true", help="as `--trainer.precision bf16-mixed` does")
     args = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     network = Embedders([EmbeddingUNet(1)]).eval().to(memory_format=torch.channels_last)

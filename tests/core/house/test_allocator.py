@@ -17,16 +17,17 @@ if {keep}:
 for step in range(12):
     if step == 2:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [np.full(2**24, step, np.uint8) for _ in range(6)]
+    blocks = [np.full({size}, step, np.uint8) for _ in range(6)]
     del blocks
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_steps_get_the_pages_of_the_step_before() -> None:
+@pytest.mark.parametrize("size", [16 * 2**20, 48 * 2**20])  # glibc maps blocks above 32 MiB on their own by default
+def test_steps_get_the_pages_of_the_step_before(size: int) -> None:
     fresh, kept = (
-        int(subprocess.run([sys.executable, "-c", STEPS.format(keep=keep)], capture_output=True, check=True).stdout)
-        for keep in (False, True)
+        int(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+        for program in (STEPS.format(keep=keep, size=size) for keep in (False, True))
     )
     assert kept < 0.05 * fresh

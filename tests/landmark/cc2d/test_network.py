@@ -7,6 +7,7 @@ from torch import nn
 from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet, Voters, VotingUNet
 from medzoo.landmark.decode import argmax
 from medzoo.landmark.matching import Contrast, cells, contrastive_loss, fuse_maps, take_templates
+from medzoo.landmark.routing import ContextBlock
 
 SMALL = {"in_channels": 1, "widths": (4, 6, 8, 8, 8), "depths": (1, 1, 1, 1, 1)}
 
@@ -35,6 +36,23 @@ def test_parameter_counts_are_those_of_the_paper() -> None:
     step = 128 * 64 * 9 + 64 + 64 * 64 * 9 + 64  # instance normalisation has no weights
     assert millions(voting.finest) * 1e6 == step
     assert voting.head.weight.shape[0] == 3 * 19
+
+
+@torch.no_grad()
+def test_branches_of_the_context_block_see_lines_and_then_what_is_far_apart() -> None:
+    block = ContextBlock(1).eval()
+    for parameter in block.parameters():
+        if parameter.ndim > 1:
+            nn.init.ones_(parameter)
+    point = torch.zeros(1, 1, 31, 31)
+    point[0, 0, 15, 15] = 1
+    for branch, k in zip(block.branches, (1, 3, 5, 7), strict=True):
+        near = range(-(k // 2), k // 2 + 1)  # 1×k and k×1
+        far = (-k, 0, k) if k > 1 else (0,)  # 3×3 with dilation k; the first branch has none
+        expected = sorted({a + b for a in near for b in far})
+        seen = branch(point, 0)[0, 0].nonzero() - 15
+        assert sorted({int(y) for y, _ in seen}) == sorted({int(x) for _, x in seen}) == expected
+        assert len(seen) == len(expected) ** 2
 
 
 def test_the_embeddings_are_five_maps_from_stride_32_to_2() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing.contract import ModelContract
-from medzoo.landmark.han.losses import at_stride
+from medzoo.landmark.han.losses import at_stride, rounded_gaussian
 from medzoo.landmark.han.module import HAN
 
 NETWORK: dict[str, Any] = {
@@ -72,3 +73,35 @@ def test_settings_that_do_not_fit_cost_one_line(capsys: pytest.CaptureFixture[st
     run = ["fit", "--model", "han", "--data.n_train", "2", "--trainer.fast_dev_run", "true", "--quiet"]
     assert main([*run, "--model.size", "[48, 64]"]) == 2
     assert "--model.size: expected multiples of 32, got (48, 64)" in capsys.readouterr().err
+
+
+def test_the_published_loss_weighs_the_maps_by_1000_3000_and_3000(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = HAN({"head": ["a"]}, size=(64, 32), augment=0.0, **NETWORK)
+    maps = [torch.full((1, 1, 64 // s, 32 // s), 0.1 * s) for s in (4, 2, 1)]
+    monkeypatch.setattr(model, "maps", lambda image, domain: maps)
+    monkeypatch.setattr(model, "log", lambda *values: None)
+    points = torch.tensor([[[13.2, 40.9]]], dtype=torch.float64)
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]], dtype=torch.float64)
+    batch = {"image": torch.zeros(1, 1, 64, 32), "landmarks": points, "affine": identity, "domain": torch.tensor([0])}
+    expected = 0.0
+    for heat, s, sigma, weight in zip(maps, (4, 2, 1), (2.0, 2.0, 4.0), (1000, 3000, 3000), strict=True):
+        target = rounded_gaussian(at_stride(points.float(), s), (64 // s, 32 // s), sigma)
+        expected += weight * (heat - target).square().mean().item()
+    assert model.training_step(batch, 0).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_rate_rises_for_a_quarter_of_the_steps_and_falls_to_nothing() -> None:
+    model = HAN({"head": ["a"]}, **NETWORK)
+    model._trainer = SimpleNamespace(estimated_stepping_batches=400)  # type: ignore[assignment]
+    configured = model.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(401):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["weight_decay"] == 0.01
+    assert max(rates) == rates[100] == pytest.approx(4.5e-4)
+    assert rates[50] == pytest.approx(2.25e-4)
+    assert rates[250] == pytest.approx(2.25e-4, rel=0.02)
+    assert rates[400] < 1e-7

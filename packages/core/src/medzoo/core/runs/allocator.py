@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ctypes
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
-_BLOCK, _KEPT = 32 * 2**20, 512 * 2**20
-"""Bytes of a block up to which it comes from the heap (glibc takes no larger value), and of the heap that is kept."""
+_KEPT = 512 * 2**20
+"""Bytes at the end of the heap that are kept when they are free."""
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep up to 512 MiB of what tensors give back, for the next step's tensors.
+    """Let glibc keep what tensors give back for the next step's: whatever lies between others, and up to 512 MiB more.
 
-    By default it returns such blocks to the system and gets them anew, as fresh pages of zeros, in every step: a fifth
-    of the time of UOD's first stage on a CPU (docs/benchmarks/uod.md). Values do not depend on it, and blocks of more
-    than 32 MiB are returned as before.
+    By default it returns large blocks to the system and gets them anew, as fresh pages of zeros, in every step: a fifth
+    of the time of UOD's first stage on a CPU (docs/benchmarks/uod.md), and of finding landmarks with CC2D at full
+    size (docs/benchmarks/landmark.md). Values do not depend on it. All blocks come from the heap, since those that
+    glibc maps on their own, which are all above 32 MiB, can only be returned; the process then stays near its peak.
 
     Returns:
         Whether the C library is one that can be told so (glibc).
@@ -24,4 +25,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # musl and macOS have none, Windows no library without a name
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _BLOCK) and mallopt(_TRIM_THRESHOLD, _KEPT))
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _KEPT))

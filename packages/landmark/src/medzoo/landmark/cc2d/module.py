@@ -40,7 +40,7 @@ class CC2D(LandmarkMethod):
         vgg_norm: Normalisation in the VGG: none (paper), batch or group.
         decoder_widths: Channels of the decoder at strides 16, 8, 4 and 2.
         embedding: Channels of the embeddings.
-        window: Half width in cells of the window around the true cell in the loss.
+        window: Half width in cells of the window around the true cell in the loss; classic has 6, v2 11.
         upsampling: How coarse strides reach the finest: `nearest` (classic) or `bilinear` (v2), which refines maxima.
         vgg_weights: Initial weights of the VGGs: a file, or `vgg19` where a cache has it; empty: random ones.
         match_lr: Learning rate of stage 1.
@@ -82,12 +82,12 @@ class CC2D(LandmarkMethod):
         vgg_norm: str = "none",
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
-        window: int = 9,
+        window: int = 6,
         upsampling: matching.Upsampling = "nearest",
         vgg_weights: str | None = "vgg19",
         match_lr: float = 1e-5,
-        match_decay: tuple[int, float] = (50, 0.8),
-        match_epochs: int = 1000,
+        match_decay: tuple[int, float] = (550, 0.8),
+        match_epochs: int = 14080,
         match_steps: int | None = None,
         match_batch: int = 8,
         size: int = 384,
@@ -185,8 +185,7 @@ class CC2D(LandmarkMethod):
         if self.hparams["schedule"] == "cosine":
             return self.adamw()
         epochs, factor = self.setting("decay")
-        decay = 0.0 if self.stage == "stage2" else 1e-4
-        optimizer = torch.optim.Adam(self.parameters(), self.setting("lr"), weight_decay=decay)
+        optimizer = torch.optim.Adam(self.parameters(), self.setting("lr"), weight_decay=1e-4)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
 
     # Training.
