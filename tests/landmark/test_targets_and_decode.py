@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from scipy import ndimage
+from scipy.optimize import minimize
 
 from medzoo.landmark import decode
 from medzoo.landmark.targets import alpha_power, gaussian
@@ -75,6 +76,25 @@ def test_the_local_mean_leaves_out_what_is_far_from_the_maximum() -> None:
     heat[0, 0, 25, 25] = 0.9
     found, _ = decode.local_mean(heat, radius=5)
     assert found[0].tolist() == [[9, 10], [0, 0]]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_the_median_has_the_least_expected_distance(share: float) -> None:
+    left, right = gaussian(points((10, 20)), (40, 40), 2.0), gaussian(points((30.2, 9.7)), (40, 40), 2.0)
+    heat = (1 - share) * left + share * right + 0.5 * gaussian(points((33.0, 33.0)), (40, 40), 2.0)
+    found, score = decode.median(heat)
+    y, x = np.mgrid[:40, :40]
+    weights = heat[0, 0].numpy()
+    best = minimize(lambda p: (weights * np.hypot(x - p[0], y - p[1])).sum(), (20.0, 20.0), method="Nelder-Mead")
+    np.testing.assert_allclose(found[0, 0].numpy(), best.x, atol=0.1)
+    assert score[0, 0] == heat.max()
+
+
+def test_the_median_of_a_peak_is_its_centre_whatever_a_few_far_pixels_have() -> None:
+    heat = gaussian(points((20.3, 11.6)), (64, 64), 2.0)
+    heat[..., 60:, 60:] += 0.02
+    torch.testing.assert_close(decode.median(heat)[0][0, 0], torch.tensor([20.3, 11.6]), atol=0.15, rtol=0)
+    assert decode.median(torch.zeros(1, 1, 4, 4))[0].tolist() == [[[0, 0]]]
 
 
 def test_component_mean_is_sub_pixel_on_a_saturated_disc() -> None:

@@ -18,6 +18,7 @@ from medzoo.landmark.data.sources import Domain
 from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
 from medzoo.landmark.outputs import write_predictions
 from medzoo.landmark.pseudo import PseudoLabels
+from medzoo.landmark.rehearsal import Rehearsal, rehearsals
 
 if TYPE_CHECKING:
     from medzoo.landmark.cascade import Embedder
@@ -66,6 +67,8 @@ class LandmarkMethod(Method):
         """Names of the domains."""
         self.shots: list[Shots] = []
         """Of each domain, where the method keeps them."""
+        self.rehearsals: dict[int, Rehearsal] = {}
+        """By index of the domain, for those that the training rehearses; see `rehearse`."""
         self.evaluation: LandmarkEvaluation | None = None
 
     @abstractmethod
@@ -148,6 +151,8 @@ class LandmarkMethod(Method):
         if stage == "fit":
             self.configure_model()
             self._check_order()
+            if self.supervised:
+                self.rehearse()
         if stage != "fit" or not self.keeps_shots:
             return
         self.shots = []
@@ -215,6 +220,36 @@ class LandmarkMethod(Method):
                 f"the data have a landmark {stray!r} of {domain.name}, the model finds {', '.join(known)}; rename it"
             )
         return list(range(len(known)))
+
+    def rehearse(self) -> None:
+        """Prepare to draw radiographs for the first epochs, where `rehearsal` tells a share of them.
+
+        Raises:
+            ConfigError: The share is none.
+        """
+        share = self.hparams.get("rehearsal", 0.0)
+        if not 0 <= share <= 1:
+            raise ConfigError(f"--model.rehearsal: expected a share from 0 to 1, got {share}")
+        self.rehearsals = rehearsals(self.data.sources, self.input_size) if share else {}
+
+    @property
+    def share_done(self) -> float:
+        """Share of the epochs of this training that came before the current one."""
+        trainer = self.trainer
+        return float(self.current_epoch * trainer.num_training_batches / trainer.estimated_stepping_batches)
+
+    @property
+    def rehearsing(self) -> bool:
+        """Whether domains that can be drawn are, in this epoch."""
+        return bool(self.rehearsals) and self.share_done < self.hparams["rehearsal"]
+
+    def rehearsed(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+        """Draw as many radiographs as a batch has, with their landmarks, while its domain is rehearsed."""
+        domain = int(batch["domain"][0])
+        if domain not in self.rehearsals or not self.rehearsing:
+            return None
+        image, points = self.rehearsals[domain](len(batch["image"]))
+        return image.to(self.device), points.to(self.device)
 
     def adamw(self) -> dict[str, Any]:
         """Return AdamW with warm-up and cosine decay: what the quick recipes train with."""

@@ -28,12 +28,14 @@ class GU2Net(LandmarkMethod):
         target: Heat maps are to become `patch` (paper: Gaussian patches at rounded landmarks, summed cross-entropy),
             `gaussian` (centres between pixels, mean cross-entropy) or a distribution over pixels, `softmax`.
         sigma: Width of the target in pixels of the network's image.
-        decoder: How points are read from heat maps: argmax (paper), local_mean (best with `softmax`), quarter,
+        decoder: How points are read from heat maps: argmax (paper), local_mean (best with `softmax`), median, quarter,
             parabola, soft_argmax, dark or component_mean.
         augment: Strength of smooth deformation, rotation, zoom, shift and changes of intensity of the images; 0
             leaves the nudges of the paper.
         nudge: The paper's rare rotation of 2° and shift of 10 px: `symmetric` (drawn up to that, either way), `fixed`
             (the public code's) or `none`. They apply where `augment` is 0.
+        rehearsal: Share of the epochs that first train on drawn radiographs with their exact landmarks, for domains
+            that are read from files and have the landmarks of a built-in phantom; the paper has 0.
         lr: Learning rate; with the paper's schedule its lower end, from which it rises a hundredfold.
         schedule: `paper` (Adam; triangular cycles of 4000 steps, each half as high as the one before) or `cosine`
             (AdamW, warm-up and cosine decay).
@@ -56,6 +58,7 @@ class GU2Net(LandmarkMethod):
         decoder: str = "argmax",
         augment: float = 0.0,
         nudge: Literal["symmetric", "fixed", "none"] = "symmetric",
+        rehearsal: float = 0.0,
         lr: float = 1e-4,
         schedule: Literal["paper", "cosine"] = "paper",
         epochs: int = 100,
@@ -99,7 +102,7 @@ class GU2Net(LandmarkMethod):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
-        image, points = annotated(batch, self.view)
+        image, points = self.rehearsed(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))
         target, sigma = self.hparams["target"], self.hparams["sigma"]
         loss = patch_loss(logits, points, sigma) if target == "patch" else heatmap_loss(logits, points, sigma, target)

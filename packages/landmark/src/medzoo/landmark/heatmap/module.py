@@ -30,9 +30,11 @@ class Heatmap(LandmarkMethod):
         target: Heat maps are to become a distribution over pixels, `softmax`, or `gaussian` (cross-entropy of each
             pixel with a peak of 1) or `alpha_power` (UOD's).
         sigma: Width of the target in pixels of the network's image.
-        decoder: How points are read from heat maps: local_mean, argmax, quarter, parabola, soft_argmax, dark or
+        decoder: How points are read from heat maps: local_mean, median, argmax, quarter, parabola, soft_argmax, dark or
             component_mean.
         augment: Strength of smooth deformation, rotation, zoom, shift and changes of intensity of the images.
+        rehearsal: Share of the epochs that first train on drawn radiographs with their exact landmarks, for domains
+            that are read from files and have the landmarks of a built-in phantom.
         lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
         epochs: Epochs.
         steps: Steps instead of epochs.
@@ -54,6 +56,7 @@ class Heatmap(LandmarkMethod):
         sigma: float = 4.0,
         decoder: str = "local_mean",
         augment: float = 1.0,
+        rehearsal: float = 0.0,
         lr: float = 1e-3,
         epochs: int = 100,
         steps: int | None = None,
@@ -100,7 +103,7 @@ class Heatmap(LandmarkMethod):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
-        image, points = annotated(batch, self.view)
+        image, points = self.rehearsed(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))
         loss = heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
         self.log("train/loss", loss)

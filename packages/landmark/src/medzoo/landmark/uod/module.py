@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medzoo.core.runs.folder import tell
 from medzoo.landmark import matching
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.evaluation import to_network
@@ -18,7 +17,6 @@ from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
-from medzoo.landmark.uod.rehearsal import Rehearsal, drawn_anatomy
 from medzoo.landmark.uod.swin import load_swin
 from medzoo.landmark.views import View
 
@@ -64,8 +62,8 @@ class UOD(LandmarkMethod):
             cache has it; empty: random ones.
         checkpointing: Recompute the blocks in the backward pass to save memory.
         target: Heat maps are to become `alpha_power` (paper), `gaussian`, or a distribution over pixels, `softmax`.
-        decoder: How points are read from heat maps: component_mean (paper), local_mean (best with `softmax`), argmax,
-            quarter, parabola, soft_argmax or dark.
+        decoder: How points are read from heat maps: component_mean (paper), local_mean (best with `softmax`), median,
+            argmax, quarter, parabola, soft_argmax or dark.
         sigma: Width of the target in pixels of the network's image.
         detect_lr: Learning rate of stage 2.
         detect_epochs: Epochs of stage 2.
@@ -145,8 +143,6 @@ class UOD(LandmarkMethod):
         self.labels: PseudoLabels | None = None
         self.own_labels_of: int | None = None
         """Epoch for which the model labelled the training images itself; None while the labels are those of stage 1."""
-        self.rehearsals: dict[int, Rehearsal] = {}
-        """By index of the domain, for those that can be drawn."""
         self.view = View(self.input_size, augment)
         self.sample = patch_sampler(patch, points, augment)
         self.know(domains)
@@ -196,19 +192,9 @@ class UOD(LandmarkMethod):
         if self.stage == "stage2":
             start_from(self.hparams["swin_weights"], lambda weights: load_swin(self._detector.encoder, weights))
             self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
-            self._prepare_rehearsals()
+            self.rehearse()
         else:
             start_from(self.hparams["vgg_weights"], self._fill_matchers)
-
-    def _prepare_rehearsals(self) -> None:
-        """Find the domains that can be drawn, never those of phantoms: their test images are of the same kind."""
-        if not self.hparams["rehearsal"]:
-            return
-        for index, source in enumerate(self.data.sources):
-            anatomy = drawn_anatomy(source.domain.landmarks)
-            if anatomy and source.on_disk:
-                self.rehearsals[index] = Rehearsal(anatomy, self.input_size)
-                tell(f"{source.domain.name}: stage 2 first learns from drawn radiographs of a {anatomy}")
 
     def _fill_matchers(self, weights: Mapping[str, Tensor]) -> None:
         for network in filter(None, (self._matcher, self.patch_network)):
@@ -241,21 +227,11 @@ class UOD(LandmarkMethod):
 
     # Training.
 
-    @property
-    def _share_done(self) -> float:
-        """Share of the stage's epochs that came before the current one."""
-        return self.current_epoch * self.trainer.num_training_batches / self.trainer.estimated_stepping_batches
-
-    @property
-    def _rehearsing(self) -> bool:
-        """Whether domains that can be drawn are, in this epoch."""
-        return bool(self._share_done < self.hparams["rehearsal"])
-
     def on_train_epoch_start(self) -> None:
         """Label the training images anew after the rehearsal, and in each epoch once the self-training has begun."""
         epoch = self.current_epoch
-        itself = epoch >= 1 and self._share_done >= self.hparams["self_training"]
-        rehearsed = bool(self.rehearsals) and not self._rehearsing and self.own_labels_of is None
+        itself = epoch >= 1 and self.share_done >= self.hparams["self_training"]
+        rehearsed = bool(self.rehearsals) and not self.rehearsing and self.own_labels_of is None
         # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
         if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
             assert self.labels is not None
@@ -280,13 +256,14 @@ class UOD(LandmarkMethod):
 
     def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         assert self.labels is not None
-        points: Tensor | None
-        if domain in self.rehearsals and self._rehearsing:
-            image, points = (drawn.to(self.device) for drawn in self.rehearsals[domain](len(batch["image"])))
+        drawn = self.rehearsed(batch)
+        if drawn is not None:
+            image, points = drawn
         else:
             original, _ = self.labels.look_up(self.names[domain], batch["id"])
-            image, points = self.view(batch["image"], to_network(original.to(batch["affine"]), batch["affine"]))
-        assert points is not None
+            image, moved = self.view(batch["image"], to_network(original.to(batch["affine"]), batch["affine"]))
+            assert moved is not None
+            points = moved
         logits = self._detector(standardise(image), domain)
         return heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
 

@@ -1,4 +1,4 @@
-"""Rehearsal: the detector first learns from drawn radiographs, varied beyond what real ones show."""
+"""Rehearsal: a detector first learns from drawn radiographs, varied beyond what real ones show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.core.phantoms import ANATOMIES, radiograph
+from medzoo.core.runs.folder import tell
+from medzoo.landmark.data.sources import LandmarkSource
 from medzoo.landmark.patches import uniform
 from medzoo.landmark.views import View
 
@@ -16,6 +18,20 @@ from medzoo.landmark.views import View
 def drawn_anatomy(landmarks: Sequence[str]) -> str | None:
     """Return the built-in anatomy that has landmarks of these names in this order, or None."""
     return next((name for name, anatomy in ANATOMIES.items() if anatomy.landmarks == tuple(landmarks)), None)
+
+
+def rehearsals(sources: Sequence[LandmarkSource], size: tuple[int, int]) -> dict[int, Rehearsal]:
+    """Return a rehearsal for each domain that can be drawn, by index, and tell it.
+
+    Never for phantoms: their test images are drawn in the same way.
+    """
+    found = {}
+    for index, source in enumerate(sources):
+        anatomy = drawn_anatomy(source.domain.landmarks)
+        if anatomy and source.on_disk:
+            found[index] = Rehearsal(anatomy, size)
+            tell(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
+    return found
 
 
 class Rehearsal:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 
+from medzoo.core import create_model
 from medzoo.core.cli import main
 from medzoo.core.phantoms import ANATOMIES, radiograph
 from medzoo.core.runs.checkpoint_io import read_checkpoint
-from medzoo.landmark.uod.rehearsal import Rehearsal, _cut, drawn_anatomy
+from medzoo.landmark.data.chest import Chest
+from medzoo.landmark.rehearsal import Rehearsal, _cut, drawn_anatomy
 
 TINY: dict[str, Any] = {
     "match_size": 64,
@@ -28,6 +31,21 @@ TINY: dict[str, Any] = {
     "match_batch": 4,
     "detect_batch": 4,
     "rehearsal": 0.5,
+}
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "gu2net": {"size": (32, 32), "width": 2, "global_width": 4, "target": "softmax"},
+    "heatmap": {"size": (32, 32), "width": 2, "decoder_width": 4},
+    "han": {
+        "size": (64, 64),
+        "widths": (4, 4, 4, 4, 4),
+        "attention_heads": (1, 1, 1, 1, 1),
+        "windows": (2, 2, 1, 1),
+        "topk": (1, 1, 1, 1),
+        "mlp_ratios": (1, 1, 1, 1, 1),
+        "neck": 4,
+    },
 }
 
 
@@ -110,3 +128,21 @@ def test_phantoms_are_never_rehearsed(tmp_path: Path) -> None:
     few = ["--data.n_train", "3", "--data.n_test", "1", "--data.image_size", "48", "--data.domains", "[chest]"]
     last = fit(tmp_path / "run", few, self_training=1.0)
     assert "own_labels" not in last
+
+
+@pytest.mark.parametrize("name", ["gu2net", "heatmap", "han"])
+def test_a_supervised_method_sees_drawings_first_and_then_its_images(name: str, chest: Path) -> None:
+    model = create_model(name, **SMALL[name], rehearsal=0.5, epochs=4, batch=3)
+    seen: list[bool] = []
+    original = model.rehearsed
+    model.rehearsed = lambda batch: (drawn := original(batch), seen.append(drawn is not None))[0]  # type: ignore[assignment]
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    Trainer(max_epochs=4, **quiet).fit(model, Chest(str(chest), shots=["im0"], test_fraction=0, allow_unlabelled=True))
+    assert seen == [True, True, False, False]
+
+
+def test_a_share_is_from_0_to_1(chest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", "chest", "--data.root", str(chest), "--data.test_fraction", "0"]
+    more = ["--data.shots", "[im0]", "--data.allow_unlabelled", "true", "--model.rehearsal", "1.5"]
+    assert main(["fit", "--model", "gu2net", *data, *more, "--run_dir", str(chest / "run")]) == 2
+    assert "--model.rehearsal: expected a share from 0 to 1, got 1.5" in capsys.readouterr().err
