@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from scipy import ndimage
 from scipy.optimize import minimize
 
+from medzoo.core.cli import main
 from medzoo.landmark import decode
 from medzoo.landmark.targets import alpha_power, gaussian
 
@@ -174,3 +176,11 @@ def test_ties_go_to_the_first_pixel_and_border_maxima_are_not_moved() -> None:
     heat[0, 0, 0, 7] = 1.0
     for name in ("argmax", "quarter", "parabola", "dark"):
         assert decode.DECODERS[name](heat)[0][0, 0].tolist() == [7, 0]
+
+
+def test_decoders_are_chosen_by_name_and_another_name_costs_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(get_args(decode.DecoderName)) == set(decode.DECODERS)
+    assert main(["fit", "--model", "gu2net", "--model.decoder", "medain"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("medzoo: error: --model.decoder: expected one of argmax, quarter,")
+    assert line.endswith("got medain; did you mean median?")

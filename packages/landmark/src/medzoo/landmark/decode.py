@@ -7,6 +7,7 @@ of the first pixel, and the score `(B, K)` of the maximum.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from medzoo.landmark.targets import gaussian
 
 Decoder = Callable[[Tensor], tuple[Tensor, Tensor]]
+DecoderName = Literal["argmax", "quarter", "parabola", "soft_argmax", "local_mean", "median", "dark", "component_mean"]
+"""The decoders that need a heat map only; see `DECODERS`."""
 
 
 def argmax(heat: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,7 +245,7 @@ def _interior(points: Tensor, heat: Tensor) -> Tensor:
     return ((points > 0) & (points < extent - 1)).to(points.dtype)
 
 
-DECODERS: dict[str, Decoder] = {
+DECODERS: dict[DecoderName, Decoder] = {
     "argmax": argmax,
     "quarter": quarter,
     "parabola": parabola,

@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.landmark.decode import DECODERS, mass_near
+from medzoo.landmark.decode import DECODERS, DecoderName, mass_near
 from medzoo.landmark.targets import alpha_power, gaussian, profiles
 
 Target = Literal["alpha_power", "gaussian", "softmax"]
@@ -74,7 +74,7 @@ def heatmap(logits: Tensor, target: Target) -> Tensor:
     return (flat - flat.amax(dim=2, keepdim=True)).exp().view_as(logits)
 
 
-def find_points(logits: Tensor, target: Target, decoder: str, sigma: float) -> tuple[Tensor, Tensor]:
+def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: float) -> tuple[Tensor, Tensor]:
     """Read points from the logits of heat maps, and how sure they are.
 
     Args:

@@ -53,6 +53,10 @@ class Parser(LightningArgumentParser):
         if denied := re.search(r"class_path '([\w.]+)'.*? is not allowed", rest):
             return f"--{key}: {denied[1]} is not allowed; name a class of medzoo, a plug-in or Lightning"
         got = re.search(r"Got value: (\S+)", rest) or value
+        if choices := re.search(r"Expected a typing\.Literal\[(.*?)\]", rest):
+            known = re.findall(r"'([^']*)'", choices[1])
+            given = got[1] if got else "something else"
+            return f"--{key}: expected one of {', '.join(known)}, got {given}{closest(given, known)}"
         if kinds := re.findall(r"Expected (?:a |an )?<class '(\w+)'>", rest):
             return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {got[1] if got else 'something else'}"
         return f"--{key}: {rest}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
 from medzoo.landmark import matching
+from medzoo.landmark.backbone import Norm
 from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
 from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
@@ -79,7 +80,7 @@ class CC2D(LandmarkMethod):
         points: int = 1,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
-        vgg_norm: str = "none",
+        vgg_norm: Norm = "none",
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
         window: int = 6,
@@ -100,7 +101,7 @@ class CC2D(LandmarkMethod):
         detect_epochs: int = 900,
         detect_steps: int | None = None,
         detect_batch: int = 4,
-        schedule: str = "paper",
+        schedule: Literal["paper", "cosine"] = "paper",
         augment: float = 0.0,
     ) -> None:
         super().__init__()

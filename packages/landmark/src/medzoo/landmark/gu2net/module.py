@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.decode import DecoderName
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
@@ -55,7 +56,7 @@ class GU2Net(LandmarkMethod):
         global_width: int = 128,
         target: Literal["patch", "gaussian", "softmax"] = "patch",
         sigma: float = 3.0,
-        decoder: str = "argmax",
+        decoder: DecoderName = "argmax",
         augment: float = 0.0,
         nudge: Literal["symmetric", "fixed", "none"] = "symmetric",
         rehearsal: float = 0.0,

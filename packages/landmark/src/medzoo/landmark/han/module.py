@@ -10,6 +10,7 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError
 from medzoo.landmark import decode
 from medzoo.landmark.backbone import Norm
+from medzoo.landmark.decode import DecoderName
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
 from medzoo.landmark.heatmaps import find_points
@@ -67,7 +68,7 @@ class HAN(LandmarkMethod):
         checkpointing: bool = False,
         target: Literal["msra", "softmax"] = "msra",
         sigmas: tuple[float, float, float] = (2.0, 2.0, 4.0),
-        decoder: str = "quarter",
+        decoder: DecoderName = "quarter",
         heads: Literal["mean", "last"] = "mean",
         augment: float = 1.0,
         rehearsal: float = 0.0,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.decode import DecoderName
 from medzoo.landmark.heatmap.network import HeatmapNetwork
 from medzoo.landmark.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.method import Domains, LandmarkMethod, standardise
@@ -54,7 +55,7 @@ class Heatmap(LandmarkMethod):
         size: tuple[int, int] = (512, 512),
         target: Target = "softmax",
         sigma: float = 4.0,
-        decoder: str = "local_mean",
+        decoder: DecoderName = "local_mean",
         augment: float = 1.0,
         rehearsal: float = 0.0,
         lr: float = 1e-3,

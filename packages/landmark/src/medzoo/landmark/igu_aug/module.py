@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.landmark import matching
+from medzoo.landmark.backbone import Norm
 from medzoo.landmark.cascade import Cascade, patch_warp
 from medzoo.landmark.cc2d.losses import contrast
 from medzoo.landmark.cc2d.network import Embedders, Form, matchers
@@ -85,7 +86,7 @@ class IGUAug(LandmarkMethod):
         references: int = 8,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
-        vgg_norm: str = "none",
+        vgg_norm: Norm = "none",
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
         window: int = 9,
@@ -96,7 +97,7 @@ class IGUAug(LandmarkMethod):
         epochs: int = 4400,
         steps: int | None = None,
         batch: int = 8,
-        schedule: str = "paper",
+        schedule: Literal["paper", "cosine"] = "paper",
         augment: float = 0.0,
     ) -> None:
         super().__init__()

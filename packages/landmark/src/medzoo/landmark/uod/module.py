@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from medzoo.landmark import matching
+from medzoo.landmark.backbone import Norm
 from medzoo.landmark.cascade import Cascade, patch_sampler
+from medzoo.landmark.decode import DecoderName
 from medzoo.landmark.evaluation import to_network
-from medzoo.landmark.heatmaps import find_points, heatmap_loss
+from medzoo.landmark.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
 from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
-from medzoo.landmark.uod.swin import load_swin
+from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
 from medzoo.landmark.views import View
 
 
@@ -93,7 +95,7 @@ class UOD(LandmarkMethod):
         points: int = 1,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
-        vgg_norm: str = "none",
+        vgg_norm: Norm = "none",
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
         shared_network: bool = False,
@@ -115,19 +117,19 @@ class UOD(LandmarkMethod):
         attention_window: int = 7,
         drop_path: float = 0.5,
         layer_scale: float = 1e-4,
-        attention: str = "query",
-        mlp: str = "domain",
-        residual: str = "outer",
+        attention: AttentionMode = "query",
+        mlp: MLPMode = "domain",
+        residual: Residual = "outer",
         swin_weights: str | None = "swin_base",
         checkpointing: bool = False,
-        target: str = "alpha_power",
-        decoder: str = "component_mean",
+        target: Target = "alpha_power",
+        decoder: DecoderName = "component_mean",
         sigma: float = 10.0,
         detect_lr: float = 1e-4,
         detect_epochs: int = 300,
         detect_steps: int | None = None,
         detect_batch: int = 4,
-        schedule: str = "paper",
+        schedule: Literal["paper", "cosine"] = "paper",
         self_training: float = 0.5,
         rehearsal: float = 0.0,
         augment: float = 0.0,
