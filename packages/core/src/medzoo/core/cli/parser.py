@@ -54,9 +54,9 @@ class Parser(LightningArgumentParser):
             return f"--{key}: {denied[1]} is not allowed; name a class of medzoo, a plug-in or Lightning"
         got = re.search(r"Got value: (\S+)", rest) or value
         if choices := re.search(r"Expected a typing\.Literal\[(.*?)\]", rest):
-            known = re.findall(r"'([^']*)'", choices[1])
+            names = re.findall(r"'([^']*)'", choices[1])
             given = got[1] if got else "something else"
-            return f"--{key}: expected one of {', '.join(known)}, got {given}{closest(given, known)}"
+            return f"--{key}: expected one of {', '.join(names)}, got {given}{closest(given, names)}"
         if kinds := re.findall(r"Expected (?:a |an )?<class '(\w+)'>", rest):
             return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {got[1] if got else 'something else'}"
         return f"--{key}: {rest}"
