@@ -1,5 +1,7 @@
 """Does SCP choose good templates? `python benchmarks/landmark_selection.py RUN_FOLDER ...`, runs of trained matchers.
 
+A folder is that of a run, or of its matching stage, as `runs/cc2d/landmark-phantoms/0/stage1`.
+
 Every training image is tried as the one annotated image, with its true landmarks, on all test images. SCP itself sees
 no label.
 """
@@ -85,14 +87,15 @@ def main() -> None:
     print("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for argument in sys.argv[1:]:
         folder = Path(argument)
-        config = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+        run = next(at for at in (folder, folder.parent) if (at / "config.yaml").is_file())
+        config = yaml.safe_load((run / "config.yaml").read_text())["data"]
         name = next(s.name for s in specs("datamodule") if s.class_path == config["class_path"])
         model = load_checkpoint(folder / "checkpoints/last.ckpt")
         assert isinstance(model, LandmarkMethod)
         data = create_datamodule(name, **{**config["init_args"], "size": list(model.input_size)})
         assert isinstance(data, LandmarkDataModule)
         for index in range(len(data.domains)):
-            print("| " + " | ".join([folder.name, *compare(model, data, index)]) + " |", flush=True)
+            print("| " + " | ".join([run.name, *compare(model, data, index)]) + " |", flush=True)
 
 
 if __name__ == "__main__":
