@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bf16", action="store_true", help="as `--trainer.precision bf16-mixed` does")
     args = parser.parse_args()
-    keep_freed_memory()  # as the command line does
+    keep_freed_memory(large_blocks=True)  # as the command line does
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     network = Embedders([EmbeddingUNet(1)]).eval().to(memory_format=torch.channels_last)

@@ -33,6 +33,9 @@ class Method(LightningModule):
     trains_in_parts: ClassVar[bool] = False
     """A step may leave parameters without gradient, such as those of other domains; several processes must be told."""
 
+    keeps_large_blocks: ClassVar[bool] = True
+    """Freed memory is kept for the next step, blocks above 32 MiB too; not wise for volumes, whose sizes all differ."""
+
     @property
     def input_size(self) -> tuple[int, ...] | None:
         """Size `(H, W)` of the images that the network wants; `None` leaves them as they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,8 @@ class NormNet(Method):
         preset_threshold: Probability of being abnormal that makes a seed; empty: chosen in the fit on healthy
             validation volumes with synthetic lesions and kept in the checkpoint.
     """
+
+    keeps_large_blocks: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -48,9 +48,9 @@ def _start(request: Request, cli: Any) -> None:
     data_spec = registered("datamodule", cli.config.data.class_path) if cli.config.data else None
     if data_spec is None or request.model is None:
         raise ConfigError("missing --data NAME")
-    keep_freed_memory()
     datamodule = cli.build_data()
     model = cli.build_model({})
+    keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
     terminal = sys.stdout.isatty() and "--quiet" not in request.switches
     resume = "--resume" in request.switches
     dry = bool(cli.config.trainer.fast_dev_run)
