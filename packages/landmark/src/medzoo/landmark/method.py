@@ -225,7 +225,7 @@ class LandmarkMethod(Method):
         """Prepare to draw radiographs for the first epochs, where `rehearsal` tells a share of them.
 
         Raises:
-            ConfigError: The share is none.
+            ConfigError: The share is not from 0 to 1.
         """
         share = self.hparams.get("rehearsal", 0.0)
         if not 0 <= share <= 1:
