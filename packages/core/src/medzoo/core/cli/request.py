@@ -13,7 +13,7 @@ from medzoo.core.errors import ConfigError, PluginError
 from medzoo.core.registry import Spec, find, folder_of, specs
 
 KINDS = {"model": "model", "data": "datamodule"}
-_VALUED = ("--run_dir", "--ckpt_path")
+_VALUED = ("--run_dir", "--ckpt_path", "--init_from")
 _SWITCHES = ("--resume", "--quiet", "--tensorboard", "--help", "-h")
 _MAX_CONFIG_BYTES = 2**20
 
@@ -27,6 +27,9 @@ class Request:
     data: Spec | None = None
     run_dir: Path | None = None
     ckpt_path: str | None = None
+    init_from: str | None = None
+    base: tuple[str, str] | None = None
+    """The packaged recipe that `--config MODEL/NAME` asks for, which replaces the default one."""
     switches: set[str] = field(default_factory=set)
     arguments: list[str] = field(default_factory=list)
     """What is left for the parser, with configuration files as JSON texts and names as class paths."""
@@ -50,10 +53,16 @@ class Request:
                 value = take_value(flag, queue)
                 if flag == "--run_dir":
                     request.run_dir = Path(value)
-                else:
+                elif flag == "--ckpt_path":
                     request.ckpt_path = value
+                else:
+                    request.init_from = value
             elif flag in ("--config", "-c"):
-                rest += ["--config", json.dumps(request._take(_config(take_value(flag, queue))))]
+                name = take_value(flag, queue)
+                if Path(name).is_file():
+                    rest += ["--config", json.dumps(request._take(_config(Path(name), f"--config {name}")))]
+                else:
+                    request._choose_recipe(name)
             elif flag in ("--model", "--data"):
                 key = flag[2:]
                 value = take_value(flag, queue)
@@ -66,6 +75,17 @@ class Request:
         if request.model is None and request.ckpt_path is None:
             raise ConfigError(f"missing --model NAME; {_known('model')}")
         return request
+
+    def _choose_recipe(self, name: str) -> None:
+        """Note a packaged recipe, such as `uod/paper`, and the model that it is of."""
+        model, _, recipe = name.partition("/")
+        if self.base not in (None, (model, recipe)):
+            raise ConfigError(
+                f"--config {name}: a run has one packaged recipe, and {'/'.join(self.base or ())} is given"
+            )
+        self.base = (model, _packaged(name).stem)
+        if self.model is None:
+            self.model = find("model", model)
 
     def _take(self, config: dict[str, Any]) -> dict[str, Any]:
         """Expand the names in a configuration and note what it chooses."""
@@ -98,26 +118,66 @@ class Request:
         if not (self.run_dir / "config.yaml").is_file():
             raise ConfigError(f"--resume: {self.run_dir} has no config.yaml, so it is no run of medzoo fit")
         asked = (self.model, self.data)
-        config = self._take(_config(str(self.run_dir / "config.yaml")))
+        saved = self.run_dir / "config.yaml"
+        config = self._take(_config(saved, f"--config {saved}"))
         self.model, self.data = asked[0] or self.model, asked[1] or self.data
         return ["--config", json.dumps(config)]
 
     def recipe(self) -> list[str]:
-        """Return the chosen model's own defaults as parser arguments, the lowest layer of the configuration."""
+        """Return the packaged recipe of the chosen model as parser arguments, the lowest layer of the configuration.
+
+        It is the one that `--config MODEL/NAME` names, or the model's default; never one on top of the other.
+
+        Raises:
+            ConfigError: The recipe is another model's.
+        """
         if self.model is None:
             return []
-        folder = folder_of(self.model.target)
-        own = self.model.card.get("name") == self.model.name  # a recipe belongs to the method of its folder
-        path = folder / "configs" / "default.yaml" if folder and own else None
-        config = _config(str(path)) if path and path.is_file() else {}
-        config["model"] = _expand_value("model", config.get("model", {}) | {"class_path": self.model.class_path})
-        if "data" not in config and self.model.card.get("data"):
-            config["data"] = str(self.model.card["data"])
-        if "data" in config:
-            config["data"] = _expand_value("data", config["data"])
-            if self.data is None:
-                self._choose("data", config["data"])
+        if self.base is not None and find("model", self.base[0]) != self.model:
+            raise ConfigError(
+                f"--config {'/'.join(self.base)}: a recipe of {self.base[0]}, but the model is {self.model.name}"
+            )
+        config = packaged_recipe(self.model, self.base[1] if self.base else "default")
+        if "data" in config and self.data is None:
+            self._choose("data", config["data"])
         return ["--config", json.dumps(config)]
+
+
+def packaged_recipe(model: Spec, name: str = "default") -> dict[str, Any]:
+    """Return a recipe that comes with a model: `model` and `data` with class paths, `trainer` where it has one.
+
+    Args:
+        model: The model; one without recipes has its class's own defaults and the data module of its card.
+        name: `default`, or that of another file in the method's `configs`, such as `paper`.
+
+    Raises:
+        ConfigError: The model has no recipe of that name.
+    """
+    folder = folder_of(model.target)
+    own = model.card.get("name") == model.name  # a recipe belongs to the method of its folder
+    path = folder / "configs" / f"{name}.yaml" if folder and own else None
+    if path is None or not path.is_file():
+        if name != "default":
+            raise ConfigError(
+                f"{model.name} has no packaged recipe {name!r}; known: {', '.join(recipe_names(model)) or 'none'}"
+            )
+        config: dict[str, Any] = {}
+    else:
+        config = _config(path, f"recipe {model.name}/{name}")
+    config["model"] = _expand_value("model", config.get("model", {}) | {"class_path": model.class_path})
+    data = config.get("data") or {}
+    if isinstance(data, dict) and "class_path" not in data and model.card.get("data"):
+        data = {"class_path": str(model.card["data"]), **data}
+    if data:
+        config["data"] = _expand_value("data", data)
+    return config
+
+
+def recipe_names(model: Spec) -> list[str]:
+    """Return the names of the recipes that come with a model, such as `default` and `paper`."""
+    folder = folder_of(model.target)
+    own = model.card.get("name") == model.name
+    return sorted(path.stem for path in (folder / "configs").glob("*.yaml")) if folder and own else []
 
 
 def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[str]]:
@@ -154,37 +214,35 @@ def _expand_value(key: str, value: Any) -> Any:
     return value
 
 
-def _config(name: str) -> dict[str, Any]:
-    """Read a configuration file, or a packaged one named `model/recipe` such as `uod/paper`."""
+def _config(path: Path, source: str) -> dict[str, Any]:
+    """Read a configuration file; `source` is what errors call it."""
     import yaml
 
-    path = Path(name)
-    if not path.is_file():
-        path = _packaged(name)
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ConfigError(f"--config {name}: larger than {_MAX_CONFIG_BYTES} bytes, so no configuration of medzoo")
+        raise ConfigError(f"{source}: larger than {_MAX_CONFIG_BYTES} bytes, so not a configuration of medzoo")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         loaded = yaml.load(path.read_text(encoding="utf8"), Loader=loader)  # noqa: S506 - both are safe loaders
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--config {name}: not valid YAML: {first}") from error
+        raise ConfigError(f"{source}: not valid YAML: {first}") from error
     if not isinstance(loaded, dict):
-        raise ConfigError(f"--config {name}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
+        raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
     return loaded
 
 
 def _packaged(name: str) -> Path:
+    """Return the file of a packaged recipe named `model/recipe`, such as `uod/paper`."""
     model, _, recipe = name.partition("/")
     if not recipe or "/" in recipe or name.endswith((".yaml", ".yml", ".json")):
         raise ConfigError(f"--config {name}: no such file")
-    folder = folder_of(find("model", model).target)
-    configs = folder / "configs" if folder else Path()
-    path = configs / f"{recipe}.yaml"
-    if not path.is_file():
-        known = sorted(f"{model}/{p.stem}" for p in configs.glob("*.yaml")) if folder else []
-        raise ConfigError(f"--config {name}: no such file or packaged recipe; known: {', '.join(known) or 'none'}")
-    return path
+    spec = find("model", model)
+    if recipe not in recipe_names(spec):
+        known = ", ".join(f"{model}/{known}" for known in recipe_names(spec))
+        raise ConfigError(f"--config {name}: no such file or packaged recipe; known: {known or 'none'}")
+    folder = folder_of(spec.target)
+    assert folder is not None
+    return folder / "configs" / f"{recipe}.yaml"
 
 
 def split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
