@@ -167,6 +167,22 @@ def evaluated(run: Path, root: Path, folder: Path) -> dict[str, float]:
     return metrics
 
 
+def test_a_test_on_another_folder_takes_all_of_its_images(
+    run: Path, chests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of them was trained on; on the folder that was, only the part kept for the test."""
+    other = tmp_path / "other"
+    shutil.copytree(chests, other)
+    counts = {}
+    for root, more in ((other, []), (other, ["--data.all_test", "false"]), (chests, [])):
+        where = ["--ckpt_path", str(run / "checkpoints/last.ckpt"), "--data.root", str(root), *more]
+        assert main(["test", *where, "--quiet", "--run_dir", str(tmp_path / str(len(counts)))]) == 0
+        counts[len(counts)] = int(re.findall(r"(\d+) (?:test|for test)", capsys.readouterr().out)[0])
+    images = len(list(chests.glob("*.png")))
+    assert counts == {0: images, 1: counts[2], 2: counts[2]}
+    assert counts[2] < images
+
+
 def test_landmarks_are_compared_by_name_in_whatever_order_the_table_has_them(
     run: Path, chests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,7 +100,7 @@ def test_a_packaged_recipe_has_a_name(workdir: Path, capsys: pytest.CaptureFixtu
         (["fit", "--model", "toy", "--trainer.accelerator", "foo"], "invalid accelerator"),
         (["fit", "--model", "toy", "--seed_everything", "x"], "--seed_everything: expected"),
         (["fit", "--model", "toy", "--config", "nothing.yaml"], "--config nothing.yaml: no such file"),
-        (["fit", "--model", "toy", "--config", "toy/paper"], "known: toy/default, toy/long"),
+        (["fit", "--model", "toy", "--config", "toy/paper"], "known: toy/bare, toy/default, toy/long"),
         (["fit", "--model", "toy", "--data.fault", "torn"], "toy.bin: torn; make it anew"),
         (["fit", "--model", "toy", "--resume"], "nothing to resume"),
         (["test", "--model", "toy"], "needs --ckpt_path"),

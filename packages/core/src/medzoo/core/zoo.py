@@ -29,13 +29,24 @@ def _usable(kind: str, pattern: str) -> list[str]:
     return list(dict.fromkeys(found))  # a name that two packages claim is one
 
 
-def create_model(name: str, **arguments: Any) -> LightningModule:
-    """Build a model by name with `__init__` arguments.
+def create_model(name: str, recipe: str = "default", **arguments: Any) -> LightningModule:
+    """Build a model by name, with the settings that `medzoo fit --model NAME` has.
+
+    Args:
+        name: Name of the model, see `list_models`.
+        recipe: The packaged recipe whose settings are the defaults here, such as `paper`. The class itself, built
+            without arguments, has the paper's.
+        arguments: `__init__` arguments that replace the recipe's.
 
     Raises:
+        ConfigError: The model has no such recipe.
         PluginError: The name is unknown or its package fails to import.
     """
-    model: LightningModule = load(find("model", name))(**arguments)
+    from medzoo.core.cli.request import packaged_recipe
+
+    spec = find("model", name)
+    settings = packaged_recipe(spec, recipe)["model"].get("init_args", {})
+    model: LightningModule = load(spec)(**{**settings, **arguments})
     return model
 
 

@@ -6,12 +6,12 @@ from argparse import SUPPRESS
 from typing import Any
 
 from medzoo.core.cli.parser import Parser
-from medzoo.core.cli.request import Request
+from medzoo.core.cli.request import Request, packaged_recipe, recipe_names
 from medzoo.core.registry import load
 
 _TRAINER = {
     "max_epochs": "epochs to train (default: what the model asks for)",
-    "max_steps": "stop after this many steps (default: -1, no limit)",
+    "max_steps": "steps to train (default: what the model asks for)",
     "max_time": "stop after this time, as DD:HH:MM:SS",
     "accelerator": "cpu, gpu, or auto (default)",
     "devices": "number of devices or processes (default: auto)",
@@ -31,7 +31,8 @@ run:
   --seed_everything N   seed of weights, order and augmentation (default: 0)
   --run_dir DIR         folder of the run (default: runs/{model}/DATA/N)
   --resume              continue the newest run, or that in --run_dir, to the very weights of an uninterrupted one
-  --ckpt_path FILE      take model, data settings and weights from a checkpoint
+  --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
+  --init_from FILE      start a new training with the weights of a checkpoint
   --tensorboard         log for TensorBoard too
   --quiet               no bars and no lines an epoch
   --debug               show where an error came from
@@ -51,12 +52,25 @@ def print_help(request: Request, model_class: type[Any]) -> None:
     if request.data is not None:
         parser.add_class_arguments(load(request.data), "data", fail_untyped=False)
     tidy(parser)
+    name = request.base[1] if request.base else "default"
+    recipe = packaged_recipe(request.model, name)
+    parser.set_defaults(_settings(recipe, "model"))
+    if request.data is not None and recipe.get("data", {}).get("class_path") == request.data.class_path:
+        parser.set_defaults(_settings(recipe, "data"))
     parser.print_help()
+    print(f"\nThe values in brackets are those of the recipe {request.model.name}/{name}, which these options change.")
+    if others := [f"--config {request.model.name}/{other}" for other in recipe_names(request.model) if other != name]:
+        print(f"Other recipes: {', '.join(others)}")
     width = max(map(len, _TRAINER)) + len("--trainer.") + 2
     print("\ntrainer:")
-    for name, text in _TRAINER.items():
-        print(f"  {'--trainer.' + name:<{width}}{text}")
+    for option, text in _TRAINER.items():
+        value = recipe.get("trainer", {}).get(option)
+        print(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
     print(_GENERAL.format(model=request.model.name))
+
+
+def _settings(recipe: dict[str, Any], key: str) -> dict[str, Any]:
+    return {f"{key}.{name}": value for name, value in recipe.get(key, {}).get("init_args", {}).items()}
 
 
 def tidy(parser: Parser) -> None:

@@ -28,6 +28,8 @@ class Request:
     run_dir: Path | None = None
     ckpt_path: str | None = None
     init_from: str | None = None
+    trained_on: str | None = None
+    """Folder of the images that the checkpoint was trained on, where it tells one."""
     base: tuple[str, str] | None = None
     """The packaged recipe that `--config MODEL/NAME` asks for, which replaces the default one."""
     switches: set[str] = field(default_factory=set)

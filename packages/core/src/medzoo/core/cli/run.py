@@ -27,6 +27,8 @@ def run(request: Request) -> None:
 
         print_help(request, model_class)
         return
+    if request.init_from is not None and request.verb != "fit":
+        raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     if request.verb in ("validate", "test", "predict") and request.ckpt_path is None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
     from medzoo.core.cli.parser import MedzooCLI, Parser
@@ -48,6 +50,7 @@ def _start(request: Request, cli: Any) -> None:
     data_spec = registered("datamodule", cli.config.data.class_path) if cli.config.data else None
     if data_spec is None or request.model is None:
         raise ConfigError("missing --data NAME")
+    _test_all_of_another_set(request, cli)
     datamodule = cli.build_data()
     model = cli.build_model({})
     keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
@@ -65,6 +68,8 @@ def _start(request: Request, cli: Any) -> None:
         build_trainer=_trainer_builder(request, cli, terminal, folder),
         datamodule=datamodule,
         epochs=cli.config.trainer.max_epochs,
+        steps=cli.config.trainer.max_steps if cli.config.trainer.max_steps not in (None, -1) else None,
+        init_from=request.init_from,
         echo=not terminal and "--quiet" not in request.switches,
         resume=resume,
     )
@@ -95,6 +100,18 @@ def _start(request: Request, cli: Any) -> None:
             folders.discard(folder, numbered=False)
         else:
             print(f"run folder: {folder}")
+
+
+def _test_all_of_another_set(request: Request, cli: Any) -> None:
+    """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
+    settings = cli.config.data.init_args
+    given = any(argument.startswith("--data.all_test") for argument in request.arguments)
+    if request.verb != "test" or given or "all_test" not in settings or settings.get("root") is None:
+        return
+    trained = request.trained_on
+    if trained is None or Path(trained).resolve() != Path(settings["root"]).resolve():
+        settings["all_test"] = True
+        print(f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only")
 
 
 def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
@@ -154,6 +171,8 @@ def _from_checkpoint(request: Request) -> list[str]:
         chosen = request.model if key == "model" else request.data
         if path is None:
             continue
+        if key == "data":
+            request.trained_on = saved.get("root")
         spec = registered(kind, str(path))
         if chosen is not None and chosen.class_path != spec.class_path:
             if key == "model":

@@ -116,6 +116,7 @@ class EpochTable(Callback):
         self.validation: dict[str, float] = {}
         self.validated: set[str] = set()
         self.samples = 0
+        self.stepped = False  # in this process; what was trained before it resumed does not count
         self.row: dict[str, Any] = {}
         self.started = time.perf_counter()
 
@@ -151,6 +152,7 @@ class EpochTable(Callback):
                 self.sums[name] = self.sums.get(name, 0.0) + float(value)
                 self.counts[name] = self.counts.get(name, 0) + 1
         self.samples += _size(batch)
+        self.stepped = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the values of a validation."""

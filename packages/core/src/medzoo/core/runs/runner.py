@@ -17,6 +17,7 @@ from medzoo.core.io import read_json, write_json
 from medzoo.core.module import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
 from medzoo.core.runs.folder import is_first_process, remove_leftovers
+from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
 from medzoo.core.seeding import mix
 
@@ -39,6 +40,10 @@ class Run:
     datamodule: LightningDataModule
     epochs: int | None = None
     """`--trainer.max_epochs` where given."""
+    steps: int | None = None
+    """`--trainer.max_steps` where given."""
+    init_from: str | None = None
+    """`--init_from` where given: a checkpoint whose weights a training starts from."""
     echo: bool = False
     """Print a line an epoch (not on a terminal, which has bars)."""
     resume: bool = False
@@ -56,11 +61,19 @@ class Run:
 
         Returns:
             The flat metrics, those of earlier stages prefixed with the stage's name.
+
+        Raises:
+            ConfigError: A checkpoint is given for all stages at once, or the training that it comes from is finished.
         """
+        staged = isinstance(model, Method) and bool(model.stages) and model.hparams.get("stage") == "all"
+        for flag, file in (("--ckpt_path", ckpt_path), ("--init_from", self.init_from)):
+            if file is not None and staged:
+                assert isinstance(model, Method)
+                raise ConfigError(f"{flag} is for one stage; add --model.stage, one of {', '.join(model.stages)}")
         with self.signals:
             check_data(self.datamodule, "fit", "test")
             self._tell_data()
-            if isinstance(model, Method) and model.stages and model.hparams.get("stage") == "all":
+            if isinstance(model, Method) and staged:
                 return self._fit_all(model.stages)
             return self._fit_one(model, self.folder, ckpt_path)[0]
 
@@ -100,10 +113,14 @@ class Run:
                 table,
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
+                *([InitialWeights(self.init_from)] if self.init_from else []),
             ],
             "default_root_dir": str(folder),
         }
-        if self.epochs is None and isinstance(model, Method):
+        # What the user gives, epochs or steps, takes the place of what the method asks for.
+        if self.epochs is None and self.steps is not None:
+            overrides["max_epochs"] = -1
+        elif self.epochs is None and isinstance(model, Method):
             if model.max_steps is not None:
                 overrides |= {"max_steps": model.max_steps, "max_epochs": -1}
             elif model.max_epochs is not None:
@@ -116,6 +133,11 @@ class Run:
         started = time.perf_counter()
         trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
         seconds = time.perf_counter() - started
+        if ckpt_path is not None and not self.resume and not table.stepped:
+            raise ConfigError(
+                f"nothing left to train: {ckpt_path} is at the end of its training; give more epochs or steps, such as "
+                "--trainer.max_epochs N, or --init_from FILE to start a new training with its weights"
+            )
         metrics = self._test(trainer, model, folder)
         hands_over = isinstance(model, Method) and stage is not None and stage != model.stages[-1]
         handed: dict[str, Any] = {}

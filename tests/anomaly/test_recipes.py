@@ -1,0 +1,61 @@
+"""Every packaged recipe: its resolved settings, its size, and a dry run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medzoo.core.cli import main
+from medzoo.core.cli.request import recipe_names
+from medzoo.core.registry import find
+from medzoo.core.testing.recipes import parameters, resolved
+
+# RegAD: the public code's. PaDiM, PatchCore: their papers'. NormNet: its networks; the optimiser is not published.
+PAPER: dict[str, dict[str, Any]] = {
+    "regad/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "mode": "rotation_scale",
+                    "batch": 32, "epochs": 50, "lr": 1e-4, "transformer_lr": None, "smooth": 4.0, "widths": None},
+    "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
+    "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
+                        "nearest": 9, "share": 0.1},
+    "normnet/paper": {"widths": [32, 64, 128, 256, 320], "members": 5, "threshold_hu": -500.0, "patch": [96, 96, 96]},
+}  # fmt: skip
+SIZES = {
+    "normnet/default": 161_394, "normnet/paper": 78_348_005, "regad/default": 1_956_569, "regad/paper": 7_688_217,
+    "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
+}  # fmt: skip
+IMAGES = {"model.size": "[64,64]", "model.weights": "none", "data.train": 4, "data.test": 4}
+SMALL = {
+    "normnet/paper": {"model.patch": "[32,32,32]", "model.members": 1, "data.train": 2, "data.val": 1, "data.test": 1},
+    "regad/paper": IMAGES,
+    "padim/paper": IMAGES,
+    "patchcore/paper": IMAGES,
+}
+
+
+@pytest.mark.parametrize("recipe", PAPER)
+def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
+    config = resolved(recipe)
+    settings = config["model"]["init_args"]
+    assert {name: settings[name] for name in PAPER[recipe]} == PAPER[recipe]
+    assert config["trainer"]["gradient_clip_val"] is None  # a habit of a quick recipe
+
+
+@pytest.mark.parametrize("recipe", SIZES)
+def test_a_recipe_builds_a_network_of_its_size(recipe: str) -> None:
+    assert parameters(recipe, **({} if recipe.startswith("normnet") else {"weights": "none"})) == SIZES[recipe]
+
+
+@pytest.mark.parametrize("recipe", SMALL)
+def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, workdir: Path) -> None:
+    flags = {**SMALL[recipe], "trainer.fast_dev_run": "true", "trainer.accelerator": "cpu"}
+    more = [part for key, value in flags.items() for part in (f"--{key}", str(value))]
+    assert main(["fit", "--config", recipe, "--quiet", *more]) == 0
+
+
+def test_every_packaged_recipe_is_tested_here() -> None:
+    models = ("normnet", "regad", "padim", "patchcore")
+    packaged = {f"{model}/{name}" for model in models for name in recipe_names(find("model", model))}
+    assert packaged == SIZES.keys()
+    assert {recipe for recipe in packaged if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()

@@ -1,0 +1,126 @@
+"""Which settings run: a packaged recipe, never one on top of another, then files, then flags; and how long."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from medzoo.core import create_model
+from medzoo.core.cli import main
+
+CKPT = "runs/toy/toy-data/0/checkpoints/last.ckpt"
+
+
+def fit(*args: str) -> int:
+    return main(["fit", *args, "--quiet"])
+
+
+def printed(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, dict[str, object]]:
+    capsys.readouterr()
+    assert main(["fit", *args, "--print_config"]) == 0
+    return dict(yaml.safe_load(capsys.readouterr().out))
+
+
+def trained(run: Path) -> tuple[int, int]:
+    """Epochs and steps that a run's checkpoint has behind it."""
+    checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    return len(list(csv.reader((run / "metrics.csv").open()))) - 1, checkpoint["global_step"]
+
+
+def test_a_packaged_recipe_has_nothing_of_the_default_one(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "--model", "toy")["trainer"]["max_epochs"] == 3  # of toy/default
+    recipe = printed(capsys, "--config", "toy/long")
+    assert recipe["trainer"]["max_epochs"] == 5
+    assert recipe["model"]["init_args"]["width"] == 12
+    bare = printed(capsys, "--config", "toy/bare")
+    assert bare["trainer"]["max_epochs"] is None
+    assert bare["data"]["class_path"] == "medzoo_toy.data.ToyData"  # the card's
+    assert bare["data"]["init_args"]["n"] == 10  # of the recipe, which names no class
+
+
+def test_a_packaged_recipe_lies_below_a_file_in_whatever_order(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("trainer: {max_epochs: 2}\n")
+    for order in (["toy/long", "mine.yaml"], ["mine.yaml", "toy/long"]):
+        flags = [part for name in order for part in ("--config", name)]
+        config = printed(capsys, *flags)
+        assert config["trainer"]["max_epochs"] == 2
+        assert config["model"]["init_args"]["width"] == 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--config", "toy/long", "--config", "toy/bare"], "one packaged recipe"),
+        (["--config", "toy/long", "--model", "toy-stages"], "a recipe of toy"),
+        (["--config", "toy/lnog"], "known: toy/bare, toy/default, toy/long"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(
+    workdir: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    assert main(["fit", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_help_shows_the_recipe(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", "toy/long", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "default: 12)" in page
+    assert "the recipe has 5" in page
+    assert "toy/long" in page
+
+
+def test_python_and_the_command_line_mean_the_same_recipe(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe in ("default", "long"):
+        config = printed(capsys, "--config", f"toy/{recipe}")
+        model = create_model("toy", recipe)
+        assert {k: model.hparams[k] for k in config["model"]["init_args"]} == config["model"]["init_args"]
+    assert create_model("toy", "long", width=4).hparams["width"] == 4
+
+
+def test_max_steps_is_obeyed_by_a_method_counted_in_epochs(workdir: Path) -> None:
+    assert fit("--model", "toy", "--trainer.max_steps", "5", "--trainer.max_epochs", "-1") == 0
+    assert trained(workdir / "runs/toy/toy-data/0")[1] == 5
+
+
+def test_a_finished_checkpoint_has_nothing_left_to_train(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    assert fit("--ckpt_path", CKPT, "--trainer.max_epochs", "1") == 2
+    assert "nothing left to train" in capsys.readouterr().err
+    assert fit("--ckpt_path", CKPT, "--trainer.max_epochs", "2") == 0
+    assert {p.name for p in Path("runs/toy/toy-data").iterdir()} == {"0", "1"}  # the refused run left nothing
+
+
+def test_all_stages_at_once_take_no_checkpoint(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    for flag in ("--ckpt_path", "--init_from"):
+        assert fit("--model", "toy-stages", "--model.stage", "all", flag, CKPT) == 2
+    assert "add --model.stage" in capsys.readouterr().err
+
+
+def test_initial_weights_come_from_a_checkpoint_and_nothing_else_does(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    start = torch.load(CKPT, weights_only=True)["state_dict"]
+    still = ["--model.lr", "0.0", "--trainer.max_epochs", "1"]
+    assert fit("--model", "toy", "--init_from", CKPT, *still) == 0
+    end = torch.load("runs/toy/toy-data/1/checkpoints/last.ckpt", weights_only=True)
+    parameters = [name for name, _ in create_model("toy").named_parameters()]
+    assert all(torch.equal(start[name], end["state_dict"][name]) for name in parameters)
+    assert end["epoch"] == 0
+    assert "9 of 9 tensors (100% of the values) match" in capsys.readouterr().out
+
+
+def test_initial_weights_that_do_not_match_are_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    assert fit("--model", "toy", "--model.width", "9", "--init_from", CKPT) == 2
+    assert "of 9 tensors" in capsys.readouterr().err
+    assert main(["test", "--ckpt_path", CKPT, "--init_from", CKPT]) == 2
+    assert "--init_from starts a training" in capsys.readouterr().err
