@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.core.cli.request import Request, registered
-from medzoo.core.errors import CheckpointError, ConfigError
+from medzoo.core.errors import CheckpointError, ConfigError, first_line
 from medzoo.core.registry import Spec, load, specs
+
+_DECIDED: dict[str, tuple[object, str]] = {
+    "default_root_dir": (None, "a run's folder is --run_dir DIR"),
+    "use_distributed_sampler": (True, "every process gets its own share of the data"),
+    "enable_checkpointing": (None, "a run always keeps its checkpoints"),
+    "barebones": (False, "a run always keeps its checkpoints"),
+}
+"""Options of the trainer that a run decides itself: their values where nobody sets them, and what to do instead."""
 
 
 def run(request: Request) -> None:
@@ -42,6 +50,8 @@ def run(request: Request) -> None:
 
 def _start(request: Request, cli: Any) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.results import print_table, write_environment
@@ -51,6 +61,9 @@ def _start(request: Request, cli: Any) -> None:
     if data_spec is None or request.model is None:
         raise ConfigError("missing --data NAME")
     _test_all_of_another_set(request, cli)
+    for option, (unset, instead) in _DECIDED.items():
+        if cli.config.trainer[option] != unset:
+            raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
     datamodule = cli.build_data()
     model = cli.build_model({})
     keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
@@ -87,9 +100,11 @@ def _start(request: Request, cli: Any) -> None:
                 print(f"predictions: {path}")
         else:
             metrics = run_.evaluate(request.verb, model, str(request.ckpt_path))
-    except BaseException:
+    except BaseException as error:
         if fresh and folders.is_first_process() and not any(folder.rglob("*.ckpt")):
             folders.discard(folder, numbered=request.run_dir is None and not dry)
+        if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
+            raise ConfigError(f"--trainer: {first_line(error)}") from error
         raise
     finally:
         folders.announce(None)
@@ -142,7 +157,8 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -
     def build(overrides: dict[str, Any]) -> Any:
         fixed: dict[str, Any] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
         if not terminal:
-            fixed |= {"enable_progress_bar": False, "enable_model_summary": False}
+            names = ("enable_progress_bar", "enable_model_summary")
+            fixed |= {name: False for name in names if cli.config.trainer[name] is None}
         if "--tensorboard" in request.switches:
             from lightning.pytorch.loggers import TensorBoardLogger
 
