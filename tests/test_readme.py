@@ -21,3 +21,9 @@ def test_the_python_example_trains_and_loads_what_the_command_line_trained(workd
     run = subprocess.run([sys.executable, "-c", code + ending], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "uod" in run.stdout
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README.read_text()) if "://" not in link]
+    assert len(links) > 20
+    assert not [link for link in links if not (README.parent / link).exists()]

@@ -81,10 +81,8 @@ class Request:
     def _choose_recipe(self, name: str) -> None:
         """Note a packaged recipe, such as `uod/paper`, and the model that it is of."""
         model, _, recipe = name.partition("/")
-        if self.base not in (None, (model, recipe)):
-            raise ConfigError(
-                f"--config {name}: a run has one packaged recipe, and {'/'.join(self.base or ())} is given"
-            )
+        if self.base is not None and self.base != (model, recipe):
+            raise ConfigError(f"--config {name}: a run has one packaged recipe, and {'/'.join(self.base)} is given")
         self.base = (model, _packaged(name).stem)
         if self.model is None:
             self.model = find("model", model)
