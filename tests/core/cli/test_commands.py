@@ -252,3 +252,12 @@ def test_light_commands_do_not_import_torch(args: list[str]) -> None:
     code = f"import sys; from medzoo.core.cli import main; main({args!r}); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_prediction_without_named_data_says_what_it_is_of(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "1", "--quiet") == 0
+    predict = ["predict", "--ckpt_path", "runs/toy/toy-data/0/checkpoints/last.ckpt", "--quiet"]
+    assert medzoo(*predict) == 0
+    assert "predicting on toy-data, the data of the training" in capsys.readouterr().out
+    assert medzoo(*predict, "--data.n_test", "4") == 0
+    assert "predicting on toy-data\n" in capsys.readouterr().out

@@ -28,6 +28,8 @@ class Request:
     run_dir: Path | None = None
     ckpt_path: str | None = None
     init_from: str | None = None
+    configures_data: bool = False
+    """Whether a configuration file names data."""
     trained_on: str | None = None
     """Folder of the images that the checkpoint was trained on, where it tells one."""
     base: tuple[str, str] | None = None
@@ -89,6 +91,7 @@ class Request:
 
     def _take(self, config: dict[str, Any]) -> dict[str, Any]:
         """Expand the names in a configuration and note what it chooses."""
+        self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
             if key in config:
                 config[key] = _expand_value(key, config[key])

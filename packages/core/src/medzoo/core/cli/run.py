@@ -94,6 +94,8 @@ def _start(request: Request, cli: Any) -> None:
         if request.verb == "fit":
             metrics = run_.fit(model, request.ckpt_path)
         elif request.verb == "predict":
+            root = (cli.config.data.init_args or {}).get("root")
+            folders.tell(f"predicting on {data_spec.name}{f' in {root}' if root else ''}{_whose(request)}")
             path = run_.predict(model, str(request.ckpt_path))
             metrics = {}
             if folders.is_first_process():
@@ -127,6 +129,12 @@ def _test_all_of_another_set(request: Request, cli: Any) -> None:
     if trained is None or Path(trained).resolve() != Path(settings["root"]).resolve():
         settings["all_test"] = True
         print(f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only")
+
+
+def _whose(request: Request) -> str:
+    """Return a hint where no data are named, so that a prediction is of what the checkpoint was trained with."""
+    named = any(a == "--data" or a.startswith("--data.") for a in request.arguments)
+    return "" if named or request.configures_data else ", the data of the training; --data and --data.root name others"
 
 
 def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
