@@ -8,33 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "elastic_deform_interpreted.py"
-COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from medzoo.core.ops.elastic_deform import triton_kernels as kernels
-
-pointers = dict.fromkeys(
-    ["image", "out", "field", "ts", "fills", "grad_out", "grad_image", "grad_field", "grad_rows", "basis", "scales"],
-    "*fp32",
-) | {"affine": "*fp64", "spans": "*i32"}
-
-def build(kernel, constants):
-    signature = {n: "constexpr" if n in constants else pointers.get(n, "i32") for n in kernel.arg_names}
-    values = {(kernel.arg_names.index(n),): v for n, v in constants.items()}
-    source = ASTSource(kernel, signature, values)
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
-    assert len(built.asm["cubin"]) > 1000
-
-common = {"DENSE": False, "AFFINE": True, "PADDING": 0}
-for nd in (2, 3):
-    build(kernels.forward_kernel, {**common, "ND": nd, "ORDER": 1, "TY": 4, "TX": 128})
-    build(kernels.backward_kernel, {**common, "ND": nd, "NEED_IMAGE": True, "NEED_FIELD": True, "FIXED": False, "TY":
-    16, "TX": 32, "TN": 16})
-build(kernels.forward_kernel, {**common, "ND": 3, "ORDER": 2, "TY": 4, "TX": 128})
-build(kernels.nearest_backward_kernel, {**common, "ND": 3, "FIXED": False, "TY": 4, "TX": 128})
-print("compiled")
-"""
+COMPILED = Path(__file__).parent / "elastic_deform_compiled.py"
 
 
 def run(arguments: list[str], **env: str) -> str:
@@ -56,10 +30,38 @@ def test_interpreted_kernels_agree_in_every_mode() -> None:
     assert run([str(SCRIPT)], TRITON_INTERPRET="1") == "agree"
 
 
-@pytest.mark.slow
-def test_kernels_compile_for_sm90_without_a_gpu(tmp_path: Path) -> None:
+def test_kernels_compile_as_launched_where_sizes_are_1(tmp_path: Path) -> None:
+    """Triton makes an integer argument that is 1 a constant: depth in 2-D, a row, a column, a channel, a batch."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    assert run(["-c", COMPILE], TRITON_CACHE_DIR=str(tmp_path)) == "compiled"
+    assert run([str(COMPILED), "90", "quick"], TRITON_CACHE_DIR=str(tmp_path)).startswith("compiled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "90", "100"])
+def test_all_kernels_compile_as_launched(tmp_path: Path, capability: str) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    assert run([str(COMPILED), capability], TRITON_CACHE_DIR=str(tmp_path)).startswith("compiled")
+
+
+def test_kernels_that_do_not_compile_leave_the_torch_formulation_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    import torch
+
+    from medzoo.core.ops.elastic_deform import cuda
+    from medzoo.core.ops.elastic_deform.fallback import TorchBackend
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+
+    monkeypatch.setattr(cuda, "_given_up", [])
+    # There is no driver here, so every launch fails as where no kernel can be built.
+    monkeypatch.setattr(cuda, "_build_errors", lambda: (RuntimeError,))
+    image, field = torch.rand(2, 1, 9, 20), torch.rand(1, 2, 5, 6)
+    where, rules = Frame(1, [9, 20], [0, 0], [9, 20]), [Rule(1, 0, 0.0)]
+    with pytest.warns(UserWarning, match="slower torch formulation"):
+        (found,) = cuda.CudaBackend().forward([image], field, None, where, rules)
+    (expected,) = TorchBackend().forward([image], field, None, where, rules)
+    assert torch.equal(found, expected)
+    assert cuda.kernels() is None
+    assert "do not compile here" in cuda.reason()
 
 
 def test_gpu_results_equal_the_cpu_for_one_seed() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from medzoo.core.errors import first_line
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
 from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
 from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, evaluation_matrices, knots
@@ -25,6 +28,56 @@ class _Launch(NamedTuple):
     nd: int
     dense: bool
     has_affine: bool
+
+
+class CudaBackend:
+    """The kernels on the device of their tensors; the torch formulation where they do not compile, said once."""
+
+    def forward(
+        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
+    ) -> list[Tensor]:
+        """Return the warped inputs."""
+        try:
+            with torch.cuda.device_of(field):
+                return TritonBackend().forward(inputs, field, affine, where, rules)
+        except _build_errors() as error:
+            _give_up(error)
+            return TorchBackend().forward(inputs, field, affine, where, rules)
+
+    def backward(
+        self,
+        grads: list[Tensor],
+        inputs: list[Tensor],
+        field: Tensor,
+        affine: Tensor | None,
+        where: Frame,
+        rules: list[Rule],
+        need: list[bool],
+    ) -> list[Tensor]:
+        """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
+        try:
+            with torch.cuda.device_of(field):
+                return TritonBackend().backward(grads, inputs, field, affine, where, rules, need)
+        except _build_errors() as error:
+            _give_up(error)
+            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+
+
+def _build_errors() -> tuple[type[Exception], ...]:
+    """What Triton raises where it cannot build a kernel: its compiler, ptxas, or the C compiler of its launcher."""
+    from triton.errors import TritonError
+
+    return (TritonError, subprocess.CalledProcessError, ImportError, OSError)
+
+
+_given_up: list[str] = []
+
+
+def _give_up(error: Exception) -> None:
+    """Serve CUDA tensors with the torch formulation from now on, and say so in one line."""
+    if not _given_up:
+        _given_up.append(f"the CUDA kernels do not compile here: {first_line(error)}")
+        warnings.warn(f"elastic_deform: {_given_up[0]}; the slower torch formulation takes over", stacklevel=2)
 
 
 class TritonBackend:
@@ -54,7 +107,7 @@ class TritonBackend:
                 fill = torch.full(
                     (1,), rule.fill, dtype=torch.float32 if rule.order == 1 else image.dtype, device=t.device
                 )
-                triton_kernels.forward_kernel[(-(-rows // ty) * -(-width // tx), t.shape[0])](
+                triton_kernels.forward_kernel[(-(-rows // ty) * -(-width // tx) * t.shape[0],)](
                     image, target, launch.lines, launch.affine, launch.spans, launch.ts, fill, t.shape[1],
                     *launch.sizes, ND=launch.nd, DENSE=launch.dense, AFFINE=launch.has_affine, ORDER=rule.order,
                     PADDING=rule.padding, TY=ty, TX=tx, num_warps=4,
@@ -116,7 +169,7 @@ class TritonBackend:
         }
         if rule.order == 0:
             ty, tx = _tile(width)
-            triton_kernels.nearest_backward_kernel[(-(-rows // ty) * -(-width // tx), batch)](
+            triton_kernels.nearest_backward_kernel[(-(-rows // ty) * -(-width // tx) * batch,)](
                 g, d_image, launch.lines, launch.affine, launch.spans, launch.ts, scale, t.shape[1], *launch.sizes,
                 TY=ty, TX=tx, num_warps=4, **common,
             )  # fmt: skip
@@ -134,7 +187,7 @@ class TritonBackend:
                 basis[:, :n] = _last_matrix(n, where, device)
             d_rows = torch.empty(batch, launch.nd, rows, 2, device=device)
             fill = torch.full((1,), rule.fill, device=device)
-            triton_kernels.backward_kernel[(-(-rows // 16), batch, padded // tn)](
+            triton_kernels.backward_kernel[(-(-rows // 16) * batch, padded // tn)](
                 t.contiguous(), g, d_image, d_lines, d_rows, launch.lines, launch.affine, launch.spans, launch.ts,
                 basis, fill, scale, t.shape[1], *launch.sizes[:4], padded, *launch.sizes[4:],
                 NEED_IMAGE=wanted, NEED_FIELD=linear, TY=16, TX=32, TN=tn, num_warps=4, **common,
@@ -217,21 +270,21 @@ def _reduce_rows(d_rows: Tensor, affine: Tensor, where: Frame) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _probe() -> tuple[TritonBackend | None, str]:
+def _probe() -> tuple[CudaBackend | None, str]:
     if not torch.cuda.is_available():
         return None, "no CUDA device"
     try:
         import triton
     except ImportError as error:
         return None, f"Triton cannot be imported: {error}"
-    return TritonBackend(), f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
+    return CudaBackend(), f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
 
 
-def kernels() -> TritonBackend | None:
-    """Return the backend, or `None` where there is no CUDA device or no Triton (see `reason`)."""
-    return _probe()[0]
+def kernels() -> CudaBackend | None:
+    """Return the backend, or `None` where there is no CUDA device, no Triton or no way to compile (see `reason`)."""
+    return None if _given_up else _probe()[0]
 
 
 def reason() -> str:
     """Return which Triton serves CUDA tensors, or why none does."""
-    return _probe()[1]
+    return _given_up[0] if _given_up else _probe()[1]

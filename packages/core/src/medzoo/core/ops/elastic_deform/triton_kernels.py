@@ -21,6 +21,12 @@ REFLECTION: tl.constexpr = tl.constexpr(2)
 
 
 @triton.jit
+def wide(n):
+    """An integer argument in 64 bits; Triton makes those that are 1 constants, which have no `to`."""
+    return tl.full((), n, tl.int64)
+
+
+@triton.jit
 def taps(t, M: tl.constexpr):
     """Weight of the M-th of four coefficients at t in [0, 1]."""
     s = 1.0 - t
@@ -107,6 +113,12 @@ def corner(iz, iy, ix, E: tl.constexpr, SD, SH, SW, ND: tl.constexpr, PADDING: t
     return offset * SW + fold(jx, SW, PADDING), inside
 
 
+@triton.constexpr_function
+def ordered(k, nd):
+    """Bits (z, y, x) of the k-th corner in the order of the C++ (bits x, y, z), which decides between labels of equal weight."""
+    return ((k & 1) << (nd - 1)) | (k & (2 * (nd - 2))) | (k >> (nd - 1))
+
+
 @triton.jit
 def share(fz, fy, fx, E: tl.constexpr, ND: tl.constexpr):
     """Linear weight of corner E."""
@@ -132,15 +144,17 @@ def forward_kernel(image, out, field, affine, spans, ts, fills, C, n_rows, H, W,
                    off_y, off_x, ND: tl.constexpr, DENSE: tl.constexpr, AFFINE: tl.constexpr, ORDER: tl.constexpr,
                    PADDING: tl.constexpr, TY: tl.constexpr, TX: tl.constexpr):  # fmt: skip
     """Warp one tile of TY rows by TX columns of one sample, all channels."""
-    b = tl.program_id(1)
     tiles_x = tl.cdiv(W, TX)
-    rows = (tl.program_id(0) // tiles_x) * TY + tl.arange(0, TY)
-    x = (tl.program_id(0) % tiles_x) * TX + tl.arange(0, TX)
+    tiles = tl.cdiv(n_rows, TY) * tiles_x
+    b = tl.program_id(0) // tiles  # with the tiles on one axis of the grid: the others end at 65,535
+    tile = tl.program_id(0) % tiles
+    rows = (tile // tiles_x) * TY + tl.arange(0, TY)
+    x = (tile % tiles_x) * TX + tl.arange(0, TX)
     live = (rows < n_rows)[:, None] & (x < W)[None, :]
     iz, iy, ix, fz, fy, fx = cell(field, affine, spans, ts, b, rows, x, live, n_rows, W, NX, field_step, affine_step, off_z, off_y,
                                   off_x, H, ND, DENSE, AFFINE)  # fmt: skip
     fill = tl.load(fills)
-    volume = SD.to(tl.int64) * SH * SW
+    volume = wide(SD) * SH * SW
     for c in range(C):
         source = image + (b * C + c) * volume
         target = out + ((b * C + c).to(tl.int64) * n_rows + rows[:, None]) * W + x[None, :]
@@ -155,22 +169,22 @@ def forward_kernel(image, out, field, affine, spans, ts, fills, C, n_rows, H, W,
                 total += share(fz, fy, fx, e, ND) * read(source, iz, iy, ix, e, live, SD, SH, SW, fill, ND, PADDING)
             tl.store(target, total, mask=live)
         else:
-            # The label with the largest summed weight; the nearest corner first, so that it wins ties.
+            # The label with the largest summed weight; the nearest corner first, so that it wins ties, then z before y before x.
             best = read(
                 source, iz + (fz >= 0.5), iy + (fy >= 0.5), ix + (fx >= 0.5), 0, live, SD, SH, SW, fill, ND, PADDING
             )
             score = tl.zeros((TY, TX), tl.float32)
-            for e in tl.static_range(2**ND):
-                label = read(source, iz, iy, ix, e, live, SD, SH, SW, fill, ND, PADDING)
-                score += tl.where(label == best, share(fz, fy, fx, e, ND), 0.0)
-            for e in tl.static_range(2**ND):
-                label = read(source, iz, iy, ix, e, live, SD, SH, SW, fill, ND, PADDING)
-                sum_e = tl.zeros((TY, TX), tl.float32)
+            for k in tl.static_range(2**ND):
+                label = read(source, iz, iy, ix, ordered(k, ND), live, SD, SH, SW, fill, ND, PADDING)
+                score += tl.where(label == best, share(fz, fy, fx, ordered(k, ND), ND), 0.0)
+            for k in tl.static_range(2**ND):
+                label = read(source, iz, iy, ix, ordered(k, ND), live, SD, SH, SW, fill, ND, PADDING)
+                sum_k = tl.zeros((TY, TX), tl.float32)
                 for g in tl.static_range(2**ND):
-                    other = read(source, iz, iy, ix, g, live, SD, SH, SW, fill, ND, PADDING)
-                    sum_e += tl.where(other == label, share(fz, fy, fx, g, ND), 0.0)
-                best = tl.where(sum_e > score, label, best)
-                score = tl.maximum(sum_e, score)
+                    other = read(source, iz, iy, ix, ordered(g, ND), live, SD, SH, SW, fill, ND, PADDING)
+                    sum_k += tl.where(other == label, share(fz, fy, fx, ordered(g, ND), ND), 0.0)
+                best = tl.where(sum_k > score, label, best)
+                score = tl.maximum(sum_k, score)
             tl.store(target, best, mask=live)
 
 
@@ -185,14 +199,15 @@ def backward_kernel(image, grad_out, grad_image, grad_field, grad_rows, field, a
     affine part. The image gradient is scattered by atomic additions: of floats, or of fixed-point integers (FIXED), whose sum does
     not depend on the order.
     """
-    b = tl.program_id(1)
-    block = tl.program_id(2)
-    rows = tl.program_id(0) * TY + tl.arange(0, TY)
+    tiles = tl.cdiv(n_rows, TY)
+    b = tl.program_id(0) // tiles
+    block = tl.program_id(1)
+    rows = (tl.program_id(0) % tiles) * TY + tl.arange(0, TY)
     column = block * TN + tl.arange(0, TN)
     only_first = rows * 0 + block == 0  # what does not depend on the block of columns is written once
     fill = tl.load(fills)
     scale = tl.load(scales)
-    volume = SD.to(tl.int64) * SH * SW
+    volume = wide(SD) * SH * SW
     acc_z, acc_y, acc_x = tl.zeros((TY, TN), tl.float32), tl.zeros((TY, TN), tl.float32), tl.zeros((TY, TN), tl.float32)
     sum_z, sum_y, sum_x = tl.zeros((TY,), tl.float32), tl.zeros((TY,), tl.float32), tl.zeros((TY,), tl.float32)
     mom_z, mom_y, mom_x = tl.zeros((TY,), tl.float32), tl.zeros((TY,), tl.float32), tl.zeros((TY,), tl.float32)
@@ -230,7 +245,7 @@ def backward_kernel(image, grad_out, grad_image, grad_field, grad_rows, field, a
         if NEED_FIELD:
             if DENSE:
                 to = grad_field + ((b * ND).to(tl.int64) * n_rows + rows[:, None]) * W + x[None, :]
-                step = n_rows.to(tl.int64) * W
+                step = wide(n_rows) * W
                 if ND == 3:
                     tl.store(to, dz, mask=live)
                 tl.store(to + (ND - 2) * step, dy, mask=live)
@@ -253,7 +268,7 @@ def backward_kernel(image, grad_out, grad_image, grad_field, grad_rows, field, a
     alive = rows < n_rows
     if NEED_FIELD and not DENSE:
         to = grad_field + ((b * ND).to(tl.int64) * n_rows + rows[:, None]) * NP + column[None, :]
-        step = n_rows.to(tl.int64) * NP
+        step = wide(n_rows) * NP
         if ND == 3:
             tl.store(to, acc_z, mask=alive[:, None])
         tl.store(to + (ND - 2) * step, acc_y, mask=alive[:, None])
@@ -261,7 +276,7 @@ def backward_kernel(image, grad_out, grad_image, grad_field, grad_rows, field, a
     if NEED_FIELD and AFFINE:
         first = alive & only_first
         to = grad_rows + ((b * ND).to(tl.int64) * n_rows + rows) * 2
-        step = n_rows.to(tl.int64) * 2
+        step = wide(n_rows) * 2
         if ND == 3:
             tl.store(to, sum_z, mask=first)
             tl.store(to + 1, mom_z, mask=first)
@@ -276,10 +291,12 @@ def nearest_backward_kernel(grad_out, grad_image, field, affine, spans, ts, scal
                             affine_step, off_z, off_y, off_x, ND: tl.constexpr, DENSE: tl.constexpr, AFFINE: tl.constexpr,
                             PADDING: tl.constexpr, FIXED: tl.constexpr, TY: tl.constexpr, TX: tl.constexpr):  # fmt: skip
     """Scatter the gradient of nearest sampling, one tile of one sample."""
-    b = tl.program_id(1)
     tiles_x = tl.cdiv(W, TX)
-    rows = (tl.program_id(0) // tiles_x) * TY + tl.arange(0, TY)
-    x = (tl.program_id(0) % tiles_x) * TX + tl.arange(0, TX)
+    tiles = tl.cdiv(n_rows, TY) * tiles_x
+    b = tl.program_id(0) // tiles  # with the tiles on one axis of the grid: the others end at 65,535
+    tile = tl.program_id(0) % tiles
+    rows = (tile // tiles_x) * TY + tl.arange(0, TY)
+    x = (tile % tiles_x) * TX + tl.arange(0, TX)
     live = (rows < n_rows)[:, None] & (x < W)[None, :]
     iz, iy, ix, fz, fy, fx = cell(field, affine, spans, ts, b, rows, x, live, n_rows, W, NX, field_step, affine_step, off_z, off_y,
                                   off_x, H, ND, DENSE, AFFINE)  # fmt: skip
@@ -288,7 +305,7 @@ def nearest_backward_kernel(grad_out, grad_image, field, affine, spans, ts, scal
     if PADDING == CONSTANT:
         keep = live & inside
     scale = tl.load(scales)
-    volume = SD.to(tl.int64) * SH * SW
+    volume = wide(SD) * SH * SW
     for c in range(C):
         g = tl.load(
             grad_out + ((b * C + c).to(tl.int64) * n_rows + rows[:, None]) * W + x[None, :], mask=live, other=0.0
