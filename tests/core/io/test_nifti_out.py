@@ -36,6 +36,18 @@ def test_a_map_lies_exactly_on_the_volume_it_was_made_from(tmp_path: Path, endin
     )  # the scaling of the CT is not taken over
 
 
+def test_a_map_of_a_sagittal_volume_has_its_axes(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(-900, 900, (5, 6, 7)).astype(np.int16)
+    affine = np.array([[0, 0, 1.5, -80], [0.8, 0, 0, 20.0], [0, -0.7, 0, 55], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "ct.nii")
+    image = read_image(tmp_path / "ct.nii")
+    assert image.size == (7, 5, 6)
+    write_nifti(tmp_path / "map.nii.gz", image.array, tmp_path / "ct.nii")
+    written = nibabel.load(tmp_path / "map.nii.gz")
+    assert np.allclose(written.affine, affine, atol=1e-6)
+    np.testing.assert_array_equal(written.get_fdata(), stored)
+
+
 def test_masks_are_bytes_and_repeat_bit_by_bit(tmp_path: Path) -> None:
     mask = np.zeros((4, 5, 6), bool)
     mask[1, 2, 3] = True
@@ -46,6 +58,7 @@ def test_masks_are_bytes_and_repeat_bit_by_bit(tmp_path: Path) -> None:
     assert written.get_data_dtype() == np.uint8
     assert read_image(tmp_path / "a.nii.gz").spacing == pytest.approx((0.5, 0.6, 3.0))
     assert np.asarray(written.dataobj)[3, 2, 1] == 1
+    assert np.array_equal(read_image(tmp_path / "a.nii.gz").array, mask)
 
 
 def test_another_size_is_refused_and_nothing_is_left(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -38,11 +38,13 @@ class Header:
         size: Extent along x, y[, z] in pixels, after the camera's orientation tag.
         channels: 1 for grey images, 3 for colour (alpha is not counted), the length of the fourth axis of a volume.
         spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        affine: As that of `Image`.
     """
 
     size: tuple[int, ...]
     channels: int
     spacing: tuple[float, ...]
+    affine: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Image:
         array: float32, finite, C-contiguous: `(H, W)`, `(3, H, W)`, `(D, H, W)` or, where a volume has a fourth axis,
             `(C, D, H, W)`. Unsigned integer photographs and radiographs are divided by the largest value of their bit
             depth, which puts them in [0, 1]; float and signed TIFF, NIfTI, and DICOM of the modalities CT, MR, PT and
-            NM keep their (rescaled) values.
+            NM keep their (rescaled) values. Volumes are turned so that z goes up, y to the back and x to the patient's
+            left, whichever way they are stored.
         spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
         path: The file.
-        affine: `(4, 4)` float64 from voxel `(x, y, z)` to patient millimetres (right, anterior, superior) of NIfTI;
-            None for other formats.
+        affine: `(4, 4)` float64 from voxel `(x, y, z)` of `array` to patient millimetres (right, anterior, superior) of
+            NIfTI; None for other formats.
     """
 
     array: NDArray[np.float32]
