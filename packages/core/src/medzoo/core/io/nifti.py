@@ -22,7 +22,8 @@ _DEFLATE_RATIO = 1032  # what deflate can reach at most: a header that claims mo
 _MAX_BYTES = 4 * MAX_VOXELS  # of voxels as stored
 _MAX_EXTRA = 2**26  # bytes before or after the voxels: header extensions, padding
 _STEP = 2**20
-_PART = 0.01  # by which the spacing may differ from that of the affine, and an affine from another in voxels
+_PART = 0.01  # by which the spacing may differ from that of the affine
+_APART = 0.5  # voxels at a corner by which two volumes may lie apart: affines are rounded by what writes them
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def layout_of_nifti(path: str) -> Layout:
 
 
 def same_place(first: Header, second: Header) -> bool:
-    """Tell whether two volumes of one size lie on one another, to a hundredth of a voxel at every corner."""
+    """Tell whether two volumes of one size lie on one another, to half a voxel at every corner."""
     if first.size != second.size or first.affine is None or second.affine is None or len(first.size) != 3:
         return first.size == second.size
-    return offset_mm(first, second) <= 10 * _PART * min(first.spacing)
+    return offset_mm(first, second) <= _APART * min(first.spacing)
 
 
 def offset_mm(first: Header, second: Header) -> float:
