@@ -21,7 +21,7 @@ RASTER = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 NIFTI = (".nii", ".nii.gz")
 DICOM = (".dcm", ".dicom")
 EXTENSIONS = RASTER + NIFTI + DICOM
-"""File names that `read_image` accepts; anything else is refused unopened."""
+"""Endings of the files that `read_image` accepts; without one of them it takes DICOM alone, by its first bytes."""
 
 MAX_PIXELS = 2**26
 """Most pixels of a two-dimensional image, 8192 × 8192: beyond all radiographs, and no more than 256 MB as float32."""
@@ -126,6 +126,20 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         return header_of_dicom(name)
 
 
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is an image by its ending or, as scanners name them without one, DICOM by its first bytes."""
+    name = os.path.basename(os.fspath(path))
+    if name.lower().endswith(EXTENSIONS):
+        return True
+    if name.upper() == "DICOMDIR" or name.startswith("."):
+        return False  # the index of a disk, no image
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a `DataError` that names the file."""
@@ -160,7 +174,7 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
     if "\0" in name:
         raise DataError(name.replace("\0", "\\0"), "is no path (it holds a null character)", "correct it")
     lower = os.path.basename(name).lower()
-    if not lower.endswith(EXTENSIONS):
+    if not is_image(name):
         raise DataError(name, "is of an unknown kind", f"use a file that ends in {', '.join(EXTENSIONS)}")
     try:
         if not Path(name).is_file():
@@ -171,4 +185,4 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
             raise DataError(name, "is empty (0 bytes)", "copy or export it again")
     except OSError as error:
         raise DataError(name, f"cannot be opened ({error.strerror})", "check the path") from error
-    return name, "nifti" if lower.endswith(NIFTI) else "dicom" if lower.endswith(DICOM) else "raster"
+    return name, "nifti" if lower.endswith(NIFTI) else "raster" if lower.endswith(RASTER) else "dicom"
