@@ -48,6 +48,20 @@ def test_a_map_of_a_sagittal_volume_has_its_axes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(written.get_fdata(), stored)
 
 
+@pytest.mark.parametrize("kind", ["one frame", "unit 7", "micron"])
+def test_a_map_has_units_and_affine_of_unusual_files(tmp_path: Path, kind: str) -> None:
+    stored = np.random.default_rng(0).integers(-900, 900, (5, 6, 7, 1)).astype(np.int16)
+    affine = np.diag([0.5, -0.5, 2.0, 1]) * ([1000, 1000, 1000, 1] if kind == "micron" else 1)
+    image = nibabel.Nifti1Image(stored if kind == "one frame" else stored[..., 0], affine)
+    image.header["xyzt_units"] = {"unit 7": 7, "micron": 3}.get(kind, 2)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    write_nifti(tmp_path / "map.nii.gz", read_image(tmp_path / "ct.nii.gz").array, tmp_path / "ct.nii.gz")
+    written = nibabel.load(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(written.affine, affine)
+    np.testing.assert_array_equal(written.get_fdata(), stored[..., 0])
+    assert written.header["xyzt_units"] & 7 == {"unit 7": 7, "micron": 3}.get(kind, 2)
+
+
 def test_masks_are_bytes_and_repeat_bit_by_bit(tmp_path: Path) -> None:
     mask = np.zeros((4, 5, 6), bool)
     mask[1, 2, 3] = True

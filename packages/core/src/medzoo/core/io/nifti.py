@@ -126,14 +126,13 @@ def _check(path: str, nifti: Any) -> Layout:
     if not np.isfinite(affine).all():
         raise DataError(path, "has an affine with NaN or infinity", "correct its header")
     channels = shape[3] if len(shape) == 4 else 1
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if (np.abs(steps[:nd] - spacing) > _PART * np.asarray(spacing)).any():
+        told, meant = (" x ".join(f"{value:.4g}" for value in values) for values in (spacing, steps[:nd]))
+        problem = f"has two spacings: {told} mm in pixdim, {meant} mm in its affine"
+        raise DataError(path, problem, "correct the wrong one")
     if nd < 3:
         return Layout(Header(shape[:nd], channels, spacing, affine), shape, None)
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    if (np.abs(steps - spacing) > _PART * np.asarray(spacing)).any():
-        told, meant = (" x ".join(f"{value:.4g}" for value in values) for values in (spacing, steps))
-        raise DataError(
-            path, f"has two spacings: {told} mm in pixdim, {meant} mm in its affine", "correct the wrong one"
-        )
     if abs(np.linalg.det(affine[:3, :3] / steps)) < _PART:
         raise DataError(path, "has an affine that folds the volume flat", "correct its header")
     turn = turn_of(affine)

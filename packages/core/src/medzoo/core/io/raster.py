@@ -19,6 +19,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from medzoo.core.errors import DataError
 from medzoo.core.io.image import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
 from medzoo.core.io.raster_kinds import jpeg_ends, unread
+from medzoo.core.io.spacing import LARGEST_MM, spacing_fault
 from medzoo.core.io.tiff import PlainTiff, is_tiff
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
@@ -29,8 +30,11 @@ _COMPRESSION, _FAX = 259, {2, 3, 4, 32773}  # which make one bit of many lines
 _MOST_PIXELS = 8 * 1366  # a byte can stand for: LZW reaches 1365, deflate 1032 bytes, of one bit a pixel
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that exchange x and y
 
-# Densities that programs write when they know nothing, or that tell how to print: no measure of the patient.
-_PRINT_DPI = (
+# Densities that programs write when they know nothing, or that tell how to print: no measure of the patient. One dot
+# an inch or a centimetre is a ratio of the sides.
+_NO_DPI = (
+    1,
+    2.54,
     72,
     75,
     90,
@@ -113,7 +117,7 @@ def _plain_header(plain: PlainTiff) -> Header:
 
     unit = int((plain.tags.get(_UNIT) or (2,))[0])
     factor = {2: 1.0, 3: 2.54}.get(unit, 0.0)
-    return Header(plain.size, 1, _of_density((density(_X_RES) * factor, density(_Y_RES) * factor)))
+    return Header(plain.size, 1, _of_density(plain.path, (density(_X_RES) * factor, density(_Y_RES) * factor)))
 
 
 def _header(path: str, image: Pillow.Image) -> Header:
@@ -135,7 +139,7 @@ def _header(path: str, image: Pillow.Image) -> Header:
         raise DataError(
             path, "has more than 8 bits a channel in colour or with alpha", "save it as 16-bit grey or 8-bit RGB"
         )
-    spacing = _spacing(image)
+    spacing = _spacing(path, image)
     if _orientation(image) in _TRANSPOSED:
         spacing = (spacing[1], spacing[0])
         if image.format != "TIFF":  # of which Pillow tells the size after the turn
@@ -209,29 +213,35 @@ def _orientation(image: Pillow.Image) -> int:
         return 1  # a damaged EXIF block says nothing about the pixels
 
 
-def _spacing(image: Pillow.Image) -> tuple[float, float]:
+def _spacing(path: str, image: Pillow.Image) -> tuple[float, float]:
     """Millimetres per pixel from the density of PNG or TIFF, where it can be a physical measure.
 
     A wrong millimetre is worse than none: JPEG and BMP densities are defaults of the program that saved them, and so
     are the round print and screen densities of any format.
     """
+    dots: tuple[float, ...] = ()
     try:
         if image.format == "PNG" and "dpi" in image.info:
-            return _of_density(tuple(float(value) for value in image.info["dpi"]))
-        if image.format == "TIFF" and _tag(image, _UNIT, 2) in (2, 3):
+            dots = tuple(float(value) for value in image.info["dpi"])
+        elif image.format == "TIFF" and _tag(image, _UNIT, 2) in (2, 3):
             factor = 1.0 if _tag(image, _UNIT, 2) == 2 else 2.54
-            return _of_density(tuple(float(_tag(image, tag, 0)) * factor for tag in (_X_RES, _Y_RES)))
+            dots = tuple(float(_tag(image, tag, 0)) * factor for tag in (_X_RES, _Y_RES))
     except (TypeError, ValueError, ZeroDivisionError):
         pass
-    return (math.nan, math.nan)
+    return _of_density(path, dots)
 
 
-def _of_density(dots: tuple[float, ...]) -> tuple[float, float]:
-    """Return millimetres per pixel of dots an inch; NaN where they are those of a program or cannot be."""
-    printed = any(not value > 0 or any(abs(value - d) < 0.02 for d in _PRINT_DPI) for value in dots)
-    if len(dots) != 2 or printed:
+def _of_density(path: str, dots: tuple[float, ...]) -> tuple[float, float]:
+    """Return millimetres per pixel of dots an inch; NaN where they are those of a program, or finer than any scanner.
+
+    Raises:
+        DataError: The pixels would be centimetres large: micrometres were taken for millimetres.
+    """
+    if len(dots) != 2 or any(not value > 0 or any(abs(value - d) < 0.02 for d in _NO_DPI) for value in dots):
         return (math.nan, math.nan)
     spacing = (25.4 / dots[0], 25.4 / dots[1])
+    if max(spacing) > LARGEST_MM and (fault := spacing_fault(spacing)):
+        raise DataError(path, fault, "correct its density (dpi), or remove it")
     told = all(_SPACING_RANGE[0] <= value <= _SPACING_RANGE[1] for value in spacing)
     return spacing if told else (math.nan, math.nan)
 
