@@ -254,9 +254,17 @@ def test_png_is_read_interlaced_and_with_a_transparent_value(tmp_path: Path) -> 
         np.testing.assert_allclose(both(path), [[1 / levels]], atol=1e-6)
 
 
-def test_a_png_that_claims_more_than_its_bytes_can_hold_is_refused_by_the_header(tmp_path: Path) -> None:
+def test_a_file_that_claims_more_than_its_bytes_can_hold_is_refused_by_the_header(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(chunked(8000, 8000, 8, 0, bytes(100)))
     refused(tmp_path / "a.png", "claims 64000000 pixels in")
     flat = np.zeros((4000, 4000), bool)
     Pillow.fromarray(flat).save(tmp_path / "flat.png", optimize=True)
     assert both(tmp_path / "flat.png").max() == 0
+    for options in ({"optimize": True}, {"progressive": True}):
+        Pillow.fromarray(np.zeros((2000, 2000), np.uint8)).save(tmp_path / "flat.jpg", quality=1, **options)
+        assert both(tmp_path / "flat.jpg").max() < 0.01
+    content = bytearray((tmp_path / "flat.jpg").read_bytes())
+    frame = content.index(b"\xff\xc2")
+    content[frame + 5 : frame + 9] = struct.pack(">2H", 8000, 8000)
+    (tmp_path / "a.jpg").write_bytes(bytes(content))
+    refused(tmp_path / "a.jpg", "claims 64000000 pixels in")

@@ -26,8 +26,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _COLOUR = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"}
 _ORIENTATION, _BITS, _SAMPLE_FORMAT, _PHOTOMETRIC, _X_RES, _Y_RES, _UNIT = 0x0112, 258, 339, 262, 282, 283, 296
-_COMPRESSION, _FAX = 259, {2, 3, 4, 32773}  # which make one bit of many lines
-_MOST_PIXELS = 8 * 1366  # a byte can stand for: LZW reaches 1365, deflate 1032 bytes, of one bit a pixel
+_COMPRESSION, _FAX = 259, {2, 3, 4, 7, 32773}  # which may make one bit of a line, or hold JPEG
+# Pixels that a byte can stand for: LZW reaches 1365, deflate 1032 bytes, of one bit a pixel; in JPEG each block of 64
+# pixels takes at least the bit of its mean.
+_MOST_PIXELS = {"PNG": 8 * 1366, "TIFF": 8 * 1366, "JPEG": 8 * 64, "MPO": 8 * 64}
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that exchange x and y
 
 # Densities that programs write when they know nothing, or that tell how to print: no measure of the patient. One dot
@@ -256,8 +258,8 @@ def _check_end(path: str, image: Pillow.Image) -> None:
     if image.format in ("BMP", "DIB", "TIFF") and _last_byte(image) > size:
         raise DataError(path, f"is cut short: {size} of {_last_byte(image)} bytes", DAMAGED)
     pixels = image.size[0] * image.size[1]
-    ratio = _MOST_PIXELS if image.format in ("PNG", "TIFF") and _tag(image, _COMPRESSION, 1) not in _FAX else 0
-    if ratio and pixels > ratio * size:
+    ratio = math.inf if _tag(image, _COMPRESSION, 1) in _FAX else _MOST_PIXELS.get(image.format or "", math.inf)
+    if pixels > ratio * size:
         raise DataError(path, f"claims {pixels} pixels in {size} bytes", DAMAGED)
     if image.format == "TIFF" and _tag(image, _COMPRESSION, 1) == 1:
         held = sum(_tuple(getattr(image, "tag_v2", {}).get(279))) or size
