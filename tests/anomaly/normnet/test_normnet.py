@@ -193,12 +193,14 @@ def test_lesion_table_gives_volume_and_place() -> None:
     mask[8, 9, 1] = True
     affine = np.diag([2.0, 2.0, 5.0, 1.0])
     affine[:3, 3] = (10, 20, 30)
-    rows = lesion_table("case", mask, score, (2, 2, 5), affine)
+    mirrored = np.diag([-1.0, 1.0, 1.0, 1.0])  # the file counts x from the other side
+    mirrored[0, 3] = 13
+    rows = lesion_table("case", mask, score, (2, 2, 5), affine, mirrored)
     assert [row["volume_ml"] for row in rows] == [0.16, 0.02]  # 8 and 1 voxels of 20 mm³
-    assert (rows[0]["x"], rows[0]["y"], rows[0]["z"]) == (6.5, 3.5, 2.5)
+    assert (rows[0]["x"], rows[0]["y"], rows[0]["z"]) == (13 - 6.5, 3.5, 2.5)
     assert (rows[0]["x_mm"], rows[0]["y_mm"], rows[0]["z_mm"]) == (23.0, 27.0, 42.5)
     assert rows[0]["mean_score"] == 0.75
-    assert lesion_table("none", mask & False, score, (1, 1, 1), None) == []
+    assert lesion_table("none", mask & False, score, (1, 1, 1), affine, mirrored) == []
 
 
 def test_mosaic_shows_the_slices_with_most_of_the_lesion() -> None:

@@ -36,6 +36,32 @@ def test_a_map_lies_exactly_on_the_volume_it_was_made_from(tmp_path: Path, endin
     )  # the scaling of the CT is not taken over
 
 
+def test_a_map_of_a_sagittal_volume_has_its_axes(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(-900, 900, (5, 6, 7)).astype(np.int16)
+    affine = np.array([[0, 0, 1.5, -80], [0.8, 0, 0, 20.0], [0, -0.7, 0, 55], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "ct.nii")
+    image = read_image(tmp_path / "ct.nii")
+    assert image.size == (7, 5, 6)
+    write_nifti(tmp_path / "map.nii.gz", image.array, tmp_path / "ct.nii")
+    written = nibabel.load(tmp_path / "map.nii.gz")
+    assert np.allclose(written.affine, affine, atol=1e-6)
+    np.testing.assert_array_equal(written.get_fdata(), stored)
+
+
+@pytest.mark.parametrize("kind", ["one frame", "unit 7", "micron"])
+def test_a_map_has_units_and_affine_of_unusual_files(tmp_path: Path, kind: str) -> None:
+    stored = np.random.default_rng(0).integers(-900, 900, (5, 6, 7, 1)).astype(np.int16)
+    affine = np.diag([0.5, -0.5, 2.0, 1]) * ([1000, 1000, 1000, 1] if kind == "micron" else 1)
+    image = nibabel.Nifti1Image(stored if kind == "one frame" else stored[..., 0], affine)
+    image.header["xyzt_units"] = {"unit 7": 7, "micron": 3}.get(kind, 2)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    write_nifti(tmp_path / "map.nii.gz", read_image(tmp_path / "ct.nii.gz").array, tmp_path / "ct.nii.gz")
+    written = nibabel.load(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(written.affine, affine)
+    np.testing.assert_array_equal(written.get_fdata(), stored[..., 0])
+    assert written.header["xyzt_units"] & 7 == {"unit 7": 7, "micron": 3}.get(kind, 2)
+
+
 def test_masks_are_bytes_and_repeat_bit_by_bit(tmp_path: Path) -> None:
     mask = np.zeros((4, 5, 6), bool)
     mask[1, 2, 3] = True
@@ -46,6 +72,7 @@ def test_masks_are_bytes_and_repeat_bit_by_bit(tmp_path: Path) -> None:
     assert written.get_data_dtype() == np.uint8
     assert read_image(tmp_path / "a.nii.gz").spacing == pytest.approx((0.5, 0.6, 3.0))
     assert np.asarray(written.dataobj)[3, 2, 1] == 1
+    assert np.array_equal(read_image(tmp_path / "a.nii.gz").array, mask)
 
 
 def test_another_size_is_refused_and_nothing_is_left(tmp_path: Path) -> None:

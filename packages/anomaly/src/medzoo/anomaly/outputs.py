@@ -38,7 +38,8 @@ def lesion_table(
     mask: NDArray[np.bool_],
     score: NDArray[np.float32],
     spacing: Sequence[float],
-    affine: NDArray[Any] | None,
+    world: NDArray[Any],
+    stored: NDArray[Any],
 ) -> list[dict[str, Any]]:
     """Return one row a connected lesion, the largest first.
 
@@ -47,7 +48,8 @@ def lesion_table(
         mask: `(D, H, W)`.
         score: `(D, H, W)`, larger is more abnormal.
         spacing: Millimetres per voxel along x, y, z.
-        affine: `(4, 4)` from voxel `(x, y, z)` to the scanner's millimetres; None counts from the first voxel.
+        world: `(4, 4)` from voxel `(x, y, z)` to the scanner's millimetres.
+        stored: `(4, 4)` from voxel `(x, y, z)` to that of the file, in which the table counts.
     """
     if not mask.any():
         return []
@@ -58,8 +60,7 @@ def lesion_table(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     centres = (np.array(ndimage.center_of_mass(mask, labels, numbers)).reshape(count, 3) + corner)[:, ::-1]  # x, y, z
     means, tops = ndimage.mean(score, labels, numbers), ndimage.maximum(score, labels, numbers)
-    frame = np.diag([*spacing, 1.0]) if affine is None else affine
-    places = centres @ frame[:3, :3].T + frame[:3, 3]
+    places, centres = (centres @ frame[:3, :3].T + frame[:3, 3] for frame in (world, stored))
     litre = float(np.prod(np.asarray(spacing, dtype=float))) / 1000
     rows = []
     for rank, i in enumerate(np.argsort(-sizes, kind="stable")):

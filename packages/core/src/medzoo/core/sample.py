@@ -49,6 +49,10 @@ class MaskSample(Sample):
     """`(*S)` int64 labels or bool, in the geometry of the original image."""
     label: NotRequired[Tensor]
     """`()` int64 class of the whole image."""
+    world: NotRequired[Tensor]
+    """`(4, 4)` float64, maps original voxels `(x, y, z)` to the scanner's millimetres."""
+    stored: NotRequired[Tensor]
+    """`(4, 4)` float64, maps original voxels `(x, y, z)` to those of the file, whose axes may be others."""
 
 
 Batch = dict[str, Any]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io import EXTENSIONS, read_header, read_image
+from medzoo.core.io import EXTENSIONS, is_image, read_header, read_image
 from medzoo.core.io.image import NIFTI
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
@@ -146,13 +146,17 @@ class NpzImages(CategoryDataModule):
         return images, labels.reshape(len(labels), -1)[:, 0].astype(int).tolist()
 
 
+def _admitted(path: Path) -> bool:
+    return is_image(path) and not path.name.lower().endswith(NIFTI) and not path.name.startswith(".")
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the images of a folder, sorted.
 
     Raises:
         DataError: There is none.
     """
-    found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(_KINDS) and not p.name.startswith("."))
+    found = sorted(p for p in folder.iterdir() if _admitted(p))
     if not found:
         raise DataError(folder, "holds no image", f"put {', '.join(_KINDS)} files there")
     return found

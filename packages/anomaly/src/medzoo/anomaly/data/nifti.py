@@ -14,8 +14,10 @@ from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.image import NIFTI
+from medzoo.core.io.nifti import layout_of_nifti, offset_mm, same_place
 
 _LEAST = 8  # voxels along an axis
+_ORGAN = (0.001, 0.95)  # the part of a volume that an organ may take: lungs of a whole body take 0.003
 
 
 class NiftiVolumes(VolumeDataModule):
@@ -57,7 +59,16 @@ class NiftiVolumes(VolumeDataModule):
         return self.split(known, tested)
 
     def split(self, known: Sequence[Case], tested: Sequence[Case]) -> Cases:
-        """Keep the last healthy volumes for validation, but leave one to train on."""
+        """Keep the last healthy volumes for validation, but leave one to train on.
+
+        Raises:
+            DataError: A healthy and a test volume share a name, which stands for one patient and its masks.
+        """
+        names = {case.id: case.path for case in known}
+        for case in tested:
+            if case.id in names:
+                problem = f"has the name of {names[case.id]}, and a name stands for one patient and its masks"
+                raise DataError(case.path, problem, "rename one of the two and its masks")
         first = len(known) - min(self._val, max(0, len(known) - 1))
         return Cases(tuple(known[:first]), tuple(known[first:]), tuple(tested))
 
@@ -85,11 +96,23 @@ def read_volume(path: Path, mask: Path | None, organ: Path | None, intensity: In
     hu = to_hu(image.array, str(path), intensity)
     spacing = (image.spacing[0], image.spacing[1], image.spacing[2])
     inside = lung_mask(hu, spacing) if organ is None else _labels(organ) > 0
-    if not inside.any():
-        where = path if organ is None else organ
-        problem = "shows no lung that thresholds find" if organ is None else "marks no organ"
-        raise DataError(where, problem, "give a mask of the lungs in organ/")
-    return Volume(hu, inside, None if mask is None else _labels(mask), spacing)
+    _check_organ(inside, path, organ)
+    lesions = None if mask is None else _labels(mask)
+    return Volume(hu, inside, lesions, spacing, image.affine, layout_of_nifti(str(path)).stored)
+
+
+def _check_organ(inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], path: Path, organ: Path | None) -> None:
+    """Refuse an organ that cannot be one: what it leaves out is never looked at, without a further sign."""
+    share = float(inside.mean())
+    if _ORGAN[0] <= share <= _ORGAN[1]:
+        return
+    count = int(inside.sum())
+    where, problem = (path, "shows no lung that thresholds find") if organ is None else (organ, "marks no organ")
+    if count:
+        problem = f"{problem}, only {count} of {inside.size} voxels"
+    if share > _ORGAN[1]:
+        problem = f"marks {count} of {inside.size} voxels, the whole volume rather than an organ"
+    raise DataError(where, problem, "give a mask of the lungs in organ/")
 
 
 def _labels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -115,39 +138,59 @@ def header_faults(path: Path, masks: Sequence[Path]) -> list[DataError]:
         return [error]
     for mask in masks:
         try:
-            size, channels = read_header(mask).size, read_header(mask).channels
+            own = read_header(mask)
         except DataError as error:
             found.append(error)
             continue
-        if channels != 1:
-            found.append(DataError(mask, f"has {channels} values a voxel, expected one label", "save one mask a file"))
-        if size != header.size:
-            found.append(DataError(mask, f"has the size {size}, its image {header.size}", "resample it onto the image"))
+        if own.channels != 1:
+            problem = f"has {own.channels} values a voxel, expected one label"
+            found.append(DataError(mask, problem, "save one mask a file"))
+        if own.size != header.size:
+            problem = f"has the size {own.size}, its image {header.size}"
+            found.append(DataError(mask, problem, "resample it onto the image"))
+        elif not same_place(header, own):
+            problem = f"lies up to {offset_mm(header, own):.3g} mm from its image, by the affines of both"
+            found.append(DataError(mask, problem, "resample it onto the image, or correct the affine that is wrong"))
     return found
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """Return the NIfTI files of a folder, sorted; none where it is missing."""
+    """Return the NIfTI files of a folder, sorted; none where it is missing.
+
+    Raises:
+        DataError: The folder holds none, or two of one name.
+    """
     if not folder.is_dir():
         return []
-    found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(NIFTI) and not p.name.startswith("."))
+    found = _listed(folder)
     if not found:
         raise DataError(folder, "holds no .nii or .nii.gz file", "put the volumes there, or remove the folder")
     return found
 
 
+def _listed(folder: Path) -> list[Path]:
+    found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(NIFTI) and not p.name.startswith("."))
+    names: dict[str, Path] = {}
+    for path in found:
+        if (first := names.setdefault(stem(path), path)) != path:
+            raise DataError(path, f"has the name of {first.name} beside it", "keep one of the two")
+    return found
+
+
 def stem(path: Path) -> str:
-    """Return the name without `.nii` or `.nii.gz`."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """Return the name without `.nii` or `.nii.gz`, in whichever case."""
+    name = path.name
+    for ending in (".gz", ".nii"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
 
 
 def same_name(folder: Path, path: Path) -> Path | None:
     """Return the file of another folder with the same name, packed or not."""
-    for ending in (".nii.gz", ".nii"):
-        candidate = folder / (stem(path) + ending)
-        if candidate.is_file():
-            return candidate
-    return None
+    if not folder.is_dir():
+        return None
+    return next((other for other in _listed(folder) if stem(other) == stem(path)), None)
 
 
 def _check_strays(folder: Path, images: Sequence[Path]) -> None:

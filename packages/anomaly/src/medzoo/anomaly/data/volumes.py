@@ -33,12 +33,16 @@ class Volume:
         organ: `(D, H, W)` bool.
         lesions: `(D, H, W)` integer labels, 0 for none; None where nobody looked.
         spacing: Millimetres per voxel along x, y, z.
+        world: `(4, 4)` from voxel `(x, y, z)` to the scanner's millimetres; None counts from the first voxel.
+        stored: `(4, 4)` from voxel `(x, y, z)` to that of the file, whose axes may be others; None where they are not.
     """
 
     hu: NDArray[np.float32]
     organ: NDArray[np.bool_]
     lesions: NDArray[np.uint8] | None
     spacing: tuple[float, float, float]
+    world: NDArray[np.float64] | None = None
+    stored: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,11 @@ class Patches(Dataset[dict[str, Any]]):
 
 
 class Wholes(Dataset[dict[str, Any]]):
-    """Whole volumes with the keys of `medzoo.core.sample.MaskSample`; index with an integer."""
+    """Whole volumes with the keys of `medzoo.core.sample.MaskSample`; index with an integer.
+
+    Further keys: `organ (1, D, H, W)` bool like `image`; `world` and `stored`, `(4, 4)` float64, as those of `Volume`;
+    and, where the volume was resampled, `original (1, *S)` and `original_organ (1, *S)` as they were before.
+    """
 
     def __init__(self, cases: Sequence[Case], spacing: float | None) -> None:
         self.cases, self.spacing = cases, spacing
@@ -163,6 +171,11 @@ class Wholes(Dataset[dict[str, Any]]):
             "group": self.patients[case.patient],
             "kind": case.kind,
         }
+        sample["world"] = torch.from_numpy(np.diag([*loaded.spacing, 1.0]) if loaded.world is None else loaded.world)
+        sample["stored"] = torch.from_numpy(np.eye(4) if loaded.stored is None else loaded.stored)
+        if tuple(to) != size:
+            sample["original"] = torch.from_numpy(loaded.hu)[None]
+            sample["original_organ"] = torch.from_numpy(loaded.organ)[None]
         if loaded.lesions is not None:
             sample["mask"] = torch.from_numpy(loaded.lesions.astype(np.int64))
         return sample

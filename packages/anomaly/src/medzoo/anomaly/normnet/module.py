@@ -231,22 +231,18 @@ class NormNet(Method):
         score, mask = self._original(batch)
         name, kind = batch["id"][0], batch["kind"][0]
         spacing = batch["spacing"][0].tolist()
-        self.lesions += lesion_table(name, mask.numpy(), score.numpy(), spacing, None)
+        self.lesions += lesion_table(name, mask.numpy(), score.numpy(), spacing, *_frames(batch))
         truth = batch["mask"][0].cpu() != 0 if "mask" in batch else None
         if truth is not None:
             group = int(batch["group"][0])
             for key in dict.fromkeys(("all", kind or "all")):
                 self.scores.setdefault(key, SegmentationMetrics().to(self.device)).update(mask, truth, group)
             self.rows.append({"id": name, "kind": kind, "dice": dice(mask, truth)})
-            organ = batch["organ"][0].cpu()
-            if organ.shape[1:] == truth.shape:
-                self.pixels.update(*(part.to(self.device) for part in (score[None], truth[None], organ)))
+            organ = batch.get("original_organ", batch["organ"])[0].cpu()
+            self.pixels.update(*(part.to(self.device) for part in (score[None], truth[None], organ)))
         if len(self.pictures) < _SHOWN:
-            hu = batch["image"][0, 0].cpu()
-            if hu.shape == score.shape:
-                self.pictures.append(
-                    (name, (hu.numpy(), score.numpy(), mask.numpy(), None if truth is None else truth.numpy()))
-                )
+            hu = batch.get("original", batch["image"])[0, 0].cpu().numpy()
+            self.pictures.append((name, (hu, score.numpy(), mask.numpy(), None if truth is None else truth.numpy())))
 
     def on_test_epoch_end(self) -> None:
         """Log figures of all volumes and of each kind of lesion."""
@@ -272,22 +268,18 @@ class NormNet(Method):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Write score map, mask, table and mosaic of a volume and return what was found."""
-        import nibabel
-
         from medzoo.core.io.nifti_out import write_nifti
 
         score, mask = self._original(batch)
         name, path, spacing = batch["id"][0], batch["path"][0], batch["spacing"][0].tolist()
         folder = Path(self.trainer.default_root_dir) / "volumes" / name
-        source = path if path.endswith((".nii", ".nii.gz")) else None
-        affine = nibabel.load(source).affine if source else None
-        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, affine)
+        source = path or None  # a phantom has none
+        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, *_frames(batch))
         write_nifti(folder / "score.nii.gz", score.numpy(), source, spacing)
         write_nifti(folder / "mask.nii.gz", mask.numpy(), source, spacing)
         write_csv(folder / "lesions.csv", rows, LESION_COLUMNS)
-        hu = batch["image"][0, 0].cpu().numpy()
-        if hu.shape == score.shape:
-            save_png(mosaic(hu, score.numpy(), mask.numpy(), title=name), folder / "mosaic.png")
+        hu = batch.get("original", batch["image"])[0, 0].cpu().numpy()
+        save_png(mosaic(hu, score.numpy(), mask.numpy(), title=name), folder / "mosaic.png")
         return [
             {
                 "id": name,
@@ -312,6 +304,11 @@ class NormNet(Method):
             # its place in the data.
             return 1.0
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, int(self.trainer.estimated_stepping_batches))))
+
+
+def _frames(batch: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the maps from voxels of the one volume to the scanner's millimetres and to the file's voxels."""
+    return batch["world"][0].cpu().numpy(), batch["stored"][0].cpu().numpy()
 
 
 def _check(widths: list[int], patch: list[int], members: int, preset: str, preset_threshold: float | None) -> None:

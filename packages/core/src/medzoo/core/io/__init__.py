@@ -6,7 +6,8 @@ Axes: arrays are indexed `[channel, (z,) y, x]`; sizes, spacings and coordinates
 from __future__ import annotations
 
 from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
-from medzoo.core.io.image import EXTENSIONS, Header, Image, read_header, read_image
+from medzoo.core.io.image import EXTENSIONS, Header, Image, is_image, read_header, read_image
+from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
 
 __all__ = [
@@ -15,11 +16,13 @@ __all__ = [
     "Header",
     "Image",
     "Table",
+    "is_image",
     "read_header",
     "read_image",
     "read_json",
     "read_table",
     "replacing",
+    "spacing_fault",
     "write_csv",
     "write_image",
     "write_json",

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.dicom_stream import attributes, check_decoder, coded_size, everything, undecoded
 from medzoo.core.io.image import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
+from medzoo.core.io.spacing import spacing_fault
 
 _MEASURED = {"CT", "MR", "PT", "NM"}
 """Modalities whose rescaled values mean something (Hounsfield units, activity) and are kept; others go to [0, 1]."""
 _GREY = {"MONOCHROME1", "MONOCHROME2"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
+_GROUPS = ("PixelMeasuresSequence", "PixelValueTransformationSequence")
+_WANTED = [
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "Modality"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelSpacing", "ImagerPixelSpacing", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+"""What the header pass reads; all else is passed over, however large."""
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
 
 
 def read_dicom(path: str, channels: Channels) -> Image:
     """Decode the file with modality rescaling; MONOCHROME1 is inverted so that more is brighter; see `read_image`."""
-    pydicom = _pydicom(path)
+    _need_pydicom(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        data = pydicom.dcmread(path)
-        header = _check(path, data)
-        if "PixelData" not in data:
-            raise DataError(path, "holds no pixels", "export the image, not only its header")
-        stored = _decoded(path, data)
+        header, needed = _told(path)
+        data = everything(path, needed)
+        _check(path, data)
+        # Decoders ask for the attributes themselves, also where an empty one stands for the usual value.
+        data.BitsStored = _whole(path, data, "BitsStored", int(data.BitsAllocated))
+        data.PixelRepresentation = _whole(path, data, "PixelRepresentation", 0)
+        data.SamplesPerPixel = header.channels
+        if "NumberOfFrames" in data:
+            data.NumberOfFrames = 1
+        stored = _decoded(path, data, header)
     if header.channels == 3:
-        colour = stored.astype(np.float32) / np.float32(2 ** int(data.BitsStored) - 1)  # (H, W, 3)
+        colour = stored.astype(np.float32) / np.float32(2 ** _whole(path, data, "BitsStored") - 1)  # (H, W, 3)
         # (H, W, 3) -> (H, W) or (3, H, W)
         array = np.dot(colour, _LUMINANCE) if channels == "grey" else colour.transpose(2, 0, 1)
     else:
@@ -42,79 +58,120 @@ def read_dicom(path: str, channels: Channels) -> Image:
 
 def header_of_dicom(path: str) -> Header:
     """Read the attributes and stop before the pixels; see `read_header`."""
-    pydicom = _pydicom(path)
+    _need_pydicom(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _check(path, pydicom.dcmread(path, stop_before_pixels=True))
+        return _told(path)[0]
 
 
-def _decoded(path: str, data: Any) -> NDArray[Any]:
+def _told(path: str) -> tuple[Header, int]:
+    """Return the header and the bytes that the pixels take once decoded."""
+    data, held = attributes(path, _WANTED)
+    header = _check(path, data)
+    if held is None:
+        raise DataError(path, "holds no pixels", "export the image, not only its header")
+    samples = header.size[0] * header.size[1] * header.channels
+    needed = (samples * _whole(path, data, "BitsAllocated") + 7) // 8
+    syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        least = needed * 2 // 3 if "422" in str(data.PhotometricInterpretation) else needed
+        if least > min(held, held if syntax.is_deflated else os.path.getsize(path)):
+            raise DataError(path, f"is cut short or claims too much: {held} bytes for {least} bytes of pixels", DAMAGED)
+    return header, needed
+
+
+def _decoded(path: str, data: Any, header: Header) -> NDArray[Any]:
     stored, allocated, syntax = int(data.BitsStored), int(data.BitsAllocated), data.file_meta.TransferSyntaxUID
-    plain = not syntax.is_compressed and not data.PixelRepresentation and allocated in (8, 16)
+    plain = not syntax.is_compressed and not data.get("PixelRepresentation") and allocated in (8, 16)
     if plain and (0x6000, 0x0102) not in data:
         # pydicom clears the bits above BitsStored, where old files keep an overlay; without one that loses intensities.
         raw = np.frombuffer(data.PixelData, dtype=f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
         if (raw >> stored).any():
             raise DataError(path, f"has values outside the {stored} bits it claims to store", "correct BitsStored")
+    if syntax.is_encapsulated:
+        from pydicom.encaps import get_frame
+
+        claimed = coded_size(get_frame(data.PixelData, 0, number_of_frames=1))
+        if claimed is not None and claimed != header.size:
+            problem = f"claims {header.size[0]} x {header.size[1]} pixels and holds {claimed[0]} x {claimed[1]}"
+            raise DataError(path, problem, DAMAGED)
     try:
-        return np.asarray(data.pixel_array)
+        array = np.asarray(data.pixel_array)
     except Exception as error:
         if syntax.is_compressed:
-            problem = f"cannot be decoded ({syntax.name})"
-            raise DataError(path, problem, "run: pip install pylibjpeg pylibjpeg-libjpeg, or decompress it") from error
+            raise undecoded(path, syntax) from error
         raise
+    if array.shape[:2] != header.size[::-1]:
+        raise DataError(path, f"decodes to {array.shape}, expected {header.size[::-1]}", DAMAGED)
+    return array
 
 
-def _pydicom(path: str) -> ModuleType:
+def _need_pydicom(path: str) -> None:
     try:
-        import pydicom
+        import pydicom  # noqa: F401
     except ImportError as error:
         raise DataError(path, "is DICOM, which needs pydicom", 'run: pip install "medzoo-core[dicom]"') from error
-    module: ModuleType = pydicom
-    return module
 
 
 def _check(path: str, data: Any) -> Header:
-    if "Rows" not in data or "Columns" not in data:
+    """Check everything that the attributes tell of the pixels; what is missing or empty has its usual value."""
+    if not data.get("Rows") or not data.get("Columns"):
         raise DataError(path, "holds no image (Rows and Columns are missing)", "give a file with pixels")
-    width, height = int(data.Columns), int(data.Rows)
+    width, height = _whole(path, data, "Columns"), _whole(path, data, "Rows")
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise DataError(path, f"has the impossible size {width} x {height}", DAMAGED)
-    frames = int(data.get("NumberOfFrames") or 1)
+    frames = _whole(path, data, "NumberOfFrames", 1)
     if frames != 1:
         raise DataError(path, f"holds {frames} frames, expected 1", "save each frame as a file")
     kind = str(data.get("PhotometricInterpretation", ""))
     if kind not in _GREY | _COLOUR:
         raise DataError(path, f"has the pixel kind {kind!r}", "save it as MONOCHROME2 or RGB")
-    samples = int(data.get("SamplesPerPixel", 1))
+    samples = _whole(path, data, "SamplesPerPixel", 1 if kind in _GREY else 3)
     if samples != (1 if kind in _GREY else 3):
         raise DataError(path, f"has {samples} channels for {kind}", DAMAGED)
-    allocated, stored = int(data.get("BitsAllocated", 0)), int(data.get("BitsStored", 0))
-    if not 1 <= stored <= allocated <= 32:
+    allocated = _whole(path, data, "BitsAllocated", 0)
+    stored = _whole(path, data, "BitsStored", allocated)
+    if not 1 <= stored <= allocated <= 32 or (allocated > 1 and allocated % 8):
         raise DataError(path, f"stores {stored} bits in {allocated}", DAMAGED)
+    if (highest := _whole(path, data, "HighBit", stored - 1)) != stored - 1:
+        raise DataError(path, f"has {stored} bits that end at bit {highest}, expected {stored - 1}", "correct HighBit")
+    if samples == 3 and (_whole(path, data, "PixelRepresentation", 0) or allocated > 16):
+        raise DataError(path, "has colour that is signed or of more than 16 bits", "save it as 8-bit RGB")
+    if data.get("ModalityLUTSequence"):
+        raise DataError(path, "stores its values through a table (ModalityLUTSequence)", "export it with RescaleSlope")
+    _rescaling(path, data)
+    check_decoder(path, data)
     return Header((width, height), samples, _spacing(path, data))
 
 
 def _spacing(path: str, data: Any) -> tuple[float, float]:
     """Calibrated spacing first, that of the detector second. DICOM tells (row distance, column distance) = (y, x)."""
-    pair = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
+    pair = _found(data, "PixelSpacing") or _found(data, "ImagerPixelSpacing")
     if pair is None:
         return (math.nan, math.nan)
     values = [float(value) for value in pair]
-    if len(values) != 2 or not all(math.isfinite(value) and value > 0 for value in values):
+    if len(values) != 2 or any(map(math.isnan, values)):
         raise DataError(path, f"has the impossible spacing {values} mm", "correct PixelSpacing")
+    if fault := spacing_fault(values[::-1]):
+        raise DataError(path, fault, "correct PixelSpacing")
     return (values[1], values[0])
+
+
+def _rescaling(path: str, data: Any) -> tuple[float, float]:
+    """Return slope and intercept."""
+    slope, intercept = _number(path, data, "RescaleSlope", 1.0), _number(path, data, "RescaleIntercept", 0.0)
+    if not (math.isfinite(slope) and math.isfinite(intercept) and slope != 0):
+        raise DataError(path, f"has the impossible rescaling {slope} x + {intercept}", "correct RescaleSlope")
+    return slope, intercept
 
 
 def _rescaled(path: str, data: Any, stored: NDArray[Any]) -> NDArray[np.float32]:
     """Apply slope and intercept; map what is no measurement from its possible range to [0, 1]; invert MONOCHROME1."""
-    bits = int(data.BitsStored)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if int(data.PixelRepresentation) else (0, 2**bits - 1)
+    bits, signed = _whole(path, data, "BitsStored"), _whole(path, data, "PixelRepresentation", 0)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if stored.size and (int(stored.min()) < low or int(stored.max()) > high):
         raise DataError(path, f"has values outside the {bits} bits it claims to store", "correct BitsStored")
-    slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
-    if not (math.isfinite(slope) and math.isfinite(intercept) and slope != 0):
-        raise DataError(path, f"has the impossible rescaling {slope} x + {intercept}", "correct RescaleSlope")
+    slope, intercept = _rescaling(path, data)
     values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     bottom, top = sorted((low * slope + intercept, high * slope + intercept))
     if str(data.PhotometricInterpretation) == "MONOCHROME1":
@@ -122,3 +179,34 @@ def _rescaled(path: str, data: Any, stored: NDArray[Any]) -> NDArray[np.float32]
     if str(data.get("Modality", "")) in _MEASURED:
         return values
     return (values - np.float32(bottom)) / np.float32(top - bottom)
+
+
+def _found(data: Any, keyword: str) -> Any:
+    """Return an attribute, of enhanced objects from the groups that hold it; None where it is missing or empty."""
+    value = data.get(keyword)
+    if value is None or value == "" or (isinstance(value, Sequence) and len(value) == 0):
+        for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+            for group in data.get(groups) or []:
+                for inner in _GROUPS:
+                    for item in group.get(inner) or []:
+                        if item.get(keyword) not in (None, ""):
+                            return item.get(keyword)
+        return None
+    return value
+
+
+def _number(path: str, data: Any, keyword: str, default: float | None = None) -> float:
+    value = _found(data, keyword)
+    if value is None and default is not None:
+        return float(default)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(path, f"has {keyword} {str(value)[:40]!r}, expected a number", f"correct {keyword}") from error
+
+
+def _whole(path: str, data: Any, keyword: str, default: int | None = None) -> int:
+    value = _number(path, data, keyword, default)
+    if not value.is_integer():
+        raise DataError(path, f"has {keyword} {value:g}, expected a whole number", f"correct {keyword}")
+    return int(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ RASTER = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 NIFTI = (".nii", ".nii.gz")
 DICOM = (".dcm", ".dicom")
 EXTENSIONS = RASTER + NIFTI + DICOM
-"""File names that `read_image` accepts; anything else is refused unopened."""
+"""Endings of the files that `read_image` accepts; without one of them it takes DICOM alone, by its first bytes."""
 
 MAX_PIXELS = 2**26
 """Most pixels of a two-dimensional image, 8192 × 8192: beyond all radiographs, and no more than 256 MB as float32."""
@@ -38,11 +38,13 @@ class Header:
         size: Extent along x, y[, z] in pixels, after the camera's orientation tag.
         channels: 1 for grey images, 3 for colour (alpha is not counted), the length of the fourth axis of a volume.
         spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        affine: As that of `Image`.
     """
 
     size: tuple[int, ...]
     channels: int
     spacing: tuple[float, ...]
+    affine: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Image:
         array: float32, finite, C-contiguous: `(H, W)`, `(3, H, W)`, `(D, H, W)` or, where a volume has a fourth axis,
             `(C, D, H, W)`. Unsigned integer photographs and radiographs are divided by the largest value of their bit
             depth, which puts them in [0, 1]; float and signed TIFF, NIfTI, and DICOM of the modalities CT, MR, PT and
-            NM keep their (rescaled) values.
+            NM keep their (rescaled) values. Volumes are turned so that z goes up, y to the back and x to the patient's
+            left, whichever way they are stored.
         spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
         path: The file.
-        affine: `(4, 4)` float64 from voxel `(x, y, z)` to patient millimetres (right, anterior, superior) of NIfTI;
-            None for other formats.
+        affine: `(4, 4)` float64 from voxel `(x, y, z)` of `array` to patient millimetres (right, anterior, superior) of
+            NIfTI; None for other formats.
     """
 
     array: NDArray[np.float32]
@@ -123,6 +126,20 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         return header_of_dicom(name)
 
 
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is an image by its ending or, as scanners name them without one, DICOM by its first bytes."""
+    name = os.path.basename(os.fspath(path))
+    if name.lower().endswith(EXTENSIONS):
+        return True
+    if name.upper() == "DICOMDIR" or name.startswith("."):
+        return False  # the index of a disk, no image
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a `DataError` that names the file."""
@@ -157,7 +174,7 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
     if "\0" in name:
         raise DataError(name.replace("\0", "\\0"), "is no path (it holds a null character)", "correct it")
     lower = os.path.basename(name).lower()
-    if not lower.endswith(EXTENSIONS):
+    if not is_image(name):
         raise DataError(name, "is of an unknown kind", f"use a file that ends in {', '.join(EXTENSIONS)}")
     try:
         if not Path(name).is_file():
@@ -168,4 +185,4 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
             raise DataError(name, "is empty (0 bytes)", "copy or export it again")
     except OSError as error:
         raise DataError(name, f"cannot be opened ({error.strerror})", "check the path") from error
-    return name, "nifti" if lower.endswith(NIFTI) else "dicom" if lower.endswith(DICOM) else "raster"
+    return name, "nifti" if lower.endswith(NIFTI) else "raster" if lower.endswith(RASTER) else "dicom"

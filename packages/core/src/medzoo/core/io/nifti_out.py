@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.io.files import replacing
-from medzoo.core.io.image import read_header, reading
+from medzoo.core.io.image import reading
+from medzoo.core.io.nifti import layout_of_nifti
+from medzoo.core.io.orientation import turned_back
 
 
 def write_nifti(
@@ -25,8 +27,9 @@ def write_nifti(
 
     Args:
         path: Target.
-        array: `(D, H, W)`; bool and integers are stored as they are, floats as float32, neither scaled.
-        like: NIfTI file whose affine and header (orientation codes, units, description) are taken over.
+        array: `(D, H, W)`, z up, y to the back, x to the left as `read_image` returns it; bool and
+            integers are stored as they are, floats as float32, neither scaled.
+        like: NIfTI file whose affine, order of axes and header (orientation codes, units, description) are taken over.
         spacing: Millimetres per voxel along x, y, z, where there is no such file.
 
     Raises:
@@ -48,9 +51,11 @@ def write_nifti(
 
 
 def _on(voxels: NDArray[Any], like: str) -> Any:
-    size = read_header(like).size
-    if size != voxels.shape:
-        raise ValueError(f"array must have the size of {like}, {size}, got {voxels.shape}")
+    with reading(like):
+        layout = layout_of_nifti(like)
+    if layout.header.size != voxels.shape or layout.turn is None:
+        raise ValueError(f"array must have the size of {like}, {layout.header.size}, got {voxels.shape}")
+    voxels = turned_back(voxels, layout.turn)
     with reading(like):
         source: Any = nibabel.load(like)
         header = source.header.copy()
@@ -62,6 +67,6 @@ def _on(voxels: NDArray[Any], like: str) -> Any:
 def _alone(voxels: NDArray[Any], spacing: Sequence[float] | None) -> Any:
     if spacing is None:
         raise ValueError("give like or spacing")
-    image = nibabel.Nifti1Image(voxels, np.diag([*spacing, 1.0]))
+    image = nibabel.Nifti1Image(voxels, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
     image.header.set_xyzt_units("mm")
     return image

@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,25 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from medzoo.core.errors import DataError
 from medzoo.core.io.image import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
+from medzoo.core.io.raster_kinds import jpeg_ends, unread
+from medzoo.core.io.spacing import LARGEST_MM, spacing_fault
+from medzoo.core.io.tiff import PlainTiff, is_tiff
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _COLOUR = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"}
 _ORIENTATION, _BITS, _SAMPLE_FORMAT, _PHOTOMETRIC, _X_RES, _Y_RES, _UNIT = 0x0112, 258, 339, 262, 282, 283, 296
+_COMPRESSION, _FAX = 259, {2, 3, 4, 7, 32773}  # which may make one bit of a line, or hold JPEG
+# Pixels that a byte can stand for: LZW reaches 1365, deflate 1032 bytes, of one bit a pixel; in JPEG each block of 64
+# pixels takes at least the bit of its mean.
+_MOST_PIXELS = {"PNG": 8 * 1366, "TIFF": 8 * 1366, "JPEG": 8 * 64, "MPO": 8 * 64}
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that exchange x and y
 
-# Densities that programs write when they know nothing, or that tell how to print: no measure of the patient.
-_PRINT_DPI = (
+# Densities that programs write when they know nothing, or that tell how to print: no measure of the patient. One dot
+# an inch or a centimetre is a ratio of the sides.
+_NO_DPI = (
+    1,
+    2.54,
     72,
     75,
     90,
@@ -57,19 +68,27 @@ _SPACING_RANGE = (0.005, 5.0)
 
 def read_raster(path: str, channels: Channels) -> Image:
     """Decode the file; see `read_image`."""
-    with _opened(path) as image:
-        header = _header(path, image)
-        decoded: Pillow.Image = image
-        if _orientation(image) > 1:
-            decoded = ImageOps.exif_transpose(image)
-        array = _values(path, image, decoded, channels)
+    try:
+        with _opened(path) as image:
+            header = _header(path, image)
+            decoded: Pillow.Image = image
+            if _orientation(image) > 1:
+                decoded = ImageOps.exif_transpose(image)
+            array = _values(path, image, decoded, channels)
+    except UnidentifiedImageError as error:
+        plain = _plain(path, error)
+        header, grey = _plain_header(plain), plain.values()
+        array = np.repeat(grey[None], 3, axis=0) if channels == "rgb" else grey  # (H, W) -> (3, H, W)
     return Image(finite(path, array), header.spacing, path)
 
 
 def header_of_raster(path: str) -> Header:
     """Read size and spacing and check the file's structure; see `read_header`."""
-    with _opened(path) as image:
-        return _header(path, image)
+    try:
+        with _opened(path) as image:
+            return _header(path, image)
+    except UnidentifiedImageError as error:
+        return _plain_header(_plain(path, error))
 
 
 @contextmanager
@@ -80,12 +99,27 @@ def _opened(path: str) -> Iterator[Pillow.Image]:
         warnings.simplefilter("ignore")  # what Pillow only warns of (bombs, cut files) is refused here
         try:
             image = Pillow.open(file, formats=FORMATS)
-        except UnidentifiedImageError as error:
-            raise DataError(path, "is no PNG, JPEG, BMP or TIFF image", DAMAGED) from error
         except Pillow.DecompressionBombError as error:
             raise _too_large(path, "claims a huge size") from error
         with image:
             yield image
+
+
+def _plain(path: str, error: UnidentifiedImageError) -> PlainTiff:
+    """Return the TIFF that Pillow does not know, or say what the file is instead."""
+    if is_tiff(path):
+        return PlainTiff(path)
+    raise DataError(path, *unread(path)) from error
+
+
+def _plain_header(plain: PlainTiff) -> Header:
+    def density(tag: int) -> float:
+        above, below = plain.tags.get(tag, (0, 1))[:2]
+        return float(above) / float(below) if below else 0.0
+
+    unit = int((plain.tags.get(_UNIT) or (2,))[0])
+    factor = {2: 1.0, 3: 2.54}.get(unit, 0.0)
+    return Header(plain.size, 1, _of_density(plain.path, (density(_X_RES) * factor, density(_Y_RES) * factor)))
 
 
 def _header(path: str, image: Pillow.Image) -> Header:
@@ -97,6 +131,8 @@ def _header(path: str, image: Pillow.Image) -> Header:
         raise _too_large(path, f"has {width} x {height} pixels")
     if image.mode not in _GREY | _COLOUR:
         raise DataError(path, f"has the pixel kind {image.mode!r}", "save it as grey or RGB")
+    if image.format == "TIFF" and image.mode == "F" and _tag(image, _PHOTOMETRIC, 1) == 0:
+        raise DataError(path, "holds floats of which white is zero", "save it with photometric interpretation 1")
     if image.format == "TIFF" and (pages := int(getattr(image, "n_frames", 1))) > 1:
         raise DataError(path, f"holds {pages} pages, expected 1", "save each page as a file")
     _check_end(path, image)
@@ -105,7 +141,7 @@ def _header(path: str, image: Pillow.Image) -> Header:
         raise DataError(
             path, "has more than 8 bits a channel in colour or with alpha", "save it as 16-bit grey or 8-bit RGB"
         )
-    spacing = _spacing(image)
+    spacing = _spacing(path, image)
     if _orientation(image) in _TRANSPOSED:
         spacing = (spacing[1], spacing[0])
         if image.format != "TIFF":  # of which Pillow tells the size after the turn
@@ -134,6 +170,8 @@ def _grey(path: str, source: Pillow.Image, decoded: Pillow.Image) -> NDArray[np.
         return np.asarray(decoded, dtype=np.float32)
     bits = _bits(path, source)
     values = np.asarray(decoded)
+    if decoded.mode == "L" and source.format == "TIFF" and _tag(source, _SAMPLE_FORMAT, 1) == 2:
+        return values.view(np.int8).astype(np.float32)
     if decoded.mode == "I":
         if source.format != "PNG":
             if _tag(source, _SAMPLE_FORMAT, 1) == 2:
@@ -177,47 +215,68 @@ def _orientation(image: Pillow.Image) -> int:
         return 1  # a damaged EXIF block says nothing about the pixels
 
 
-def _spacing(image: Pillow.Image) -> tuple[float, float]:
+def _spacing(path: str, image: Pillow.Image) -> tuple[float, float]:
     """Millimetres per pixel from the density of PNG or TIFF, where it can be a physical measure.
 
     A wrong millimetre is worse than none: JPEG and BMP densities are defaults of the program that saved them, and so
     are the round print and screen densities of any format.
     """
-    nothing = (math.nan, math.nan)
+    dots: tuple[float, ...] = ()
     try:
         if image.format == "PNG" and "dpi" in image.info:
             dots = tuple(float(value) for value in image.info["dpi"])
         elif image.format == "TIFF" and _tag(image, _UNIT, 2) in (2, 3):
             factor = 1.0 if _tag(image, _UNIT, 2) == 2 else 2.54
             dots = tuple(float(_tag(image, tag, 0)) * factor for tag in (_X_RES, _Y_RES))
-        else:
-            return nothing
-        if len(dots) != 2 or any(not value > 0 or any(abs(value - d) < 0.02 for d in _PRINT_DPI) for value in dots):
-            return nothing
-        spacing = (25.4 / dots[0], 25.4 / dots[1])
     except (TypeError, ValueError, ZeroDivisionError):
-        return nothing
-    return spacing if all(_SPACING_RANGE[0] <= value <= _SPACING_RANGE[1] for value in spacing) else nothing
+        pass
+    return _of_density(path, dots)
+
+
+def _of_density(path: str, dots: tuple[float, ...]) -> tuple[float, float]:
+    """Return millimetres per pixel of dots an inch; NaN where they are those of a program, or finer than any scanner.
+
+    Raises:
+        DataError: The pixels would be centimetres large: micrometres were taken for millimetres.
+    """
+    if len(dots) != 2 or any(not value > 0 or any(abs(value - d) < 0.02 for d in _NO_DPI) for value in dots):
+        return (math.nan, math.nan)
+    spacing = (25.4 / dots[0], 25.4 / dots[1])
+    if max(spacing) > LARGEST_MM and (fault := spacing_fault(spacing)):
+        raise DataError(path, fault, "correct its density (dpi), or remove it")
+    told = all(_SPACING_RANGE[0] <= value <= _SPACING_RANGE[1] for value in spacing)
+    return spacing if told else (math.nan, math.nan)
 
 
 def _check_end(path: str, image: Pillow.Image) -> None:
-    """Find files that were cut short, without decoding them."""
+    """Find files that were cut short or claim more than they can hold, without decoding them."""
+    size = os.path.getsize(path)
+    if image.format == "PNG":
+        _check_png_end(path, size)
+    if image.format in ("JPEG", "MPO") and not jpeg_ends(Path(path).read_bytes()):
+        raise DataError(path, "is cut short (no end marker)", DAMAGED)
+    if image.format in ("BMP", "DIB", "TIFF") and _last_byte(image) > size:
+        raise DataError(path, f"is cut short: {size} of {_last_byte(image)} bytes", DAMAGED)
+    pixels = image.size[0] * image.size[1]
+    ratio = math.inf if _tag(image, _COMPRESSION, 1) in _FAX else _MOST_PIXELS.get(image.format or "", math.inf)
+    if pixels > ratio * size:
+        raise DataError(path, f"claims {pixels} pixels in {size} bytes", DAMAGED)
+    if image.format == "TIFF" and _tag(image, _COMPRESSION, 1) == 1:
+        held = sum(_tuple(getattr(image, "tag_v2", {}).get(279))) or size
+        if held < image.size[1] * ((image.size[0] * _bits(path, image) + 7) // 8):
+            raise DataError(path, f"is cut short or claims too much: {held} bytes for {pixels} pixels", DAMAGED)
+
+
+def _check_png_end(path: str, size: int) -> None:
     with open(path, "rb") as file:
-        if image.format == "PNG":
-            size, place = os.path.getsize(path), 8
-            while place + 12 <= size:
-                file.seek(place)
-                length, kind = struct.unpack(">I4s", file.read(8))
-                place += 12 + length
-                if kind == b"IEND" and place <= size:
-                    return
-            raise DataError(path, "is cut short", DAMAGED)
-        if image.format in ("JPEG", "MPO"):
-            file.seek(max(0, os.path.getsize(path) - 65536))
-            if b"\xff\xd9" not in file.read():
-                raise DataError(path, "is cut short (no end marker)", DAMAGED)
-        if image.format in ("BMP", "DIB", "TIFF") and _last_byte(image) > os.path.getsize(path):
-            raise DataError(path, f"is cut short: {os.path.getsize(path)} of {_last_byte(image)} bytes", DAMAGED)
+        place = 8
+        while place + 12 <= size:
+            file.seek(place)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            place += 12 + length
+            if kind == b"IEND" and place <= size:
+                return
+    raise DataError(path, "is cut short", DAMAGED)
 
 
 def _last_byte(image: Pillow.Image) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import EXTENSIONS
+from medzoo.core.io import EXTENSIONS, is_image
 
 
 def existing_root(root: Path, layout: str) -> Path:
@@ -60,7 +60,7 @@ def image_files(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not file.name.lower().endswith(EXTENSIONS) or file.is_dir():
+        if file.name.startswith(".") or file.is_dir() or not is_image(file):
             continue
         name = stem(file)
         if name in found:
