@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
 from medzoo.core.io.image import EXTENSIONS, Header, Image, read_header, read_image
+from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "read_json",
     "read_table",
     "replacing",
+    "spacing_fault",
     "write_csv",
     "write_image",
     "write_json",
