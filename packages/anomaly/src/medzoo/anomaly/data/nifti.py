@@ -14,6 +14,7 @@ from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.image import NIFTI
+from medzoo.core.io.listing import files_in
 
 _LEAST = 8  # voxels along an axis
 
@@ -130,7 +131,7 @@ def nifti_files(folder: Path) -> list[Path]:
     """Return the NIfTI files of a folder, sorted; none where it is missing."""
     if not folder.is_dir():
         return []
-    found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(NIFTI) and not p.name.startswith("."))
+    found = files_in(folder, NIFTI)
     if not found:
         raise DataError(folder, "holds no .nii or .nii.gz file", "put the volumes there, or remove the folder")
     return found

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 SMALLEST_MM, LARGEST_MM = 0.001, 20.0
-"""From a micrometre of a microscope to the thick slices of a survey; most radiographs and scans lie within 0.05 … 10."""
+"""From a micrometre of a microscope to the thick slices of a survey; most images lie within 0.05 … 10."""
 
 
 def spacing_fault(spacing: Sequence[float]) -> str | None:

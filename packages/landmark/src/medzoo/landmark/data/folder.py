@@ -12,8 +12,9 @@ import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS
+from medzoo.core.io.listing import image_files, stem
 from medzoo.landmark.data.checks import misplaced
-from medzoo.landmark.data.folders import existing_root, image_files, some_images, stem
+from medzoo.landmark.data.folders import existing_root, some_images
 from medzoo.landmark.data.json_labels import json_labels, labelme_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve

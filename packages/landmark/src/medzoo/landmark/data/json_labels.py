@@ -11,7 +11,7 @@ import numpy as np
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_json
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.sources import Points
 from medzoo.landmark.data.tables import LabelTable, same_but_case
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.sources import Images, LandmarkSource
 
 Wanted = int | str | Sequence[str | int]

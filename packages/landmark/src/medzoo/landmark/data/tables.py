@@ -14,7 +14,7 @@ import numpy as np
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.labels import columns_of
 from medzoo.landmark.data.sources import Points
 
