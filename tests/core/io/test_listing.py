@@ -15,7 +15,7 @@ from medzoo.core.io.listing import (
     leftover,
     same_content,
     stem,
-    unread_folders,
+    unread_images,
 )
 
 
@@ -31,7 +31,7 @@ def test_what_a_system_leaves_is_no_data(name: str, tmp_path: Path) -> None:
     assert files_in(tmp_path) == [tmp_path / "a.png"]
     assert folders_in(tmp_path) == [tmp_path / "inner"]
     assert image_below(tmp_path / "inner") is None
-    assert unread_folders(tmp_path) == []
+    assert unread_images(tmp_path) == []
 
 
 def test_names_end_where_the_ending_of_an_image_begins(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_folders_that_hold_images_are_named_with_one_of_them(tmp_path: Path) -> 
     (tmp_path / "deep" / "er" / "a.png").write_bytes(b"x")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_bytes(b"x")
-    (fault,) = unread_folders(tmp_path)
+    (fault,) = unread_images(tmp_path)
     assert str(fault).startswith(f"{tmp_path / 'deep'}: holds images one level down that are not read, such as deep/er")
 
 

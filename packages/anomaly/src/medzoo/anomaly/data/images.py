@@ -13,7 +13,7 @@ from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
 from medzoo.core.io.image import NIFTI
-from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, stem, unread_folders
+from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
 _LABEL = 0.2  # part of the marked pixels that one value between has only where it is a label of its own
@@ -59,7 +59,7 @@ class MvtecFolder(CategoryDataModule):
         for folder in folders_in(self._root):
             if (folder / "train" / "good").is_dir():
                 kinds = [folder / "train" / "good", *folders_in(folder / "test")]
-                found += [fault for kind in kinds for fault in unread_folders(kind, _KINDS)]
+                found += [fault for kind in kinds for fault in unread_images(kind, _KINDS)]
                 found += [fault for part in ("train", "test") for fault in loose_images(folder / part)]
             elif image_below(folder, _KINDS):
                 cure = "put normal training images there, or take the folder out"
@@ -113,7 +113,7 @@ class ClassFolder(CategoryDataModule):
         """Name images that lie a level too high or too low."""
         test = self._root / self._split
         kinds = [self._root / "train" / self._normal, *folders_in(test)]
-        deep = [fault for kind in kinds for fault in unread_folders(kind, _KINDS)]
+        deep = [fault for kind in kinds for fault in unread_images(kind, _KINDS)]
         return deep + loose_images(self._root / "train") + loose_images(test)
 
     def faults(self, item: Item) -> list[DataError]:
@@ -181,7 +181,7 @@ def some_images(folder: Path) -> list[Path]:
     """
     found = image_files(folder, _KINDS)
     if not found:
-        raise DataError(folder, "holds no image", f"put {', '.join(_KINDS)} files there")
+        raise no_image(folder, f"put {', '.join(_KINDS)} files there")
     return [Path(path) for path in found.values()]
 
 

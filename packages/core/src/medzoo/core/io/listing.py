@@ -58,15 +58,61 @@ def image_below(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> Path | N
     return None
 
 
-def unread_folders(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> list[DataError]:
-    """Return an error for each folder in a folder of images that holds images of its own, which nobody would read."""
-    faults = []
+def unread_images(folder: Path, endings: tuple[str, ...] = EXTENSIONS, names: Iterable[str] = ()) -> list[DataError]:
+    """Return an error for what lies in a folder of images and would not be read: folders of images, nameless DICOM.
+
+    Args:
+        folder: The folder.
+        endings: Those of images.
+        names: Names of its images; a folder whose images are called alike holds companions, such as masks.
+    """
+    faults, known = [], tuple(names)
     for inner in folders_in(folder):
         image = image_below(inner, endings)
-        if image is not None:
+        if image is not None and not (known and stem(image).startswith(known)):
             problem = f"holds images one level down that are not read, such as {image.relative_to(folder)}"
             faults.append(DataError(inner, problem, f"move them into {folder}, or take the folder out"))
-    return faults
+    return faults + _told_nameless(folder)
+
+
+def no_image(folder: Path, cure: str) -> DataError:
+    """Return the error for a folder without an image, which names what may have been meant.
+
+    Args:
+        folder: The folder.
+        cure: What to do where there is nothing of the kind.
+    """
+    nameless = _told_nameless(folder)
+    if nameless:
+        return nameless[0]
+    below = next((inner for inner in folders_in(folder) if image_below(inner)), None)
+    if below is not None:
+        problem = f"holds no image itself; there are some one level down, such as {image_below(below)}"
+        return DataError(folder, problem, f"move them up, or give the folder that holds them; {cure}")
+    return DataError(folder, "holds no image", cure)
+
+
+def _told_nameless(folder: Path) -> list[DataError]:
+    """Return an error where a folder holds DICOM files without an ending, as scanners and discs write them."""
+    candidates = [p for p in _entries(folder) if not p.name.lower().endswith(EXTENSIONS) and _endless(p.name)]
+    found = [path for path in candidates if _is_dicom(path)]
+    if not found:
+        return []
+    problem = f"holds DICOM files without an ending ({len(found)} of them, such as {found[0].name})"
+    return [DataError(folder, problem, "add .dcm to their names")]
+
+
+def _endless(name: str) -> bool:
+    """Tell whether a name has no ending of letters; that of a DICOM file may be numbers and dots."""
+    return not re.search(r"\.[A-Za-z]\w*$", name)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False  # a folder, or a file that nobody may read
 
 
 def stem(file: str | Path) -> str:

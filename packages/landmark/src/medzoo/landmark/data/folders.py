@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.listing import image_files
+from medzoo.core.io.listing import image_files, no_image
 
 
 def existing_root(root: Path, layout: str) -> Path:
@@ -46,5 +46,5 @@ def some_images(folder: Path, layout: str) -> dict[str, str]:
     """
     found = image_files(folder)
     if not found:
-        raise DataError(folder, "holds no image", f"expected {layout}")
+        raise no_image(folder, f"expected {layout}")
     return found
