@@ -16,6 +16,7 @@ from medzoo.core.io.image import NIFTI
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
+_NUMBER = 1078  # any constant does; under this one the measured figures were drawn
 _LABEL = 0.2  # part of the marked pixels that one value between has only where it is a label of its own
 
 
@@ -151,7 +152,7 @@ class NpzImages(CategoryDataModule):
         )
         if not known:
             raise DataError(self._root, f"has no training image of label {self._normal}", "correct --data.normal")
-        return (Category(name, known, tested),)
+        return (Category(name, known, tested, _NUMBER),)
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:
         try:
