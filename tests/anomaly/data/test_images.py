@@ -42,8 +42,9 @@ def test_mvtec_layout_is_read_and_the_tested_category_is_held_out(mvtec: Path) -
     assert [int(samples[i]["label"]) for i in range(4)] == [1, 1, 0, 0]
     bent = samples[0]
     assert bent["image"].shape == (3, 20, 24)  # grey files become three channels
-    assert bent["mask"].sum() == 30  # 120 pixels at half the size
-    assert bent["mask"][5:10, 12:18].all()
+    assert bent["mask"].shape == (40, 48)  # the mask keeps the image's size
+    assert bent["mask"].sum() == 120
+    assert bent["mask"][10:20, 24:36].all()
     assert not samples[3]["mask"].any()
 
 

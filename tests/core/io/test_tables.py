@@ -148,3 +148,40 @@ def test_a_table_of_the_hand_atlas_size_reads_in_half_a_second(tmp_path: Path) -
     start = time.perf_counter()
     assert read_table(path, columns, header=False).numbers(*(column.name for column in columns[1:])).shape == (910, 74)
     assert time.perf_counter() - start < 2.5  # 0.15 s on an idle core
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("id," + ",".join(f"c{i}" for i in range(30_000)) + "\n", "has 30001 columns, expected at most 20000"),
+        ("id,x,y\na," + "1" * 20_000 + ",2\n", "has a cell of more than 10000 characters"),
+        ("id x y " * 700_000, "is a line of 4900000 characters"),
+    ],
+    ids=["columns", "cell", "line"],
+)
+def test_tables_that_would_fill_the_memory_are_refused(tmp_path: Path, content: str, reason: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(written(tmp_path, content), POINTS)
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_tables_of_too_many_rows_or_cells_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "id,x,y\n" + "a,1,2\n" * 100)
+    for limit, most in (("_MAX_ROWS", 100), ("_MAX_CELLS", 302)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"medzoo.core.io.tables.{limit}", most)
+            with pytest.raises(DataError, match=r"t\.csv:101: has more than|rows or 302 cells"):
+                read_table(path, POINTS)
+    assert len(read_table(path, POINTS)) == 100
+
+
+def test_the_columns_of_a_wide_table_are_found_in_linear_time(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(15_000)]
+    path = written(tmp_path, ",".join(names) + "\n" + ",".join(["1"] * len(names)) + "\n")
+    start = time.process_time()
+    assert read_table(path, [Column(name, "number") for name in names]).numbers(*names).sum() == len(names)
+    assert time.process_time() - start < 2
+    with pytest.raises(DataError) as caught:
+        read_table(path, [Column(f"d{i}") for i in range(10_000)])
+    assert len(str(caught.value)) < 1000

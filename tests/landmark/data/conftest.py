@@ -132,7 +132,7 @@ def leg(tmp_path: Path) -> Maker:
     def make(root: Path = tmp_path / "leg", **folders: Sequence[int]) -> Path:
         for folder, numbers in (folders or {"train": [2, 10, 118], "test": [1, 2]}).items():
             for number in numbers:
-                picture(root / folder / f"{number}_384.png", 48, 96, number)
+                picture(root / folder / f"{number}_384.png", 48, 96, number + (1000 if folder != "train" else 0))
                 points = [[100.0 + i, 200.0 + 2 * i] for i in range(25)]
                 meta = {"gt": points, "original_shape": [960, 480], "spacing": [0.2, 0.1]}
                 (root / folder / f"{number}_meta.json").write_text(json.dumps(meta))

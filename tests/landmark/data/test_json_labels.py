@@ -114,7 +114,7 @@ def test_faulty_coco_files(plain: Plain, content: Any, place: str, word: str) ->
 
 def test_labelme_points_count_from_the_corner_of_the_first_pixel(plain: Plain) -> None:
     root = plain(None)
-    write(root / "a0.json", labelme({"nasion": (0.5, 0.5), "sella": (10, 20)}))
+    write(root / "a0.json", labelme({"nasion": (1.5, 0.5), "sella": (10, 20)}))
     write(root / "a1.json", labelme({"sella": (7, 8)}))
     write(root / "a2.json", labelme({}))
     write(root / "notes.json", {"made by": "me"})
@@ -122,7 +122,7 @@ def test_labelme_points_count_from_the_corner_of_the_first_pixel(plain: Plain) -
     (source,) = data.sources
     assert data.check() == []
     assert source.domain.landmarks == ("nasion", "sella")
-    np.testing.assert_array_equal(source.points("a0", (50, 40)), [[0, 0], [9.5, 19.5]])
+    np.testing.assert_array_equal(source.points("a0", (50, 40)), [[1, 0], [9.5, 19.5]])
     np.testing.assert_array_equal(source.points("a1", (50, 40)), [[np.nan, np.nan], [6.5, 7.5]])
     assert not source.labelled("a2"), "a picture with outlines only is unlabelled"
     assert source.label_path("a1") == str(root / "a1.json")

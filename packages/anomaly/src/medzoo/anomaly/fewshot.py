@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -177,7 +178,8 @@ class FewShot(Method, Generic[Reference]):
         scores, maps = self.score(self._reference(name), batch["image"])
         self.image_metrics[name].update(scores, batch["label"], batch["group"])
         if "mask" in batch:
-            self.pixel_metrics[name].update(maps, batch["mask"])
+            for heat, mask in zip(maps, batch["mask"], strict=True):  # masks keep the size of their images
+                self.pixel_metrics[name].update(_enlarged(heat, mask.shape)[None], mask[None])
         for index, value in enumerate(scores.tolist()):
             label = int(batch["label"][index])
             self.rows.append(
@@ -190,7 +192,7 @@ class FewShot(Method, Generic[Reference]):
                 }
             )
             if label and sum(p[0].startswith(name) for p in self.pictures) < _SHOWN:
-                mask = batch["mask"][index].cpu() if "mask" in batch else None
+                mask = _reduced(batch["mask"][index], self.size).cpu() if "mask" in batch else None
                 self.pictures.append((name, batch["image"][index].cpu(), maps[index].cpu(), mask))
 
     def on_test_epoch_end(self) -> None:
@@ -234,8 +236,9 @@ class FewShot(Method, Generic[Reference]):
         records = []
         for index, value in enumerate(scores.tolist()):
             width, height = batch["original_size"][index].tolist()
-            whole = F.interpolate(maps[index][None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
-            target = Path(self.trainer.default_root_dir) / "maps" / name / f"{batch['id'][index].replace('/', '_')}.npy"
+            whole = _enlarged(maps[index], (height, width))
+            own = batch["id"][index].removeprefix(f"{name}/")  # with its folders: joined names may meet
+            target = Path(self.trainer.default_root_dir) / "maps" / name / f"{own}.npy"
             with replacing(target) as part, part.open("wb") as file:
                 np.save(file, whole.cpu().numpy())
             save_png(
@@ -254,6 +257,16 @@ class FewShot(Method, Generic[Reference]):
                 }
             )
         return records
+
+
+def _enlarged(heat: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring a score map `(H, W)` to the height and width of its image."""
+    return F.interpolate(heat[None, None], (size[0], size[1]), mode="bilinear", align_corners=False)[0, 0]
+
+
+def _reduced(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a mask to the network's size, for a picture; a cell counts where any of it is marked."""
+    return F.adaptive_max_pool2d(mask[None].float(), size)[0] > 0
 
 
 def overlays(pictures: list[tuple[str, Tensor, Tensor, Tensor | None]], title: str) -> Any:

@@ -56,15 +56,18 @@ class MaskSample(Sample):
 
 
 Batch = dict[str, Any]
-"""Samples of equal image size collated: tensors stacked along a new first axis, strings in lists."""
+"""Samples of equal image size collated: tensors stacked along a new first axis; strings, and masks of several sizes, in
+lists."""
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stack samples into a batch; values that are not tensors or numbers become lists."""
+    """Stack samples into a batch; what is no tensor or number becomes a list, and so do masks of several sizes."""
     batch: Batch = {}
     for key, first in samples[0].items():
         values = [sample[key] for sample in samples]
-        if isinstance(first, Tensor):
+        if key == "mask" and len({value.shape for value in values}) > 1:
+            batch[key] = values
+        elif isinstance(first, Tensor):
             batch[key] = torch.stack(values)
         else:
             batch[key] = default_collate(values) if isinstance(first, int | float | bool) else values

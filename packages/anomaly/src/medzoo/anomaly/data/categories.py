@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
+from medzoo.core.io.listing import content_hash, same_content
 from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 
 _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224
+_PARTS = (attrgetter("train"), attrgetter("test"))
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Category:
-    """Images of one kind of thing: normal ones to learn from, normal and abnormal ones to test on."""
+    """Images of one kind of thing: normal ones to learn from, normal and abnormal ones to test on.
+
+    Attributes:
+        name: What it is called.
+        train: Normal images.
+        test: Normal and abnormal images.
+        number: Lets the draws of supports of several categories without files differ.
+    """
 
     name: str
     train: tuple[Item, ...]
     test: tuple[Item, ...]
+    number: int = 0
 
 
 class Queries(Dataset[dict[str, Any]]):
@@ -66,7 +77,7 @@ class Queries(Dataset[dict[str, Any]]):
         self.items = [(c, i) for c, items in enumerate(self.members) for i in range(len(items))]
         self.groups = [c for c, _ in self.items]
         self.shots, self.size, self.seed = shots, size, seed
-        self.cache: dict[str, Tensor] = {}
+        self.cache: dict[tuple[int, int], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -85,16 +96,16 @@ class Queries(Dataset[dict[str, Any]]):
         }
 
     def _image(self, category: int, index: int) -> Tensor:
-        item = self.members[category][index]
-        if item.id not in self.cache:
+        item, key = self.members[category][index], (category, index)
+        if key not in self.cache:
             if len(self.cache) * self.size[0] * self.size[1] * 6 > _MOST:
                 return resized(item.load(), self.size)
-            self.cache[item.id] = resized(item.load(), self.size).half()
-        return self.cache[item.id].float()
+            self.cache[key] = resized(item.load(), self.size).half()
+        return self.cache[key].float()
 
 
 class Labelled(Dataset[dict[str, Any]]):
-    """Images with `label`, and `mask` at the network's size where a category has masks; index with an integer."""
+    """Images with `label`, and `mask` at the image's own size where a category has masks; index with an integer."""
 
     def __init__(self, categories: Sequence[Category], size: tuple[int, int]) -> None:
         self.items = [(c, item) for c, category in enumerate(categories) for item in category.test]
@@ -129,10 +140,8 @@ class Labelled(Dataset[dict[str, Any]]):
                     item.mask_path or item.id, f"is {mask.shape[::-1]}, its image {(width, height)}", "give one size"
                 )
             if item.label and not mask.any():
-                raise DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
-            affine = resize_affine((width, height), self.size[::-1])
-            near = resample(mask.astype(np.float32), affine, self.size[::-1], mode="nearest")
-            sample["mask"] = torch.from_numpy(np.asarray(near)) > 0.5
+                raise empty_mask(item)
+            sample["mask"] = torch.from_numpy(np.ascontiguousarray(mask))
         return sample
 
 
@@ -174,6 +183,7 @@ class CategoryDataModule(LightningDataModule):
             raise ConfigError(f"--data.size: expected one number or [height, width] of at least 16, got {size}")
         self._size = None if sides is None else (sides[0], sides[1])
         self._batch_size, self._num_workers = batch_size, num_workers
+        self._drawn: dict[str, tuple[Item, ...]] = {}
 
     @abstractmethod
     def make_categories(self) -> Sequence[Category]:
@@ -205,12 +215,19 @@ class CategoryDataModule(LightningDataModule):
         return tuple(category for category in self.categories if category.name not in held)
 
     def support_items(self, category: Category) -> tuple[Item, ...]:
-        """Return the support of a category: the same for every method, given `shots`, `draw` and `seed`."""
+        """Return the support of a category: the same for every method, given `shots`, `draw` and `seed`.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
         if self._shots is None or self._shots >= len(category.train):
             return category.train
-        number = sum(map(ord, category.name))
-        order = np.random.default_rng((self._seed, self._draw, number)).permutation(len(category.train))
-        return tuple(category.train[i] for i in sorted(order[: self._shots]))
+        if category.name not in self._drawn:
+            # By content, so that neither a new name of a file nor one of its folder changes what a method may see.
+            known = sorted(category.train, key=lambda item: content_hash(item.path) if item.path else b"")
+            order = np.random.default_rng((self._seed, self._draw, category.number)).permutation(len(known))
+            self._drawn[category.name] = tuple(known[i] for i in sorted(order[: self._shots]))
+        return self._drawn[category.name]
 
     def supports(self) -> dict[str, Tensor]:
         """Return the support images of every tested category, `(K, 3, H, W)` float16."""
@@ -231,22 +248,40 @@ class CategoryDataModule(LightningDataModule):
         return int(size[0]), int(size[1])
 
     def check(self, stage: str | None = None) -> list[DataError]:
-        """Return everything that is wrong with the files of a stage as far as their headers tell."""
+        """Return everything that is wrong with the files of a stage as far as their headers tell.
+
+        A check of everything (`None`) also reads the masks. Whether a test image is a copy of a training image is
+        looked at before all stages but a prediction.
+        """
         try:
-            categories = self.categories
-            tested = self.tested
+            categories, tested = self.categories, self.tested
+            supports = () if stage in ("fit", None) else [item for c in tested for item in self.support_items(c)]
         except DataError as error:
             return [error]
         learnt = {item: None for c in categories for item in (*c.train, *(() if stage == "fit" else c.test))}
-        used = (
-            learnt if stage in ("fit", None) else {i: None for c in tested for i in (*self.support_items(c), *c.test)}
-        )
-        return [fault for item in used for fault in self.faults(item)]
+        used = learnt if stage in ("fit", None) else dict.fromkeys((*supports, *(i for c in tested for i in c.test)))
+        found = [*self.layout_faults(), *(fault for item in used for fault in self.faults(item))]
+        if stage != "predict":
+            found += same_content(*([i.path for c in categories for i in part(c) if i.path] for part in _PARTS))
+        return found if stage or found else [fault for item in used for fault in self.mask_faults(item)]
+
+    def layout_faults(self) -> list[DataError]:
+        """Return what lies in the folders and is not read."""
+        return []
 
     def faults(self, item: Item) -> list[DataError]:
         """Return the faults of the files of an image; a phantom has none."""
         del item
         return []
+
+    def mask_faults(self, item: Item) -> list[DataError]:
+        """Read the mask of an abnormal image and return what is wrong with it."""
+        if not (item.label and item.mask and item.mask_path):
+            return []
+        try:
+            return [] if item.mask().any() else [empty_mask(item)]
+        except DataError as error:
+            return [error]
 
     def setup(self, stage: str) -> None:
         """Tell what is trained on and what is tested."""
@@ -288,6 +323,11 @@ class CategoryDataModule(LightningDataModule):
 
     def _asked(self, name: str) -> Any:
         return getattr(getattr(self.trainer, "lightning_module", None), name, None)
+
+
+def empty_mask(item: Item) -> DataError:
+    """Return the error for an abnormal image without a mark."""
+    return DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
 
 
 def resized(array: NDArray[np.float32], size: tuple[int, int]) -> Tensor:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io import EXTENSIONS, is_image, read_header, read_image
+from medzoo.core.io import EXTENSIONS, read_header, read_image
 from medzoo.core.io.image import NIFTI
+from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
+_NUMBER = 1078  # any constant does; under this one the measured figures were drawn
+_LABEL = 0.2  # part of the marked pixels that one value between has only where it is a label of its own
 
 
 class MvtecFolder(CategoryDataModule):
@@ -33,23 +36,36 @@ class MvtecFolder(CategoryDataModule):
         """Look at the folders."""
         if not self._root.is_dir():
             raise DataError(self._root, "is no folder", "give the folder that holds the categories")
-        folders = sorted(p for p in self._root.iterdir() if (p / "train" / "good").is_dir())
+        folders = [p for p in folders_in(self._root) if (p / "train" / "good").is_dir()]
         if not folders:
             raise DataError(self._root, "holds no <category>/train/good", "give the folder that holds the categories")
         return tuple(self._category(folder) for folder in folders)
 
     def _category(self, folder: Path) -> Category:
-        train = tuple(_item(p, f"{folder.name}/train/{p.stem}") for p in image_files(folder / "train" / "good"))
+        train = tuple(_item(self._root, p) for p in some_images(folder / "train" / "good"))
         test: list[Item] = []
         tests = folder / "test"
         if not tests.is_dir():
             raise DataError(tests, "is no folder", "unpack the category completely")
-        for kind in sorted(p for p in tests.iterdir() if p.is_dir()):
-            for path in image_files(kind):
+        for kind in folders_in(tests):
+            for path in some_images(kind):
                 mask = _mask_of(folder, kind.name, path) if kind.name != "good" else None
-                name = f"{folder.name}/{kind.name}/{path.stem}"
-                test.append(_item(path, name, int(kind.name != "good"), mask, "" if kind.name == "good" else kind.name))
+                bad = kind.name != "good"
+                test.append(_item(self._root, path, int(bad), mask, kind.name if bad else ""))
         return Category(folder.name, train, tuple(test))
+
+    def layout_faults(self) -> list[DataError]:
+        """Name categories without `train/good`, and images that lie a level too high or too low."""
+        found = []
+        for folder in folders_in(self._root):
+            if (folder / "train" / "good").is_dir():
+                kinds = [folder / "train" / "good", *folders_in(folder / "test")]
+                found += [fault for kind in kinds for fault in unread_images(kind, _KINDS)]
+                found += [fault for part in ("train", "test") for fault in loose_images(folder / part)]
+            elif image_below(folder, _KINDS):
+                cure = "put normal training images there, or take the folder out"
+                found.append(DataError(folder, "has no train/good, so that this category is not read", cure))
+        return found
 
     def faults(self, item: Item) -> list[DataError]:
         """Compare the headers of an image and its mask."""
@@ -79,11 +95,11 @@ class ClassFolder(CategoryDataModule):
         for folder in (train, test, test / self._normal):
             if not folder.is_dir():
                 raise DataError(folder, "is no folder", "give train/<normal class> and test/<every class>")
-        known = tuple(_item(p, f"train/{p.stem}", group=_patient(p)) for p in image_files(train))
+        known = tuple(_item(self._root, p, group=_patient(p)) for p in some_images(train))
         tested = tuple(
-            _item(p, f"{kind.name}/{p.stem}", int(kind.name != self._normal), None, kind.name, _patient(p))
-            for kind in sorted(q for q in test.iterdir() if q.is_dir())
-            for p in image_files(kind)
+            _item(self._root, p, int(kind.name != self._normal), None, kind.name, _patient(p))
+            for kind in folders_in(test)
+            for p in some_images(kind)
         )
         shared = {i.group for i in known if i.group} & {i.group for i in tested if i.group}
         if shared:
@@ -93,6 +109,13 @@ class ClassFolder(CategoryDataModule):
                 "move their images to one side",
             )
         return (Category(self._root.name, known, tested),)
+
+    def layout_faults(self) -> list[DataError]:
+        """Name images that lie a level too high or too low."""
+        test = self._root / self._split
+        kinds = [self._root / "train" / self._normal, *folders_in(test)]
+        deep = [fault for kind in kinds for fault in unread_images(kind, _KINDS)]
+        return deep + loose_images(self._root / "train") + loose_images(test)
 
     def faults(self, item: Item) -> list[DataError]:
         """Look at the header of an image."""
@@ -129,7 +152,7 @@ class NpzImages(CategoryDataModule):
         )
         if not known:
             raise DataError(self._root, f"has no training image of label {self._normal}", "correct --data.normal")
-        return (Category(name, known, tested),)
+        return (Category(name, known, tested, _NUMBER),)
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:
         try:
@@ -141,25 +164,33 @@ class NpzImages(CategoryDataModule):
             raise DataError(self._root, f"has no array {error.args[0].split()[0]}", "give a MedMNIST file") from error
         except Exception as error:  # whatever the bytes of a damaged archive lead to
             raise DataError(self._root, f"cannot be read ({type(error).__name__})", "download it again") from error
-        if images.ndim not in (3, 4) or images.dtype != np.uint8 or len(labels) != len(images):
-            raise DataError(self._root, f"has {part}_images of {images.dtype} {images.shape}", "give a MedMNIST file")
-        return images, labels.reshape(len(labels), -1)[:, 0].astype(int).tolist()
+        grey_or_rgb = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
+        if not grey_or_rgb or images.dtype != np.uint8 or not images.size:
+            problem = f"has {part}_images of {images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"
+            raise DataError(self._root, problem, "give a MedMNIST file of images")
+        if labels.shape not in ((len(images),), (len(images), 1)) or labels.dtype.kind not in "iub":
+            problem = f"has {part}_labels of {labels.dtype} {labels.shape}, expected one whole number an image"
+            raise DataError(self._root, problem, "give a MedMNIST file with one label an image")
+        return images, labels.reshape(len(labels)).astype(int).tolist()
 
 
-def _admitted(path: Path) -> bool:
-    return is_image(path) and not path.name.lower().endswith(NIFTI) and not path.name.startswith(".")
-
-
-def image_files(folder: Path) -> list[Path]:
+def some_images(folder: Path) -> list[Path]:
     """Return the images of a folder, sorted.
 
     Raises:
-        DataError: There is none.
+        DataError: There is none, or two have one name.
     """
-    found = sorted(p for p in folder.iterdir() if _admitted(p))
+    found = image_files(folder, _KINDS)
     if not found:
-        raise DataError(folder, "holds no image", f"put {', '.join(_KINDS)} files there")
-    return found
+        raise no_image(folder, f"put {', '.join(_KINDS)} files there")
+    return [Path(path) for path in found.values()]
+
+
+def loose_images(folder: Path) -> list[DataError]:
+    """Return an error where images lie beside the folders of classes and so belong to none."""
+    loose = files_in(folder, _KINDS)
+    cure = "move them into the folder of their class"
+    return [DataError(loose[0], f"is one of {len(loose)} images that lie outside a class", cure)] if loose else []
 
 
 def file_faults(item: Item) -> list[DataError]:
@@ -175,12 +206,13 @@ def file_faults(item: Item) -> list[DataError]:
     return []
 
 
-def _item(path: Path, name: str, label: int = 0, mask: Path | None = None, kind: str = "", group: str = "") -> Item:
+def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind: str = "", group: str = "") -> Item:
+    """Return an item whose id is the place of the file in `root`, without its ending: no two have one."""
     return Item(
-        name,
+        "/".join((*path.relative_to(root).parent.parts, stem(path))),
         partial(_read_rgb, path),
         label,
-        partial(_read_mask, mask) if mask else None,
+        partial(read_mask, mask) if mask else None,
         group,
         kind,
         str(path),
@@ -192,8 +224,28 @@ def _read_rgb(path: Path) -> NDArray[np.float32]:
     return read_image(path, "rgb").array
 
 
-def _read_mask(path: Path) -> NDArray[np.bool_]:
-    return np.asarray(read_image(path).array > 0)
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask: of two values the higher is marked, of more those from half of the highest on.
+
+    JPEG and smoothed drawings put many values around an edge, which at "above 0" would make a region half as large
+    again.
+
+    Raises:
+        DataError: Half of the highest is no edge: the values are several labels, or a soft map.
+    """
+    array = read_image(path).array
+    top = float(array.max())
+    levels, counts = np.unique(array, return_counts=True)
+    if len(levels) <= 2:
+        return np.asarray(array > 0)
+    between = (levels > 0) & (levels < top)
+    lossy = path.name.lower().endswith((".jpg", ".jpeg"))
+    label = not lossy and bool((counts[between] > max(_LABEL * counts[levels > 0].sum(), 8)).any())
+    wide, narrow = (int((array >= part * top).sum()) for part in (0.25, 0.75))
+    if label or wide > 2 * narrow + 8:
+        problem = f"has {len(levels)} values, and it is not clear which are marked"
+        raise DataError(path, problem, "save it with 0 for normal and 255 for abnormal pixels, as PNG")
+    return np.asarray(array >= 0.5 * top)
 
 
 def _mask_of(folder: Path, kind: str, path: Path) -> Path:

@@ -14,6 +14,7 @@ from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.image import NIFTI
+from medzoo.core.io.listing import files_in
 from medzoo.core.io.nifti import layout_of_nifti, offset_mm, same_place
 
 _LEAST = 8  # voxels along an axis
@@ -169,7 +170,7 @@ def nifti_files(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(NIFTI) and not p.name.startswith("."))
+    found = files_in(folder, NIFTI)
     names: dict[str, Path] = {}
     for path in found:
         if (first := names.setdefault(stem(path), path)) != path:

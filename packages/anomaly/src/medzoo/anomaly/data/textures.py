@@ -37,7 +37,7 @@ class TexturePhantoms(CategoryDataModule):
             train = tuple(self._item(name, base + i, "") for i in range(self._train))
             kinds = [DEFECTS[i // 2 % len(DEFECTS)] if i % 2 else "" for i in range(self._test)]
             test = tuple(self._item(name, base + _TEST_SEED + i, kind) for i, kind in enumerate(kinds))
-            found.append(Category(name, train, test))
+            found.append(Category(name, train, test, number=sum(map(ord, name))))
         return tuple(found)
 
     def _item(self, category: str, seed: int, defect: str) -> Item:

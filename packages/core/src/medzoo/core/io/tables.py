@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.names import nearest
 
-_MAX_BYTES = 2**28
+_MAX_BYTES, _MAX_LINE = 2**27, 2**22
+_MAX_COLUMNS, _MAX_ROWS, _MAX_CELLS, _MAX_LENGTH = 20_000, 2_000_000, 20_000_000, 10_000
+"""Beyond what any table of labels holds; a file that is larger is another file, and would fill the memory."""
+_CURE = "give the file of the labels, or split it"
 Kind = Literal["text", "number", "integer"]
 Value = str | float | int
 _Record = tuple[int, list[str], str]  # line, values, separator
@@ -99,7 +102,8 @@ def read_table(
         limit: Rows to read; later lines are not looked at.
 
     Raises:
-        DataError: `file:row:column` of the first value that is wrong, or the file as a whole cannot be read.
+        DataError: `file:row:column` of the first value that is wrong, the file as a whole cannot be read, or it has
+            more than 20 000 columns, 2 000 000 rows, 20 000 000 cells or 10 000 characters in a cell.
     """
     wanted = tuple(Column(column) if isinstance(column, str) else column for column in columns)
     if not wanted or len({column.name for column in wanted}) != len(wanted):
@@ -165,33 +169,56 @@ def _text(path: str) -> str:
 
 def _records(path: str, text: str, skip: int) -> list[_Record]:
     """Split text into lines of trimmed values; blank lines, and `skip` lines before the first, are dropped."""
-    first = next(islice((line for line in text.splitlines() if line.strip()), skip, None), "")
+    whole = text.splitlines()
+    longest = max(range(len(whole)), key=lambda number: len(whole[number]), default=0)
+    if whole and len(whole[longest]) > _MAX_LINE:
+        problem = f"is a line of {len(whole[longest])} characters, expected at most {_MAX_LINE}"
+        raise DataError(f"{path}:{longest + 1}", problem, _CURE)
+    first = next(islice((line for line in whole if line.strip()), skip, None), "")
     separator = next((mark for mark in (";", "\t", ",") if mark in first), " ")
     if separator == " ":
-        lines = enumerate(text.splitlines(), 1)
-        return [(number, line.split(), separator) for number, line in lines if line.strip()][skip:]
-    records: list[_Record] = []
+        lines = enumerate(whole, 1)
+        blanks = ((number, line.split()) for number, line in lines if line.strip())
+        return _limited(path, ((number, values, separator) for number, values in blanks))[skip:]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    rows = ((reader.line_num, [value.strip() for value in values], separator) for values in reader)
     try:
-        for values in reader:
-            trimmed = [value.strip() for value in values]
-            if any(trimmed):
-                records.append((reader.line_num, trimmed, separator))
+        return _limited(path, (row for row in rows if any(row[1])))[skip:]
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}:1", f"is no table ({error})", "correct the quotes") from error
-    return records[skip:]
+
+
+def _limited(path: str, rows: Iterable[_Record]) -> list[_Record]:
+    """Collect rows as long as they can be those of a table of labels."""
+    records: list[_Record] = []
+    cells = 0
+    for record in rows:
+        line, values, _ = record
+        cells += len(values)
+        if len(values) > _MAX_COLUMNS:
+            raise DataError(f"{path}:{line}", f"has {len(values)} columns, expected at most {_MAX_COLUMNS}", _CURE)
+        if len(records) == _MAX_ROWS or cells > _MAX_CELLS:
+            problem = f"has more than {_MAX_ROWS} rows or {_MAX_CELLS} cells"
+            raise DataError(f"{path}:{line}", problem, _CURE)
+        if max(map(len, values)) > _MAX_LENGTH:
+            raise DataError(f"{path}:{line}", f"has a cell of more than {_MAX_LENGTH} characters", _CURE)
+        records.append(record)
+    return records
 
 
 def _places(path: str, record: _Record, wanted: tuple[Column, ...]) -> dict[str, int]:
     line, names, _ = record
-    folded = [name.casefold() for name in names]
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(name.casefold(), []).append(place)
     places = {}
     for column in wanted:
-        count = folded.count(column.name.casefold())
-        if count != 1:
+        here = found.get(column.name.casefold(), [])
+        if len(here) != 1:
+            count, shown = len(here), ", ".join(c.name for c in wanted[:20]) + ("" if len(wanted) <= 20 else ", …")
             problem = f"has no column {column.name!r}" if not count else f"has {count} columns named {column.name!r}"
-            raise DataError(f"{path}:{line}:1", problem, f"give a header with {', '.join(c.name for c in wanted)}")
-        places[column.name] = folded.index(column.name.casefold())
+            raise DataError(f"{path}:{line}:1", problem, f"give a header with {shown}")
+        places[column.name] = here[0]
     return places
 
 
@@ -202,7 +229,7 @@ def _value(place: str, text: str, column: Column, decimal_comma: bool) -> Value:
         raise DataError(place, f"{column.name} is {text or 'empty'}, expected {_expected(column)}", "fill it in")
     if column.kind == "text":
         if column.choices and text not in column.choices:
-            near = difflib.get_close_matches(text, column.choices, 1)
+            near = nearest(text, column.choices)
             cure = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(column.choices[:20])}"
             raise DataError(place, f"{column.name} is {text[:40]!r}, which is not known", cure)
         return text

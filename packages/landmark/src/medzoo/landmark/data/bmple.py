@@ -12,7 +12,8 @@ import numpy as np
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import apply, resize_affine
 from medzoo.core.io import read_json
-from medzoo.landmark.data.folders import existing_root, image_files
+from medzoo.core.io.listing import image_files
+from medzoo.landmark.data.folders import existing_root
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size, Split

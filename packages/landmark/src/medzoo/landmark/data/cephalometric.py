@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data.folders import existing_root, image_files
+from medzoo.core.io.listing import image_files
+from medzoo.landmark.data.folders import existing_root
 from medzoo.landmark.data.labels import point_rows, point_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from medzoo.core.errors import DataError, MedzooError
+from medzoo.core.io import Header, spacing_fault
+from medzoo.core.io.listing import same_content
 from medzoo.landmark.data.shots import Wanted, find_shots
-from medzoo.landmark.data.sources import Images, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size, Split
 
 Stage = Literal["fit", "validate", "test", "predict"]
 SMALLEST, LARGEST = 16, 32767
@@ -36,6 +40,11 @@ def raise_all(errors: Sequence[DataError]) -> None:
 
 def check_image(images: Images, name: str) -> tuple[Size | None, list[DataError]]:
     """Return the width and height that a header tells, `None` if it is not usable, and what is wrong with it."""
+    header, errors = _usable(images, name)
+    return (header.size[0], header.size[1]) if header is not None else None, errors
+
+
+def _usable(images: Images, name: str) -> tuple[Header | None, list[DataError]]:
     try:
         header = images.header(name)
     except DataError as error:
@@ -43,14 +52,13 @@ def check_image(images: Images, name: str) -> tuple[Size | None, list[DataError]
     path, size = images.path(name), " × ".join(map(str, header.size))
     if len(header.size) != 2:
         return None, [DataError(path, f"is a volume of {size}", "give a two-dimensional image")]
-    width, height = header.size
     if header.channels not in (1, 3):
         problem = f"has {header.channels} channels, expected 1 or 3"
-        return (width, height), [DataError(path, problem, "convert it to a grey or RGB image")]
+        return header, [DataError(path, problem, "convert it to a grey or RGB image")]
     if min(header.size) < SMALLEST or max(header.size) > LARGEST:
         problem = f"is {size} pixels, expected {SMALLEST} to {LARGEST} a side"
-        return (width, height), [DataError(path, problem, "replace it by the original radiograph or remove it")]
-    return (width, height), []
+        return header, [DataError(path, problem, "replace it by the original radiograph or remove it")]
+    return header, []
 
 
 def misplaced(source: LandmarkSource, name: str, points: Points, size: Size) -> list[DataError]:
@@ -72,24 +80,74 @@ def place(source: LandmarkSource, name: str, index: int) -> str:
     return f"{source.label_path(name)}{f':{row}' if row else ''}"
 
 
-def check_label(source: LandmarkSource, name: str, size: Size) -> list[DataError]:
-    """Return what is wrong with the label of an image of that size."""
+def check_label(source: LandmarkSource, name: str, size: Size) -> tuple[list[DataError], list[tuple[str, int]]]:
+    """Return what is wrong with the label of an image of that size, and which of its points are at exactly (0, 0)."""
     try:
         points = source.points(name, size)
     except DataError as error:
-        return [error]
-    return misplaced(source, name, points, size)
+        return [error], []
+    errors = misplaced(source, name, points, size)
+    seen = points[~np.isnan(points).any(axis=1)]
+    zeros = [(name, int(index)) for index in np.flatnonzero((points == 0).all(axis=1))]
+    if len(seen) > 1 and not errors and not zeros and (seen == seen[0]).all():
+        problem = f"has all {len(seen)} landmarks of image {name} at one point, ({seen[0, 0]:g}, {seen[0, 1]:g})"
+        errors.append(DataError(source.label_path(name), problem, "annotate it again"))
+    return errors, zeros
 
 
 def check_source(source: LandmarkSource, images: Iterable[str], labels: Iterable[str]) -> list[DataError]:
     """Return every fault in the headers of `images` and in the labels of `labels` (a subset); no pixel is decoded."""
     wanted, errors = set(labels), list[DataError]()
+    zeros: list[tuple[str, int]] = []
+    spacings: dict[str, list[str]] = {}
     for name in images:
-        size, faults = check_image(source.images, name)
+        header, faults = _usable(source.images, name)
         errors += faults
-        if name in wanted and size is not None:
-            errors += check_label(source, name, size)
-    return errors
+        if header is None:
+            continue
+        size = header.size[0], header.size[1]
+        if fault := _spacing_fault(source, name, size, header):
+            spacings.setdefault(fault, []).append(name)
+        if name in wanted:
+            found, none = check_label(source, name, size)
+            errors += found
+            zeros += none
+    return errors + _told_spacings(source, spacings) + _told_zeros(source, zeros)
+
+
+def _spacing_fault(source: LandmarkSource, name: str, size: Size, header: Header) -> str | None:
+    """Return what is wrong with the spacing that errors and predictions in mm would be told by."""
+    if source.domain.frame is not None or not isinstance(source.images, FileImages):
+        return None
+    try:
+        return spacing_fault(source.images.spacing(name, size, header.spacing))
+    except DataError:
+        return None  # a label file that cannot be read, which is told where labels are
+
+
+def _told_spacings(source: LandmarkSource, spacings: Mapping[str, Sequence[str]]) -> list[DataError]:
+    """Return one error for each impossible spacing, however many images have it."""
+    cure = "correct it, or give --data.spacing in mm per pixel"
+    return [
+        DataError(source.spacing_place(names[0]), fault + _others(len(names) - 1, "image"), cure)
+        for fault, names in spacings.items()
+    ]
+
+
+def _told_zeros(source: LandmarkSource, zeros: Sequence[tuple[str, int]]) -> list[DataError]:
+    """Return one error for all points at the origin, where tables put what was not annotated."""
+    if not zeros:
+        return []
+    (name, index), count = zeros[0], len(zeros)
+    first = f"landmark {_named(source, index)} of image {name}"
+    images = len({image for image, _ in zeros})
+    many = f"{count} points of {images} image{'s' if images > 1 else ''} are at exactly (0, 0), the first is {first}"
+    problem = many if count > 1 else f"{first} is at exactly (0, 0)"
+    return [DataError(place(source, name, index), problem, "leave the cell empty (or v = 0) where a point is missing")]
+
+
+def _others(count: int, what: str) -> str:
+    return f" (and so {'have' if count > 1 else 'has'} {count} more {what}{'s' if count > 1 else ''})" if count else ""
 
 
 def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> list[DataError]:
@@ -121,7 +179,14 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> 
     needed = {"fit": split.val, "validate": split.val, "test": split.test, "predict": (), None: source.names}[stage]
     for part, names in (("validation", split.val), ("test", split.test)):
         errors += unlabelled(source, names, part) if set(names) & set(needed) else []
+    if stage != "predict":
+        errors += same_content(*([source.images.path(n) for n in part] for part in _sides(split)))
     return errors + check_source(source, images, filter(source.labelled, (*needed, *shots)))
+
+
+def _sides(split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the images that are trained on, and those that are scored."""
+    return split.train, (*split.val, *split.test)
 
 
 def _check_shots(source: LandmarkSource, wanted: Wanted) -> tuple[tuple[str, ...], list[DataError]]:

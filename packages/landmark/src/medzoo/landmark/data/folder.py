@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io import EXTENSIONS
+from medzoo.core.io import EXTENSIONS, spacing_fault
+from medzoo.core.io.listing import files_in, image_files, stem, unread_images
+from medzoo.core.names import nearest
 from medzoo.landmark.data.checks import misplaced
-from medzoo.landmark.data.folders import existing_root, image_files, some_images, stem
+from medzoo.landmark.data.folders import existing_root, some_images
 from medzoo.landmark.data.json_labels import json_labels, labelme_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size, Split
 from medzoo.landmark.data.splits import check_fractions, read_patients, split_by_fraction
+from medzoo.landmark.data.strays import unread_labels
 from medzoo.landmark.data.tables import LabelTable, read_labels
 
 LAYOUT = (
@@ -26,6 +28,7 @@ LAYOUT = (
     "file, or a labelme file beside each image"
 )
 _MM, _PX = (2.0, 2.5, 3.0, 4.0), (4.0, 8.0, 16.0)
+_SHOWN = 20
 
 
 class TableSource(LandmarkSource):
@@ -38,6 +41,7 @@ class TableSource(LandmarkSource):
         table: What the label files tell.
         path: The label file, or the folder of many.
         everything: All images of the folder.
+        strays: What lies beside them and is not read.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class TableSource(LandmarkSource):
         table: LabelTable,
         path: Path,
         everything: tuple[str, ...],
+        strays: Sequence[DataError] = (),
     ) -> None:
         super().__init__(domain, images, split)
+        self._strays = tuple(strays)
         self._table, self._path, self._images = table, path, images
         self.predict = everything
 
@@ -91,13 +97,19 @@ class TableSource(LandmarkSource):
             return super().scale(name, points, size)
         return self._images.spacing(name, size, self._images.header(name).spacing)
 
+    def spacing_place(self, name: str) -> str:
+        """Return the row that tells the spacing of the image, else the image."""
+        return self.label_path(name) if name in self._table.spacing else super().spacing_place(name)
+
     def faults(self) -> Iterable[DataError]:
-        """Return an error for each label without an image."""
-        for name in self._table.places:
-            if name not in self.predict:
-                close = resolve(name, self.predict) or next(iter(get_close_matches(name, self.predict, n=1)), None)
-                cure = f"did you mean {close}?" if close else "remove the label or add the image"
-                yield DataError(self.label_path(name), f"there is no image {name}", cure)
+        """Return an error for each label without an image, and for images and labels that nobody would read."""
+        known = set(self.predict)
+        for number, name in enumerate(name for name in self._table.places if name not in known):
+            # Looking for alike names takes long, and nobody reads the hundredth.
+            close = (resolve(name, self.predict) or next(iter(nearest(name, known)), None)) if number < _SHOWN else None
+            cure = f"did you mean {close}?" if close else "remove the label or add the image"
+            yield DataError(self.label_path(name), f"there is no image {name}", cure)
+        yield from self._strays
 
 
 class LandmarkFolder(FolderDataModule):
@@ -143,6 +155,8 @@ class LandmarkFolder(FolderDataModule):
             raise ConfigError(
                 f"--data.spacing: expected one or two positive numbers of mm per pixel along x and y, got {spacing}"
             )
+        if pair is not None and (fault := spacing_fault(pair)):
+            raise ConfigError(f"--data.spacing {fault}")
         if thresholds is not None and (not thresholds or min(thresholds) <= 0):
             raise ConfigError(f"--data.thresholds: expected positive numbers, got {thresholds}")
         self._test_fraction, self._spacing, self._thresholds = test_fraction, pair, thresholds
@@ -152,11 +166,14 @@ class LandmarkFolder(FolderDataModule):
         """List the images and read their labels."""
         if self._root.is_file() and self._root.name.lower().endswith(EXTENSIONS):
             root, paths, path, table = self._root, {stem(self._root): str(self._root)}, None, LabelTable(())
+            strays: list[DataError] = []
         else:
             root = existing_root(self._root, LAYOUT)
-            folder = root / "images" if (root / "images").is_dir() else root
-            paths = image_files(folder) or some_images(root, LAYOUT)
+            folder = root / "images" if (root / "images").is_dir() and image_files(root / "images") else root
+            paths = some_images(folder, LAYOUT)
             path, table = find_labels(root, folder)
+            strays = unread_images(folder, names=paths) + (loose_images(root, folder) if folder != root else [])
+            strays += [] if path else unread_labels(root, folder, paths)
         if self._annotator is not None:
             if self._annotator not in table.annotators:
                 known = ", ".join(table.annotators) or "nobody: the table has no column annotator"
@@ -175,7 +192,7 @@ class LandmarkFolder(FolderDataModule):
             notes.append(f"ground truth: {self._annotator or 'mean of ' + ' and '.join(table.annotators)}")
         domain = Domain(self.domain_name, table.landmarks, unit, thresholds, note="; ".join(notes))
         split = self._split(root, names, labelled, table)
-        return [TableSource(domain, images, split, table, path or root / "landmarks.csv", names)]
+        return [TableSource(domain, images, split, table, path or root / "landmarks.csv", names, strays)]
 
     def _split(self, root: Path, names: tuple[str, ...], labelled: tuple[str, ...], table: LabelTable) -> Split:
         if self._all_test:
@@ -204,7 +221,8 @@ class LandmarkFolder(FolderDataModule):
         drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self._seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
-        extra = (name for name in names if name not in set(labelled) and patients.get(name) not in held)
+        known = set(labelled)
+        extra = (name for name in names if name not in known and patients.get(name) not in held)
         return Split(tuple(sorted((*drawn.train, *extra))), drawn.val, drawn.test)
 
 
@@ -219,7 +237,7 @@ def find_labels(root: Path, folder: Path) -> tuple[Path | None, LabelTable]:
         DataError: There are labels in two forms, or a file cannot be read.
     """
     table = find_table(root) or find_table(folder)
-    coco, labelme = json_labels(sorted({*root.glob("*.json"), *folder.glob("*.json")}))
+    coco, labelme = json_labels(sorted({*files_in(root, (".json",)), *files_in(folder, (".json",))}), table is not None)
     found = [*([table] if table else []), *coco, *list(labelme)[:1]]
     if len(found) > 1:
         names = " and ".join(path.name for path in found[:2])
@@ -239,13 +257,18 @@ def find_table(root: Path) -> Path | None:
     """
     if (root / "landmarks.csv").is_file():
         return root / "landmarks.csv"
-    tables = sorted(
-        file for file in root.glob("*.csv") if file.name != "metadata.csv" and not file.name.startswith(".")
-    )
+    tables = [file for file in files_in(root, (".csv",)) if file.name != "metadata.csv"]
     if len(tables) > 1:
         found = ", ".join(table.name for table in tables)
         raise DataError(root, f"holds several CSV files ({found})", "call the one with the landmarks landmarks.csv")
     return tables[0] if tables else None
+
+
+def loose_images(root: Path, folder: Path) -> list[DataError]:
+    """Return an error where images lie beside the folder of images, whose place hides them."""
+    loose = files_in(root)
+    problem = f"is one of {len(loose)} images beside {folder.name}/ that are not read"
+    return [DataError(loose[0], problem, f"move them into {folder}, or remove them")] if loose else []
 
 
 def _without_spacing(images: FileImages, labelled: Sequence[str]) -> list[str]:

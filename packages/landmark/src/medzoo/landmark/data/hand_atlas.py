@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data.folders import existing_root, first_folder, some_images, stem
+from medzoo.core.io.listing import stem
+from medzoo.landmark.data.folders import existing_root, first_folder, some_images
 from medzoo.landmark.data.labels import point_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named

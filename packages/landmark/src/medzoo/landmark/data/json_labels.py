@@ -11,7 +11,7 @@ import numpy as np
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_json
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.sources import Points
 from medzoo.landmark.data.tables import LabelTable, same_but_case
 
@@ -20,8 +20,16 @@ _SAVE = "save the picture again in labelme"
 _LABELME = ("shapes", "imageWidth", "imageHeight")
 
 
-def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, Any]]]:
+def json_labels(
+    paths: Iterable[Path], known: bool = False
+) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, Any]]]:
     """Read JSON files and tell the two forms apart by their keys; files in `.` or with other keys are passed over.
+
+    So are COCO files without keypoints (boxes, outlines) where there are other labels.
+
+    Args:
+        paths: The files.
+        known: There are labels in another form.
 
     Returns:
         The tables of COCO files (with `annotations`), and the contents of labelme files (with `shapes`).
@@ -29,24 +37,36 @@ def json_labels(paths: Iterable[Path]) -> tuple[dict[Path, LabelTable], dict[Pat
     Raises:
         DataError: A file cannot be read, or a COCO file not be understood.
     """
-    coco: dict[Path, LabelTable] = {}
+    coco: dict[Path, Mapping[str, Any]] = {}
+    boxes: dict[Path, Mapping[str, Any]] = {}
     labelme: dict[Path, Mapping[str, Any]] = {}
     for path in paths:
-        if path.name.startswith("."):
-            continue
         content = read_json(path)
         if isinstance(content, dict) and "annotations" in content:
-            coco[path] = coco_table(path, content)
+            (coco if _has_keypoints(content) else boxes)[path] = content
         elif isinstance(content, dict) and "shapes" in content:
             labelme[path] = {key: content[key] for key in _LABELME if key in content}  # not the picture beside them
-    return coco, labelme
+    if not (coco or labelme or known):
+        coco = boxes  # refused below, for nothing else can have been meant
+    return {path: coco_table(path, content) for path, content in coco.items()}, labelme
+
+
+def _has_keypoints(content: Mapping[str, Any]) -> bool:
+    """Tell whether a COCO file is about keypoints, rightly or wrongly written."""
+    lists = [content.get(key) for key in ("annotations", "categories")]
+    return any(isinstance(value, dict) and value.get("keypoints") for rows in lists for value in _rows(rows))
+
+
+def _rows(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
 
 
 def coco_table(path: Path, content: Mapping[str, Any]) -> LabelTable:
-    """Turn a COCO file into points: one category with named keypoints, at most one annotation an image.
+    """Turn a COCO file into points: one category with named keypoints, at most one annotation with a keypoint an image.
 
     A keypoint is `x, y, v`; v = 0 is a missing point, 1 (hidden) and 2 (visible) are labels. Coordinates are taken as
-    they are, 0 at the centre of the first pixel.
+    they are, 0 at the centre of the first pixel. Annotations of crowds and those without a keypoint are passed over.
+    Whole numbers are one id however they are written (0, 0.0).
 
     Args:
         path: The file, for messages.
@@ -60,23 +80,32 @@ def coco_table(path: Path, content: Mapping[str, Any]) -> LabelTable:
     if len(named) != 1:
         raise DataError(path, f"has {len(named)} categories with names of keypoints, expected 1", _EXPORT)
     landmarks = _texts(path, named[0]["keypoints"])
-    files = {str(image.get("id")): stem(str(image.get("file_name", ""))) for image in lists["images"]}
+    files = {_id(image.get("id")): stem(str(image.get("file_name", ""))) for image in lists["images"]}
     if len(set(files.values())) < len(lists["images"]) or "" in files.values():
         raise DataError(path, "has images without a file_name, or two of one name or id", _EXPORT)
     table = LabelTable(landmarks)
     for image in lists["images"]:
-        table.sizes |= _size(files[str(image.get("id"))], image.get("width"), image.get("height"))
+        table.sizes |= _size(files[_id(image.get("id"))], image.get("width"), image.get("height"))
     for number, annotation in enumerate(lists["annotations"]):
         place = f"{path}: annotations[{number}]"
-        if "keypoints" not in annotation or annotation.get("category_id", named[0].get("id")) != named[0].get("id"):
+        own = _id(annotation.get("category_id", named[0].get("id"))) == _id(named[0].get("id"))
+        if not annotation.get("keypoints") or not own or annotation.get("iscrowd") in (1, True):
             continue
-        name = files.get(str(annotation.get("image_id")))
+        points = _keypoints(place, annotation["keypoints"], len(landmarks))
+        name = files.get(_id(annotation.get("image_id")))
         if name is None:
             raise DataError(place, f"there is no image of id {annotation.get('image_id')!r}", "add it to images")
+        if np.isnan(points).all():
+            continue
         if name in table.points:
             raise DataError(place, f"is a second annotation of image {name}", "keep one an image")
-        table.points[name], table.places[name] = _keypoints(place, annotation["keypoints"], len(landmarks)), place
+        table.points[name], table.places[name] = points, place
     return table
+
+
+def _id(value: object) -> str:
+    """Return an id as text: programs that go through tables write 0 as 0.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _keypoints(place: str, values: object, count: int) -> Points:

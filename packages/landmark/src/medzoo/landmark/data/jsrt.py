@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.listing import files_in
 from medzoo.landmark.data.chest import NAMES, RatioSource
 from medzoo.landmark.data.folders import existing_root, first_folder, some_images
 from medzoo.landmark.data.module import FolderDataModule
@@ -158,8 +159,8 @@ class Jsrt(FolderDataModule):
         domain = Domain(self.domain_name, NAMES, "mm", (2.0, 4.0, 10.0))
         images, split = JsrtImages(paths), self._split(tuple(paths))
         folders = [root / folder for folder in _LABELS if (root / folder).is_dir()]
-        contours = {file.stem: str(file) for folder in folders for file in sorted(folder.glob("*.pfs"))}
-        if contours or not folders or not any(folders[0].glob("*.txt")):
+        contours = {file.stem: str(file) for folder in folders for file in files_in(folder, (".pfs",))}
+        if contours or not folders or not files_in(folders[0], (".txt",)):
             return [ContourSource(domain, images, split, contours, folders[0] if folders else root / "labels")]
         return [JsrtRatioSource(domain, images, split, folders[0], ("JPCLN035",))]
 

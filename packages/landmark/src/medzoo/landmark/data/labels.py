@@ -9,6 +9,7 @@ from medzoo.core.errors import DataError
 from medzoo.core.io import Column, read_table
 from medzoo.landmark.data.sources import Points
 
+_LONGEST = 2**20
 _XY = (Column("x", "number"), Column("y", "number"))
 
 
@@ -50,11 +51,16 @@ def columns_of(path: str | Path) -> list[str]:
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            head = next((line for line in file if line.strip()), "")
+            head = "\n"
+            while head and not head.strip():
+                head = file.readline(_LONGEST)
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:1:1", "is no UTF-8 text", "save the table as CSV in UTF-8") from error
+    if len(head) == _LONGEST:
+        problem = f"has a header line of more than {_LONGEST} characters"
+        raise DataError(f"{path}:1", problem, "give the file of the labels")
     if not head:
         raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
     mark = next((mark for mark in (";", "\t", ",") if mark in head), ",")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
+from medzoo.core.names import nearest
 from medzoo.landmark.data.sources import Images, LandmarkSource
 
 Wanted = int | str | Sequence[str | int]
@@ -84,7 +84,7 @@ def _train_image(source: LandmarkSource, name: str) -> str:
     elsewhere = resolve(name, source.names)
     if elsewhere is not None:
         raise ConfigError(f"--data.shots: image {elsewhere!r} is not a training image of {source.domain.name!r}")
-    close = get_close_matches(name, train, n=3, cutoff=0.3) or list(train[:3])
+    close = nearest(name, train, 3, 0.3) or list(train[:3])
     raise ConfigError(f"--data.shots: no image {name!r} in {source.domain.name!r}; did you mean {', '.join(close)}?")
 
 

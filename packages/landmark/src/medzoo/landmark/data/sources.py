@@ -190,6 +190,10 @@ class LandmarkSource(ABC):
             return 1.0, 1.0
         return self.domain.frame[0] / size[0], self.domain.frame[1] / size[1]
 
+    def spacing_place(self, name: str) -> str:
+        """Return where the spacing of an image stands: its file, unless a layout knows better."""
+        return self.images.path(name)
+
     def observers(self, name: str, size: Size) -> tuple[Points, Points] | None:
         """Return the landmarks as two annotators placed them; None where fewer than two are known."""
         del name, size

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Column, read_table
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.labels import columns_of
 from medzoo.landmark.data.sources import Split
 

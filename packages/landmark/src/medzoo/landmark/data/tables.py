@@ -14,13 +14,15 @@ import numpy as np
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.landmark.data.folders import stem
+from medzoo.core.io.listing import stem
 from medzoo.landmark.data.labels import columns_of
 from medzoo.landmark.data.sources import Points
 
 _ID = ("id", "name", "image", "filename", "file")
 _HEADER = "give a header such as id,x0,y0,x1,y1 or id,sella_x,sella_y or id,landmark,x,y"
 PARTS = ("train", "val", "test")
+_MOST, _MOST_POINTS, _MOST_ANNOTATORS = 5000, 20_000_000, 100
+"""Landmarks, points in all and annotators of a table; more is a slip in a column, and would fill the memory."""
 
 
 @dataclass
@@ -49,6 +51,9 @@ class LabelTable:
 
     def average(self) -> None:
         """Make `points` the mean of the annotators, of each point over those who placed it."""
+        if len(self.annotators) == 1:
+            self.points = dict(next(iter(self.annotators.values())))
+            return
         for name in dict.fromkeys(name for placed in self.annotators.values() for name in placed):
             stack = np.stack([placed[name] for placed in self.annotators.values() if name in placed])
             with warnings.catch_warnings():
@@ -79,11 +84,16 @@ def read_labels(path: Path) -> LabelTable:
             a cell that is no number.
     """
     header = {name.casefold(): name for name in columns_of(path)}
+    if len(header) > 2 * _MOST + len(_ID) + 16:
+        raise DataError(f"{path}:1", f"has {len(header)} columns, expected at most {_MOST} landmarks", _HEADER)
     image = next((header[name] for name in _ID if name in header), None)
     if image is None:
         raise DataError(f"{path}:1", "has no column id", _HEADER)
     extras = _extras(path, header)
     labels = (_read_long if {"landmark", "x", "y"} <= set(header) else _read_wide)(path, image, header, extras)
+    if len(labels.annotators) > _MOST_ANNOTATORS:
+        problem = f"has {len(labels.annotators)} annotators, expected at most {_MOST_ANNOTATORS}"
+        raise DataError(path, problem, "write into the column annotator who placed the points")
     labels.average()
     if set(labels.annotators) == {""}:
         labels.annotators = {}
@@ -153,7 +163,14 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
     if twice is not None:
         problem = f"has a landmark {twice[1]!r}, line {table.lines[spelled.index(twice[0])]} has {twice[0]!r}"
         raise table.error(spelled.index(twice[1]), header["landmark"], problem, "write the name in one way")
-    labels = LabelTable(landmarks)
+    if len(landmarks) > _MOST:
+        problem = f"has {len(landmarks)} different landmarks, expected at most {_MOST}"
+        raise DataError(f"{path}: column {header['landmark']}", problem, "write the name of the point there")
+    images = len(set(table.texts(image)))
+    if images * len(landmarks) > _MOST_POINTS:
+        problem = f"has {images} images with {len(landmarks)} landmarks, expected at most {_MOST_POINTS} points"
+        raise DataError(path, problem, "split it")
+    labels, order = LabelTable(landmarks), {landmark: index for index, landmark in enumerate(landmarks)}
     xy = table.numbers(header["x"], header["y"])
     lines: dict[tuple[str, str, str], int] = {}
     for row, (file, landmark) in enumerate(zip(table.texts(image), spelled, strict=True)):
@@ -164,7 +181,7 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
         if np.isnan(xy[row]).sum() == 1:
             raise table.error(row, header["y"], "tells only one of x and y", "fill in both or neither")
         points = labels.annotators.setdefault(who, {}).setdefault(name, np.full((len(landmarks), 2), np.nan))
-        points[landmarks.index(landmark)] = xy[row]
+        points[order[landmark]] = xy[row]
         _take_extras(labels, table, row, name)
     return labels
 

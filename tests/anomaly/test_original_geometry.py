@@ -1,0 +1,80 @@
+"""Pixels are ranked in the geometry of the images: figures do not depend on the size that a network sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from medzoo.anomaly.data.categories import Labelled
+from medzoo.anomaly.data.images import MvtecFolder
+from medzoo.anomaly.fewshot import FewShot
+from medzoo.core.io import write_image
+from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
+from medzoo.core.sample import collate
+
+
+class Brightness(FewShot[None]):
+    """A model that is exact: its score of a position is how bright the picture is there."""
+
+    def reference(self, supports: Tensor) -> None:
+        return None
+
+    def coarse_scores(self, reference: None, images: Tensor) -> tuple[Tensor, None]:
+        return images.mean(1), None
+
+
+def dataset(root: Path, bright: str) -> Path:
+    """Write one category: defects of three widths, which the pictures show as they are or as a slope."""
+    slope = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (64, 1))
+    for i in range(2):
+        write_image_at(root / "c" / "train" / "good" / f"{i}.png", slope * (0.5 + i / 10))
+    write_image_at(root / "c" / "test" / "good" / "0.png", np.zeros((64, 96), np.float32))
+    for i, (start, width) in enumerate(((21, 3), (48, 16), (66, 1))):
+        mask = np.zeros((64, 96), np.float32)
+        mask[8:40, start : start + width] = 1
+        write_image_at(root / "c" / "test" / "line" / f"{i}.png", mask if bright == "truth" else slope)
+        write_image_at(root / "c" / "ground_truth" / "line" / f"{i}_mask.png", mask)
+    return root
+
+
+def write_image_at(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, array)
+
+
+def figures(root: Path, size: tuple[int, int]) -> dict[str, float]:
+    data = MvtecFolder(str(root), size=list(size))
+    samples = Labelled(data.tested, size)
+    model = Brightness(list(size), 4, 0.0, 0.05)
+    model.names, model.supports = ["c"], {"c": data.supports()["c"]}
+    model.pixel_metrics = {"c": PixelAnomalyMetrics()}
+    model.image_metrics = {"c": ImageAnomalyMetrics()}
+    model.test_step(collate([samples[i] for i in range(len(samples))]), 0)
+    found = {key: float(value) for key, value in model.pixel_metrics["c"].compute().items()}
+    return found | {"pixels": sum(len(part) for part in model.pixel_metrics["c"].weights)}
+
+
+@pytest.mark.parametrize("bright", ["slope", "truth"])
+def test_pixel_figures_do_not_depend_on_the_networks_size(tmp_path: Path, bright: str) -> None:
+    root = dataset(tmp_path, bright)
+    sizes = ((64, 96), (32, 48), (32, 32), (16, 24))
+    found = [figures(root, size) for size in sizes]
+    assert {row["pixels"] for row in found} == {4 * 64 * 96}
+    for row in found[1:]:
+        for key in ("pixel_auroc", "aupro"):
+            assert row[key] == pytest.approx(found[0][key], abs=0.02), (key, found)
+    if bright == "truth":
+        assert found[0] == pytest.approx({"pixel_auroc": 1, "aupro": 1, "pixels": 4 * 64 * 96})
+
+
+def test_masks_of_images_of_several_sizes_make_a_batch(tmp_path: Path) -> None:
+    root = dataset(tmp_path, "truth")
+    for folder, name in (("test/line", "9.png"), ("ground_truth/line", "9_mask.png")):
+        write_image_at(root / "c" / folder / name, np.eye(40, 50, dtype=np.float32))
+    samples = Labelled(MvtecFolder(str(root)).tested, (32, 48))
+    batch = collate([samples[i] for i in range(len(samples))])
+    assert {tuple(mask.shape) for mask in batch["mask"]} == {(64, 96), (40, 50)}
+    assert figures(root, (32, 48))["pixels"] == 4 * 64 * 96 + 40 * 50
