@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.names import csv_cell
 
 _MAX_JSON = 2**28
 
@@ -36,7 +37,7 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile, whose files are private: results follow the user's umask.
-        part = target.parent / f".{target.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        part = target.parent / f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part"
         part.open("xb").close()
     except OSError as error:
         raise DataError(target, f"cannot be written ({error.strerror})", "choose a folder you may write to") from error
@@ -56,13 +57,14 @@ def write_json(path: str | os.PathLike[str], content: object, fsync: bool = Fals
     """Write JSON with indentation; numbers that are not finite become null, since strict readers refuse NaN."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path, fsync) as part:
-        part.write_text(text, encoding="utf-8")
+        # A file name that is not UTF-8 holds half characters; JSON has them as \udce9 and reads them back.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(
     path: str | os.PathLike[str], rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None
 ) -> None:
-    """Write rows as comma-separated UTF-8 with a header line.
+    """Write rows as comma-separated UTF-8 with a header line; texts that a spreadsheet takes for formulas are escaped.
 
     Args:
         path: Target.
@@ -71,10 +73,10 @@ def write_csv(
     """
     rows = list(rows)
     names = list(columns) if columns is not None else list(rows[0]) if rows else []
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, names, restval="", extrasaction="raise", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _plain(value, numbers=False) for key, value in row.items()} for row in rows)
+        writer.writerow({name: csv_cell(name) for name in names})
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 
 
 def write_image(
@@ -137,6 +139,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"holds {name}, which is no JSON number")
+
+
+def _cell(value: object) -> object:
+    plain = _plain(value, numbers=False)
+    return plain if plain is None or isinstance(plain, int | float) else csv_cell(str(plain))
 
 
 def _plain(value: object, numbers: bool = True) -> object:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.names import csv_text
 
 _MAX_BYTES = 2**28
 Kind = Literal["text", "number", "integer"]
@@ -174,7 +175,7 @@ def _records(path: str, text: str, skip: int) -> list[_Record]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for values in reader:
-            trimmed = [value.strip() for value in values]
+            trimmed = [csv_text(value.strip()) for value in values]
             if any(trimmed):
                 records.append((reader.line_num, trimmed, separator))
     except csv.Error as error:

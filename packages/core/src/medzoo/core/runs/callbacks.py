@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from medzoo.core.errors import Interrupted, TrainingError
-from medzoo.core.io import write_csv
+from medzoo.core.io import csv_text, write_csv
 from medzoo.core.seeding import mix
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -192,7 +192,8 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = []
     if path.is_file():
         with open(path, newline="", encoding="utf8") as file:
-            rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+            kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+        rows = [{csv_text(name): value for name, value in r.items()} for r in kept]
     columns = list(dict.fromkeys([name for r in [*rows, row] for name in r]))
     write_csv(path, [*rows, row], columns)
 
