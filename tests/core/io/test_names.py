@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from medzoo.core.io import read_table, write_csv, write_json
 from medzoo.core.io.files import read_json
-from medzoo.core.io.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
+from medzoo.core.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
 
 ANY = st.text(st.characters(), max_size=400)  # surrogates too, which file names that are not UTF-8 have
 PACKAGES = Path(__file__).parents[3] / "packages"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
 from medzoo.core.io.image import EXTENSIONS, Header, Image, read_header, read_image
-from medzoo.core.io.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
 from medzoo.core.io.tables import Column, Table, read_table
+from medzoo.core.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
 
 __all__ = [
     "EXTENSIONS",

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.core.errors import DataError
-from medzoo.core.io.names import csv_cell
+from medzoo.core.errors import FULL, DataError, DiskError
+from medzoo.core.names import csv_cell
 
 _MAX_JSON = 2**28
 
@@ -32,6 +33,7 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
 
     Raises:
         DataError: The folder cannot be written to.
+        DiskError: The disk is full; the file that was there before is intact.
     """
     target = Path(path)
     try:
@@ -40,6 +42,8 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
         part = target.parent / f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part"
         part.open("xb").close()
     except OSError as error:
+        if error.errno in FULL:
+            raise DiskError(f"{target}: cannot be written ({error.strerror}); make room and start again") from error
         raise DataError(target, f"cannot be written ({error.strerror})", "choose a folder you may write to") from error
     try:
         yield part
@@ -47,10 +51,17 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
             with part.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and _no_room(error, target.parent):
+            raise DiskError(f"{target}: cannot be written ({error.strerror}); make room and start again") from error
         raise
+
+
+def _no_room(error: OSError, folder: Path) -> bool:
+    """Whether a write failed because the disk is full; NumPy reports that without a number."""
+    return error.errno in FULL or (error.errno is None and shutil.disk_usage(folder).free < 2**20)
 
 
 def write_json(path: str | os.PathLike[str], content: object, fsync: bool = False) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.names import csv_text
+from medzoo.core.names import csv_text
 
 _MAX_BYTES = 2**28
 Kind = Literal["text", "number", "integer"]

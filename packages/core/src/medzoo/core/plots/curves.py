@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.names import figure_text
+from medzoo.core.names import figure_text
 from medzoo.core.plots.figures import CYCLE, style
 
 Errors = NDArray[np.float64]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from medzoo.core.io.names import figure_text
+from medzoo.core.names import figure_text
 from medzoo.core.plots.figures import ERROR, PREDICTION, TRUTH
 
 _NAMES_UP_TO = 12  # more names than this hide the image; numbers stand for them then

@@ -216,6 +216,7 @@ class StopSignals(Callback):
         self.training = False
         self.received: int | None = None
         self.before: dict[int, Any] = {}
+        self.stopped: Interrupted | None = None
 
     def __enter__(self) -> StopSignals:
         try:
@@ -224,10 +225,13 @@ class StopSignals(Callback):
             self.before = {}
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
         self.before = {}
+        # Out of a library's own code a signal comes as a failed read, or not at all.
+        if self.stopped is not None and error is not self.stopped:
+            raise self.stopped from error
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, signum
@@ -282,7 +286,8 @@ class StopSignals(Callback):
         signum = self.received or signal.SIGTERM
         saved = any(self.run.rglob(LAST))
         cure = f", saved; continue with: medzoo fit --resume --run_dir {self.run}" if saved else ", nothing to save yet"
-        raise Interrupted(signum, f"stopped by {signal.Signals(signum).name}{cure}")
+        self.stopped = Interrupted(signum, f"stopped by {signal.Signals(signum).name}{cure}")
+        raise self.stopped
 
 
 class RunCheckpoints(Checkpoint):
