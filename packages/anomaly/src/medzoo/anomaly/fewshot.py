@@ -17,7 +17,7 @@ from torch import Tensor
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.outputs import collected, save_png
 from medzoo.core.errors import ConfigError
-from medzoo.core.io import write_csv
+from medzoo.core.io import figure_text, file_name, write_csv
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import quantile_threshold
 from medzoo.core.module import Method
@@ -219,7 +219,7 @@ class FewShot(Method, Generic[Reference]):
         write_csv(folder / "scores.csv", self.rows)
         for name in dict.fromkeys(picture[0] for picture in self.pictures):
             shown = [picture for picture in self.pictures if picture[0] == name]
-            save_png(overlays(shown, name), folder / "figures" / f"{name}.png")
+            save_png(overlays(shown, name), folder / "figures" / f"{file_name(name)}.png")
 
     def on_predict_epoch_start(self) -> None:
         """See that every category has its support."""
@@ -233,12 +233,14 @@ class FewShot(Method, Generic[Reference]):
         name = self.names[int(batch["domain"][0])]
         scores, maps = self.score(self._reference(name), batch["image"])
         limit = self.thresholds[name]
+        folder = Path(self.trainer.default_root_dir) / "maps" / file_name(name)
         records = []
         for index, value in enumerate(scores.tolist()):
             width, height = batch["original_size"][index].tolist()
             whole = _enlarged(maps[index], (height, width))
             own = batch["id"][index].removeprefix(f"{name}/")  # with its folders: joined names may meet
-            target = Path(self.trainer.default_root_dir) / "maps" / name / f"{own}.npy"
+            *inner, last = map(file_name, own.split("/"))
+            target = folder.joinpath(*inner, f"{last}.npy")
             with replacing(target) as part, part.open("wb") as file:
                 np.save(file, whole.cpu().numpy())
             save_png(
@@ -285,5 +287,5 @@ def overlays(pictures: list[tuple[str, Tensor, Tensor, Tensor | None]], title: s
             axes[1, column].contour(mask.numpy(), [0.5], colors="lime", linewidths=0.8)
         for row in range(2):
             axes[row, column].set_axis_off()
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(figure_text(title), fontsize=9)
     return figure

@@ -90,6 +90,8 @@ def mosaic(
     """
     from matplotlib.figure import Figure
 
+    from medzoo.core.io import figure_text
+
     chosen = _slices(mask if truth is None else mask | truth, slices)
     figure = Figure(figsize=(3 * len(chosen), 0.8 + 6 * hu.shape[1] / hu.shape[2]), layout="constrained")
     axes = figure.subplots(2, len(chosen), squeeze=False)
@@ -105,7 +107,7 @@ def mosaic(
             if part is not None and part[index].any():
                 axes[1, column].contour(part[index], [0.5], colors=colour, linewidths=0.8)
         axes[0, column].set_title(f"slice {index}", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(figure_text(title), fontsize=9)
     return figure
 
 

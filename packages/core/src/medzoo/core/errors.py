@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or a file has no room left."""
 
 
 def first_line(error: BaseException) -> str:
@@ -52,8 +56,16 @@ class DataError(MedzooError):
         return DataError, (self.path, self.problem, self.cure)
 
 
-class Interrupted(MedzooError):  # noqa: N818 - not a fault
+class DiskError(MedzooError):
+    """A file that cannot be written any further, such as on a full disk."""
+
+    exit_code = 1
+
+
+class Interrupted(BaseException):
     """A signal asked the run to stop; it was saved first.
+
+    No `Exception`: a reader that calls a file damaged where a library fails must not take the signal for that.
 
     Args:
         signum: Number of the signal; the exit code is 128 more.
@@ -61,4 +73,4 @@ class Interrupted(MedzooError):  # noqa: N818 - not a fault
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signum
+        self.signum, self.exit_code = signum, 128 + signum

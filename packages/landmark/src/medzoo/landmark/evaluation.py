@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry import apply, invert
-from medzoo.core.io import replacing, write_csv
+from medzoo.core.io import file_name, markdown_cell, replacing, write_csv
 from medzoo.core.metrics import LandmarkMetrics, landmark_scores, score_spearman
 from medzoo.core.metrics.landmark import landmark_table, sdr_name
 from medzoo.core.plots import Case, error_cdf, landmark_grid, per_landmark_bars, save, score_reliability, spread
@@ -121,16 +121,19 @@ class LandmarkEvaluation(nn.Module):
             by_unit.setdefault(domain.unit, {})[domain.name] = errors.numpy()
             rows += self._by_landmark(domain, errors, scores)
             bars = per_landmark_bars(errors.numpy(), domain.landmarks, domain.unit)
-            save(bars, figures / f"{domain.name}_landmarks.png")
+            save(bars, figures / f"{file_name(domain.name)}_landmarks.png")
             if (errors.isfinite() & scores.isfinite()).any():
                 reliability = score_reliability(errors.numpy(), scores.numpy(), domain.unit)
-                save(reliability, figures / f"{domain.name}_scores.png")
+                save(reliability, figures / f"{file_name(domain.name)}_scores.png")
             chosen = [cases[i] for i in spread([case.score for case in cases], _SHOWN)]
             if chosen:
-                save(landmark_grid(chosen, columns=3, unit=domain.unit), figures / f"{domain.name}_overlay.png")
+                save(
+                    landmark_grid(chosen, columns=3, unit=domain.unit),
+                    figures / f"{file_name(domain.name)}_overlay.png",
+                )
         for unit, errors_by_domain in by_unit.items():
             radii = sorted({t for d in self.domains if d.name in errors_by_domain for t in d.thresholds})
-            save(error_cdf(errors_by_domain, unit, radii), figures / f"errors_{unit}.png")
+            save(error_cdf(errors_by_domain, unit, radii), figures / f"errors_{file_name(unit)}.png")
         columns = list(dict.fromkeys(name for row in rows for name in row))
         if rows:
             write_csv(folder / "landmarks.csv", rows, columns)
@@ -177,7 +180,7 @@ class LandmarkEvaluation(nn.Module):
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(markdown_cell, cells))} |"
 
 
 def records(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.core.geometry import apply, resample, resize_affine
-from medzoo.core.io import write_csv
+from medzoo.core.io import file_name, write_csv
 from medzoo.core.plots import landmark_overlay, save
 from medzoo.landmark.data.sources import Images
 
@@ -31,8 +31,8 @@ def write_predictions(records: Sequence[dict[str, Any]], images: dict[str, Image
     """
     write_csv(folder / "predictions.csv", _rows(records), COLUMNS)
     for record in records[:DRAWN]:
-        name = str(record["id"]).replace("/", "_")
-        _draw(record, images[record["domain"]], folder / "figures" / record["domain"] / f"{name}.png")
+        target = folder / "figures" / file_name(record["domain"]) / f"{file_name(record['id'])}.png"
+        _draw(record, images[record["domain"]], target)
 
 
 def _rows(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, object]]:

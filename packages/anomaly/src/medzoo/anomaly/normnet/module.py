@@ -17,7 +17,7 @@ from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
 from medzoo.anomaly.outputs import LESION_COLUMNS, collected, lesion_table, mosaic, save_png
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io import write_csv
+from medzoo.core.io import file_name, write_csv
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice
 from medzoo.core.module import Method
@@ -264,7 +264,7 @@ class NormNet(Method):
         if self.rows:
             write_csv(folder / "volumes.csv", self.rows)
         for name, (hu, score, mask, truth) in self.pictures:
-            save_png(mosaic(hu, score, mask, truth, title=name), folder / "figures" / f"{name}.png")
+            save_png(mosaic(hu, score, mask, truth, title=name), folder / "figures" / f"{file_name(name)}.png")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Write score map, mask, table and mosaic of a volume and return what was found."""
@@ -272,7 +272,7 @@ class NormNet(Method):
 
         score, mask = self._original(batch)
         name, path, spacing = batch["id"][0], batch["path"][0], batch["spacing"][0].tolist()
-        folder = Path(self.trainer.default_root_dir) / "volumes" / name
+        folder = Path(self.trainer.default_root_dir) / "volumes" / file_name(name)
         source = path or None  # a phantom has none
         rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, *_frames(batch))
         write_nifti(folder / "score.nii.gz", score.numpy(), source, spacing)

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from medzoo.core.errors import ConfigError, MedzooError, first_line
+from medzoo.core.cli.streams import say, secure_streams
+from medzoo.core.errors import FULL, ConfigError, Interrupted, MedzooError, first_line
 
 VERBS = {
     "fit": "train a model, test it, leave a run folder",
@@ -47,12 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
+    secure_streams()
     args = [a for a in args if a != "--debug"]
     try:
         _dispatch(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # `medzoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Interrupted as stop:
+        say(f"medzoo: error: {stop}", error=True)
+        return stop.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -102,18 +105,34 @@ def _dispatch(args: list[str]) -> None:
 def _report(error: Exception) -> int:
     """Print an error as one line and return its exit code; a defect of ours leaves its traceback in a file."""
     if isinstance(error, MedzooError):
-        print(f"medzoo: error: {error}", file=sys.stderr)
+        say(f"medzoo: error: {error}", error=True)
         return error.exit_code
     # An error in a loader's worker arrives as a text that ends with the original line.
     ours = re.findall(r"^medzoo\.core\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
     if ours:
-        print(f"medzoo: error: {ours[-1]}", file=sys.stderr)
+        say(f"medzoo: error: {ours[-1]}", error=True)
         return 2
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        say(f"medzoo: error: {where}cannot be written ({error.strerror}); make room and start again", error=True)
+        return 1
+    kept = _keep_traceback(error)
+    cure = f"please report it with {kept}" if kept else "please report it with what --debug shows"
+    say(f"medzoo: internal error: {type(error).__name__}: {first_line(error)} ({cure})", error=True)
+    return 1
+
+
+def _keep_traceback(error: Exception) -> str | None:
+    """Write a traceback into a file and return its name; None where even that cannot be written."""
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="medzoo-traceback-", delete=False) as file:
-        traceback.print_exception(error, file=file)
-    cure = f"please report it with {file.name}, or use --debug"
-    print(f"medzoo: internal error: {type(error).__name__}: {first_line(error)} ({cure})", file=sys.stderr)
-    return 1
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", suffix=".txt", prefix="medzoo-traceback-", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+    except OSError:
+        return None
+    return file.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.registry import find, load
 
@@ -52,7 +53,7 @@ def run(args: list[str]) -> None:
         raise ConfigError(f"{spec.name} has no check of its data")
     faults: list[DataError] = list(check())
     for fault in faults[:-1][: _SHOWN - 1]:
-        print(fault)
+        say(fault)
     if len(faults) > _SHOWN:
         print(f"and {len(faults) - _SHOWN + 1} more, of which the last is:")
     if faults:
@@ -61,4 +62,4 @@ def run(args: list[str]) -> None:
         raise DataError(last.path, f"{last.problem}{count}", last.cure)
     print(f"{spec.name}: no fault found")
     for line in data.summary("check") if hasattr(data, "summary") else ():
-        print(line)
+        say(line)

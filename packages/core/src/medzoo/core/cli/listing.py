@@ -6,6 +6,7 @@ import json
 from fnmatch import fnmatch
 
 from medzoo.core.cli.request import split_flags
+from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import GROUPS, Spec, specs
 
@@ -40,9 +41,9 @@ def run(args: list[str]) -> None:
         for s in members:
             facts = "; ".join(filter(None, (s.task, f"{s.package} {s.version}", s.missing)))
             text = f"{s.summary}  [{facts}]" if "--long" in flags else s.summary
-            print(f"  {s.name:<{width}}  {text}".rstrip())
+            say(f"  {s.name:<{width}}  {text}".rstrip())
     if not found:
-        print(f"nothing matches {pattern}")
+        say(f"nothing matches {pattern}")
 
 
 def _row(spec: Spec) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.core.cli.request import registered, split_equals, take_value
+from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, find, load, specs
 
@@ -97,11 +98,11 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     write_json(folder / "selection.json", {**about, "choices": rows})
     for domain in dict.fromkeys(choice.domain for choice in choices):
         own = [choice for choice in choices if choice.domain == domain]
-        print(f"{domain}:")
+        say(f"{domain}:")
         for choice in own:
-            print(f"  {choice.rank:3d}  {choice.id}  score {choice.score:.4f} (+{choice.gain:.4f})")
-        print(f"  to train on them: --data.shots {_as_argument([choice.id for choice in own])}")
-    print(f"run folder: {folder}")
+            say(f"  {choice.rank:3d}  {choice.id}  score {choice.score:.4f} (+{choice.gain:.4f})")
+        say(f"  to train on them: --data.shots {_as_argument([choice.id for choice in own])}")
+    say(f"run folder: {folder}")
 
 
 def _as_argument(names: list[str]) -> str:

@@ -9,6 +9,7 @@ from medzoo.core.io.files import read_json, replacing, write_csv, write_image, w
 from medzoo.core.io.image import EXTENSIONS, Header, Image, is_image, read_header, read_image
 from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
+from medzoo.core.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
 
 __all__ = [
     "EXTENSIONS",
@@ -16,7 +17,13 @@ __all__ = [
     "Header",
     "Image",
     "Table",
+    "csv_cell",
+    "csv_text",
+    "figure_text",
+    "file_name",
     "is_image",
+    "markdown_cell",
+    "printable",
     "read_header",
     "read_image",
     "read_json",

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.core.errors import DataError
+from medzoo.core.errors import FULL, DataError, DiskError
+from medzoo.core.names import csv_cell
 
 _MAX_JSON = 2**28
 
@@ -31,14 +33,17 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
 
     Raises:
         DataError: The folder cannot be written to.
+        DiskError: The disk is full; the file that was there before is intact.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile, whose files are private: results follow the user's umask.
-        part = target.parent / f".{target.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        part = target.parent / f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part"
         part.open("xb").close()
     except OSError as error:
+        if error.errno in FULL:
+            raise DiskError(f"{target}: cannot be written ({error.strerror}); make room and start again") from error
         raise DataError(target, f"cannot be written ({error.strerror})", "choose a folder you may write to") from error
     try:
         yield part
@@ -46,23 +51,31 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
             with part.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and _no_room(error, target.parent):
+            raise DiskError(f"{target}: cannot be written ({error.strerror}); make room and start again") from error
         raise
+
+
+def _no_room(error: OSError, folder: Path) -> bool:
+    """Whether a write failed because the disk is full; NumPy reports that without a number."""
+    return error.errno in FULL or (error.errno is None and shutil.disk_usage(folder).free < 2**20)
 
 
 def write_json(path: str | os.PathLike[str], content: object, fsync: bool = False) -> None:
     """Write JSON with indentation; numbers that are not finite become null, since strict readers refuse NaN."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path, fsync) as part:
-        part.write_text(text, encoding="utf-8")
+        # A file name that is not UTF-8 holds half characters; JSON has them as \udce9 and reads them back.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(
     path: str | os.PathLike[str], rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None
 ) -> None:
-    """Write rows as comma-separated UTF-8 with a header line.
+    """Write rows as comma-separated UTF-8 with a header line; texts that a spreadsheet takes for formulas are escaped.
 
     Args:
         path: Target.
@@ -71,10 +84,10 @@ def write_csv(
     """
     rows = list(rows)
     names = list(columns) if columns is not None else list(rows[0]) if rows else []
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, names, restval="", extrasaction="raise", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _plain(value, numbers=False) for key, value in row.items()} for row in rows)
+        writer.writerow({name: csv_cell(name) for name in names})
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 
 
 def write_image(
@@ -137,6 +150,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"holds {name}, which is no JSON number")
+
+
+def _cell(value: object) -> object:
+    plain = _plain(value, numbers=False)
+    return plain if plain is None or isinstance(plain, int | float) else csv_cell(str(plain))
 
 
 def _plain(value: object, numbers: bool = True) -> object:

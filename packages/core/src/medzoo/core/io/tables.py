@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.names import nearest
+from medzoo.core.names import csv_text, nearest
 
 _MAX_BYTES, _MAX_LINE = 2**27, 2**22
 _MAX_COLUMNS, _MAX_ROWS, _MAX_CELLS, _MAX_LENGTH = 20_000, 2_000_000, 20_000_000, 10_000
@@ -181,7 +181,7 @@ def _records(path: str, text: str, skip: int) -> list[_Record]:
         blanks = ((number, line.split()) for number, line in lines if line.strip())
         return _limited(path, ((number, values, separator) for number, values in blanks))[skip:]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    rows = ((reader.line_num, [value.strip() for value in values], separator) for values in reader)
+    rows = ((reader.line_num, [csv_text(value.strip()) for value in values], separator) for values in reader)
     try:
         return _limited(path, (row for row in rows if any(row[1])))[skip:]
     except csv.Error as error:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.names import figure_text
 from medzoo.core.plots.figures import CYCLE, style
 
 Errors = NDArray[np.float64]
@@ -43,7 +44,7 @@ def error_cdf(errors: Mapping[str, ArrayLike], unit: str, thresholds: Sequence[f
         axes.annotate(f"{radius:g}", (radius, 1.0), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
     for index, (domain, values) in enumerate(ranked.items()):
         share = np.arange(len(values) + 1) / len(values)
-        label = f"{domain} (median {_short(float(np.median(values)), unit)}, n = {len(values)})"
+        label = f"{figure_text(domain)} (median {_short(float(np.median(values)), unit)}, n = {len(values)})"
         steps = np.concatenate(([0.0], np.where(np.isfinite(values), values, 1e30)))  # matplotlib drops infinities
         axes.step(steps, share, where="post", label=label, **style(index))
     axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"radial error ({unit})", ylabel="share of landmarks")
@@ -80,7 +81,9 @@ def per_landmark_bars(errors: ArrayLike, names: Sequence[str], unit: str) -> Fig
     pooled = np.concatenate(found) if found else np.zeros(0)
     if len(pooled):
         axes.axvline(float(pooled.mean()), color=CYCLE[1], linestyle="--", linewidth=1.2, label="mean of all")
-    labels = [f"{name} ({gone} not found)" if gone else name for name, gone in zip(names, missing, strict=True)]
+    labels = [
+        figure_text(f"{name} ({gone} not found)" if gone else name) for name, gone in zip(names, missing, strict=True)
+    ]
     axes.set_yticks(place, labels, fontsize=8)
     axes.set(xlabel=f"radial error ({unit})", ylim=(len(names) - 0.4, -0.6), xlim=(0, None))
     axes.grid(axis="x", color="0.9")

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from medzoo.core.names import figure_text
 from medzoo.core.plots.figures import ERROR, PREDICTION, TRUTH
 
 _NAMES_UP_TO = 12  # more names than this hide the image; numbers stand for them then
@@ -79,7 +80,7 @@ def landmark_overlay(
     axes = figure.add_axes((0, 0, 1, height * zoom / (height * zoom + head)))
     _draw(axes, shown, predictions, truth, visible, names)
     if title:
-        axes.set_title(title, fontsize=11, pad=5)
+        axes.set_title(figure_text(title), fontsize=11, pad=5)
     legend = axes.legend(loc="lower right", fontsize=8, framealpha=0.6, facecolor="black", labelcolor="white")
     legend.set_visible(truth is not None)
     return figure
@@ -110,7 +111,7 @@ def landmark_grid(cases: Sequence[Case], columns: int | None = None, unit: str =
         case = cases[index]
         _draw(axes, _picture(case.image), case.predictions, case.truth, case.visible, None)
         error = f"{case.score:.3g} {unit}" if math.isfinite(case.score) else "nothing found"
-        words = [word for word in (roles.get(index), case.name, error) if word]
+        words = [word for word in (roles.get(index), figure_text(case.name), error) if word]
         axes.set_title("  ".join(words), fontsize=9, fontweight="bold" if index in roles else "normal")
         for spine in axes.spines.values():
             spine.set(visible=index in roles, color=PREDICTION, linewidth=3)
@@ -196,7 +197,7 @@ def _draw(
         if np.isfinite((x, y)).all():
             left = x > 0.6 * width  # text towards the middle, so that it stays inside
             axes.annotate(
-                name if len(names) <= _NAMES_UP_TO else str(number),
+                figure_text(name) if len(names) <= _NAMES_UP_TO else str(number),
                 (x, y),
                 xytext=(-6 if left else 6, 4),
                 textcoords="offset points",

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from medzoo.core.errors import Interrupted, TrainingError
-from medzoo.core.io import write_csv
+from medzoo.core.io import csv_text, write_csv
 from medzoo.core.seeding import mix
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -194,7 +194,8 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = []
     if path.is_file():
         with open(path, newline="", encoding="utf8") as file:
-            rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+            kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+        rows = [{csv_text(name): value for name, value in r.items()} for r in kept]
     columns = list(dict.fromkeys([name for r in [*rows, row] for name in r]))
     write_csv(path, [*rows, row], columns)
 
@@ -217,6 +218,7 @@ class StopSignals(Callback):
         self.training = False
         self.received: int | None = None
         self.before: dict[int, Any] = {}
+        self.stopped: Interrupted | None = None
 
     def __enter__(self) -> StopSignals:
         try:
@@ -225,10 +227,13 @@ class StopSignals(Callback):
             self.before = {}
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
         self.before = {}
+        # Out of a library's own code a signal comes as a failed read, or not at all.
+        if self.stopped is not None and error is not self.stopped:
+            raise self.stopped from error
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, signum
@@ -283,7 +288,8 @@ class StopSignals(Callback):
         signum = self.received or signal.SIGTERM
         saved = any(self.run.rglob(LAST))
         cure = f", saved; continue with: medzoo fit --resume --run_dir {self.run}" if saved else ", nothing to save yet"
-        raise Interrupted(signum, f"stopped by {signal.Signals(signum).name}{cure}")
+        self.stopped = Interrupted(signum, f"stopped by {signal.Signals(signum).name}{cure}")
+        raise self.stopped
 
 
 class RunCheckpoints(Checkpoint):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from medzoo.core.errors import ConfigError
+from medzoo.core.names import printable
 
 _CHOSEN = "MEDZOO_CHOSEN_RUN_DIR"
 """Set for the processes that a distributed run starts, so that all of them use the folder of the first."""
@@ -22,7 +23,7 @@ def is_first_process() -> bool:
 def tell(text: str) -> None:
     """Print a line that the user of a run should see, once whatever the number of processes."""
     if is_first_process():
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 def new_run_folder(model: str, data: str, root: Path = Path("runs")) -> Path:

@@ -8,8 +8,13 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medzoo.core.io import write_json
+from medzoo.core.names import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _SHOWN = (
     "medzoo-core",
@@ -72,7 +77,7 @@ def print_table(title: str, metrics: Mapping[str, float]) -> None:
     `stage1/head/mre_mm` is row `stage1/head`, column `mre_mm`.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     rows: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
@@ -82,16 +87,28 @@ def print_table(title: str, metrics: Mapping[str, float]) -> None:
         return
     # A pipe has no width: the table decides, so that no figure is cut.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(title)
+    console.print(Text(printable(title)))
     # Rows with the same columns share a table: domains in mm and in px do not.
     shapes: dict[tuple[str, ...], list[str]] = {}
     for row, values in rows.items():
         shapes.setdefault(tuple(values), []).append(row)
     for columns, members in shapes.items():
-        table = Table()
-        table.add_column("", overflow="fold")
-        for column in columns:
-            table.add_column(column, justify="right", overflow="fold")  # a narrow terminal must not cut a name
-        for row in members:
-            table.add_row(row, *(f"{rows[row][column]:.4g}" for column in columns))
+        cells = [["", *columns], *([row, *(f"{rows[row][column]:.4g}" for column in columns)] for row in members)]
+        table = _table(cells)
+        wanted = console.measure(table, options=console.options.update(width=10_000)).maximum
+        if wanted > console.width:  # a row for each figure, so that none is broken
+            table = _table([list(column) for column in zip(*cells, strict=True)])
         console.print(table)
+
+
+def _table(cells: list[list[str]]) -> Table:
+    """Lay out a line of titles and lines of values; names come from data, so they are text and no markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for index, title in enumerate(cells[0]):
+        table.add_column(Text(printable(title)), justify="right" if index else "left", overflow="fold")
+    for line in cells[1:]:
+        table.add_row(*(Text(printable(cell)) for cell in line))
+    return table

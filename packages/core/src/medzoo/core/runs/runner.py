@@ -16,7 +16,7 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.module import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
-from medzoo.core.runs.folder import is_first_process, remove_leftovers
+from medzoo.core.runs.folder import is_first_process, remove_leftovers, tell
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
 from medzoo.core.seeding import mix
@@ -167,11 +167,11 @@ class Run:
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
         """Run `validate` or `test` with a checkpoint and write `results.json`."""
-        check_data(self.datamodule, verb)
-        self._tell_data()
-        trainer = self._evaluator()
-        started = time.perf_counter()
         with self.signals:
+            check_data(self.datamodule, verb)
+            self._tell_data()
+            trainer = self._evaluator()
+            started = time.perf_counter()
             getattr(trainer, verb)(model, datamodule=self.datamodule, ckpt_path=ckpt_path, verbose=False)
         metrics = flat_metrics(trainer)
         if not metrics:
@@ -189,9 +189,9 @@ class Run:
         `predict_step` returns a list of JSON-like dictionaries; what else is written of them is the model's
         `report_predictions`.
         """
-        check_data(self.datamodule, "predict")
-        trainer = self._evaluator()
         with self.signals:
+            check_data(self.datamodule, "predict")
+            trainer = self._evaluator()
             batches = trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path) or []
         records = _in_order(trainer, [record for batch in batches for record in batch])
         path = self.folder / "predictions.json"
@@ -205,7 +205,8 @@ class Run:
         """Print what the data module has, where it can tell."""
         summary = getattr(self.datamodule, "summary", None)
         if summary is not None and is_first_process():
-            print("\n".join(summary()), flush=True)
+            for line in summary():
+                tell(line)
 
     def _write_results(
         self,

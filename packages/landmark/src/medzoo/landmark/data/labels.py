@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import Column, read_table
+from medzoo.core.io import Column, csv_text, read_table
 from medzoo.landmark.data.sources import Points
 
 _LONGEST = 2**20
@@ -64,7 +64,7 @@ def columns_of(path: str | Path) -> list[str]:
     if not head:
         raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
     mark = next((mark for mark in (";", "\t", ",") if mark in head), ",")
-    return [name.strip() for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
+    return [csv_text(name.strip()) for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
 
 
 def read_count(path: str | Path) -> int:
