@@ -16,8 +16,10 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.module import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
+from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import is_first_process, remove_leftovers
 from medzoo.core.runs.results import versions
+from medzoo.core.runs.saved import restoring
 from medzoo.core.seeding import mix
 
 ModelBuilder = Callable[[dict[str, Any]], LightningModule]
@@ -97,6 +99,7 @@ class Run:
             "callbacks": [
                 StepSeed(self.seed),
                 FiniteGuard(),
+                ResumeFits(),
                 table,
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
@@ -114,7 +117,8 @@ class Run:
         if self.resume and (checkpoints / LAST).is_file():
             ckpt_path = str(checkpoints / LAST)
         started = time.perf_counter()
-        trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
+        with restoring(ckpt_path, self.model):
+            trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
         seconds = time.perf_counter() - started
         metrics = self._test(trainer, model, folder)
         hands_over = isinstance(model, Method) and stage is not None and stage != model.stages[-1]
@@ -149,7 +153,7 @@ class Run:
         self._tell_data()
         trainer = self._evaluator()
         started = time.perf_counter()
-        with self.signals:
+        with self.signals, restoring(ckpt_path, self.model):
             getattr(trainer, verb)(model, datamodule=self.datamodule, ckpt_path=ckpt_path, verbose=False)
         metrics = flat_metrics(trainer)
         if not metrics:
@@ -169,7 +173,7 @@ class Run:
         """
         check_data(self.datamodule, "predict")
         trainer = self._evaluator()
-        with self.signals:
+        with self.signals, restoring(ckpt_path, self.model):
             batches = trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path) or []
         records = _in_order(trainer, [record for batch in batches for record in batch])
         path = self.folder / "predictions.json"
