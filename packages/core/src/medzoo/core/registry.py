@@ -162,6 +162,18 @@ def find(kind: str, name: str) -> Spec:
     return _spec(kind, claims[0])
 
 
+def registered(kind: str, class_path: str) -> Spec:
+    """Return the plug-in with this import path, without importing it.
+
+    Raises:
+        PluginError: No installed package registers it; what is not registered is never imported.
+    """
+    for spec in specs(kind):
+        if spec.class_path == class_path:
+            return spec
+    raise PluginError(f"{class_path!r} is not registered; a package must list it as an entry point of {GROUPS[kind]!r}")
+
+
 def load(spec: Spec) -> type[Any]:
     """Import the class of a plug-in.
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo.core.errors import CheckpointError, first_line
+from medzoo.core.errors import CheckpointError
 from medzoo.core.registry import find, load, specs
 
 if TYPE_CHECKING:
@@ -69,19 +69,17 @@ def load_checkpoint(path: str | Path) -> LightningModule:
         CheckpointError: The file is unsafe, damaged, does not tell its model, or does not fit it.
         PluginError: The model is not installed.
     """
-    from medzoo.core.cli.request import registered
     from medzoo.core.runs.checkpoint_io import read_checkpoint
+    from medzoo.core.runs.saved import restoring, saved, sized_as
 
     checkpoint = read_checkpoint(path)
-    settings = {**checkpoint.get("hyper_parameters", {})}
-    settings.pop("_instantiator", None)
-    class_path = settings.pop("_class_path", None)
-    if class_path is None:
+    told = saved(checkpoint, "model")
+    if told is None:
         raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
-    model: LightningModule = load(registered("model", str(class_path)))(**settings)
-    model.on_load_checkpoint(checkpoint)
-    try:
+    model_class = load(told.spec)
+    with restoring(str(path), told.spec.name):
+        with sized_as(path, checkpoint):
+            model: LightningModule = model_class(**told.settings)
+        model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: does not fit its model: {first_line(error)}") from error
     return model.eval()

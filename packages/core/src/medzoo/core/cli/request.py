@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from medzoo.core.errors import ConfigError, PluginError
-from medzoo.core.registry import Spec, find, folder_of, specs
+from medzoo.core.errors import ConfigError
+from medzoo.core.registry import Spec, find, folder_of, registered
 
 KINDS = {"model": "model", "data": "datamodule"}
 _VALUED = ("--run_dir", "--ckpt_path", "--init_from")
@@ -187,19 +187,6 @@ def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[st
     """Separate switches that a verb knows from its other arguments."""
     flags = {a for a in args if a in known}
     return flags, [a for a in args if a not in known]
-
-
-def registered(kind: str, class_path: str) -> Spec:
-    """Return the plug-in with this import path, without importing it.
-
-    Raises:
-        PluginError: No installed package registers it; what is not registered is never imported.
-    """
-    for spec in specs(kind):
-        if spec.class_path == class_path:
-            return spec
-    group = "medzoo.models" if kind == "model" else "medzoo.datamodules"
-    raise PluginError(f"{class_path!r} is not registered; a package must list it as an entry point of {group!r}")
 
 
 def _expand(key: str, value: str) -> str:

@@ -6,12 +6,13 @@ import json
 import logging
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from medzoo.core.cli.request import Request, registered
+from medzoo.core.cli.request import Request
 from medzoo.core.errors import CheckpointError, ConfigError, first_line
-from medzoo.core.registry import Spec, load, specs
+from medzoo.core.registry import Spec, load, registered, specs
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
@@ -24,7 +25,7 @@ _DECIDED: dict[str, tuple[object, str]] = {
 
 def run(request: Request) -> None:
     """Carry out a request and print what came of it."""
-    arguments = _from_checkpoint(request) if request.ckpt_path else []
+    arguments, sized = _from_checkpoint(request) if request.ckpt_path else ([], nullcontext())
     if request.model is None:
         raise ConfigError("missing --model NAME")
     model_class = load(request.model)
@@ -45,10 +46,10 @@ def run(request: Request) -> None:
     owners = {s.target.partition(":")[0].partition(".")[0] for kind in ("model", "datamodule") for s in specs(kind)}
     trusted = sorted(owner for owner in owners if owner.isidentifier())
     cli = MedzooCLI(arguments, trusted)
-    _start(request, cli)
+    _start(request, cli, sized)
 
 
-def _start(request: Request, cli: Any) -> None:
+def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -65,7 +66,8 @@ def _start(request: Request, cli: Any) -> None:
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
     datamodule = cli.build_data()
-    model = cli.build_model({})
+    with sized:
+        model = cli.build_model({})
     keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
     terminal = sys.stdout.isatty() and "--quiet" not in request.switches
     resume = "--resume" in request.switches
@@ -178,38 +180,38 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -
     return build
 
 
-def _from_checkpoint(request: Request) -> list[str]:
-    """The settings in a checkpoint as parser arguments, so that the command line wins over them."""
+def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[Any]]:
+    """The settings in a checkpoint as parser arguments, so that the command line wins over them.
+
+    Returns:
+        The arguments, and a context in which no model far larger than the checkpoint's can be built.
+    """
     from medzoo.core.runs.checkpoint_io import read_checkpoint
+    from medzoo.core.runs.saved import saved, sized_as
 
     assert request.ckpt_path is not None
     checkpoint = read_checkpoint(request.ckpt_path)
     arguments: list[str] = []
-    for key, kind, entry in (
-        ("model", "model", "hyper_parameters"),
-        ("data", "datamodule", "datamodule_hyper_parameters"),
-    ):
-        saved = dict(checkpoint.get(entry, {}))
-        saved.pop("_instantiator", None)
-        path = saved.pop("_class_path", None)
+    for key, kind in (("model", "model"), ("data", "datamodule")):
+        told = saved(checkpoint, kind)
         chosen = request.model if key == "model" else request.data
-        if path is None:
+        if told is None:
             continue
         if key == "data":
-            request.trained_on = saved.get("root")
-        spec = registered(kind, str(path))
-        if chosen is not None and chosen.class_path != spec.class_path:
+            request.trained_on = told.settings.get("root")
+        if chosen is not None and chosen.class_path != told.spec.class_path:
             if key == "model":
-                raise CheckpointError(f"{request.ckpt_path}: made by {spec.name}, asked for {chosen.name}")
+                raise CheckpointError(f"{request.ckpt_path}: made by {told.spec.name}, asked for {chosen.name}")
             continue
         if key == "model":
-            request.model = spec
+            request.model = told.spec
         else:
-            request.data = spec
-        arguments += ["--config", json.dumps({key: {"class_path": spec.class_path, "init_args": saved}})]
+            request.data = told.spec
+        config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
+        arguments += ["--config", json.dumps(config)]
     if request.model is None:
         raise CheckpointError(f"{request.ckpt_path}: does not tell its model; add --model NAME")
-    return arguments
+    return arguments, sized_as(request.ckpt_path, checkpoint)
 
 
 def _quiet_libraries() -> None:

@@ -7,9 +7,8 @@ import re
 import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-from medzoo.core.cli.request import registered, split_equals, take_value
+from medzoo.core.cli.request import split_equals, take_value
 from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, find, load, specs
@@ -61,23 +60,21 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
     from medzoo.core.runs.results import versions
+    from medzoo.core.runs.saved import saved
     from medzoo.core.selection import Choice
     from medzoo.core.zoo import load_checkpoint
 
     path = values.get("--ckpt_path")
-    saved: dict[str, Any] = dict(read_checkpoint(path).get("datamodule_hyper_parameters", {})) if path else {}
-    saved.pop("_instantiator", None)
-    data = registered("datamodule", str(saved.pop("_class_path"))) if "_class_path" in saved else None
-    if "--data" in values:
-        chosen = find("datamodule", values["--data"])
-        data, saved = chosen, saved if chosen == data else {}
+    told = saved(read_checkpoint(path), "datamodule") if path else None
+    data = find("datamodule", values["--data"]) if "--data" in values else told.spec if told else None
+    settings = told.settings if told and told.spec == data else {}
     parser = Parser(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)
     Parser.classes = {"selector": selector_class}
     parser.add_class_arguments(selector_class, "selector", fail_untyped=False)
     if data is not None:
         Parser.classes["data"] = load(data)
         parser.add_class_arguments(load(data), "data", fail_untyped=False)
-        parser.set_defaults({f"data.{key}": value for key, value in saved.items()})
+        parser.set_defaults({f"data.{key}": value for key, value in settings.items()})
     if helps:
         parser.print_help()
         return

@@ -6,6 +6,8 @@ import errno
 import re
 import shutil
 import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,29 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from medzoo.core.errors import CheckpointError
 from medzoo.core.io import replacing
+from medzoo.core.runs.schema import check
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Load a checkpoint as data only.
+    """Load a checkpoint as data only, and check that every field is what it must be.
 
     Raises:
-        CheckpointError: The file is missing, remote, damaged, or holds anything but tensors and plain values.
+        CheckpointError: The file is missing, remote, damaged, compressed, or holds anything but tensors and plain
+            values in the places where Lightning and medzoo write them. Where it lies in the folder of a run, the
+            message names the checkpoints beside it that are whole.
     """
     if "://" in str(path):
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        return _read(Path(path), map_location)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_others(Path(path))}") from error
+
+
+def _read(path: Path, map_location: Any) -> dict[str, Any]:
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice about archives that are refused anyway
@@ -36,7 +49,43 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise CheckpointError(f"{path}: refused: {reason}; medzoo loads tensors and plain values only") from error
     if not isinstance(loaded, dict) or "state_dict" not in loaded:
         raise CheckpointError(f"{path}: not a checkpoint of a Lightning module (it has no 'state_dict')")
+    check(path, loaded)
     return loaded
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that would need more memory than its file has bytes, or whose bytes were changed."""
+    if not zipfile.is_zipfile(path):
+        return  # torch's format of old, or no checkpoint
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            plain = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+            declared = sum(record.file_size for record in records)
+            if plain and declared <= path.stat().st_size and archive.testzip() is None:
+                return
+    except Exception as error:  # zipfile raises half a dozen types over damaged directories
+        raise CheckpointError(
+            f"{path}: refused: it is damaged or no checkpoint; medzoo loads tensors and plain values only"
+        ) from error
+    if plain and declared <= path.stat().st_size:
+        raise CheckpointError(f"{path}: refused: it is damaged (a checksum does not match); copy the file anew")
+    raise CheckpointError(
+        f"{path}: refused: its records are compressed to less than their {declared} bytes; torch.save stores them whole"
+    )
+
+
+def _others(path: Path) -> str:
+    """Return a clause about the whole checkpoints beside one of a run that is not."""
+    if path.parent.name != "checkpoints":
+        return ""
+    whole = []
+    for other in sorted(path.parent.glob("*.ckpt"))[:8]:
+        with suppress(CheckpointError):
+            if not other.samefile(path):
+                _read(other, "cpu")
+                whole.append(str(other))
+    return f"; whole beside it: {', '.join(whole)} (copy it to {path.name} to go on from there)" if whole else ""
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

@@ -16,9 +16,11 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.module import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
+from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import is_first_process, remove_leftovers, tell
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
+from medzoo.core.runs.saved import restoring
 from medzoo.core.seeding import mix
 
 ModelBuilder = Callable[[dict[str, Any]], LightningModule]
@@ -110,6 +112,7 @@ class Run:
             "callbacks": [
                 StepSeed(self.seed),
                 FiniteGuard(),
+                ResumeFits(),
                 table,
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
@@ -131,7 +134,8 @@ class Run:
         if self.resume and (checkpoints / LAST).is_file():
             ckpt_path = str(checkpoints / LAST)
         started = time.perf_counter()
-        trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
+        with restoring(ckpt_path, self.model):
+            trainer.fit(model, datamodule=self.datamodule, ckpt_path=ckpt_path)
         seconds = time.perf_counter() - started
         if ckpt_path is not None and not self.resume and not table.stepped:
             raise ConfigError(
@@ -167,7 +171,7 @@ class Run:
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
         """Run `validate` or `test` with a checkpoint and write `results.json`."""
-        with self.signals:
+        with self.signals, restoring(ckpt_path, self.model):
             check_data(self.datamodule, verb)
             self._tell_data()
             trainer = self._evaluator()
@@ -189,7 +193,7 @@ class Run:
         `predict_step` returns a list of JSON-like dictionaries; what else is written of them is the model's
         `report_predictions`.
         """
-        with self.signals:
+        with self.signals, restoring(ckpt_path, self.model):
             check_data(self.datamodule, "predict")
             trainer = self._evaluator()
             batches = trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path) or []

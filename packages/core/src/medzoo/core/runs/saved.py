@@ -1,0 +1,148 @@
+"""The class and the settings that a checkpoint tells, and what is told where it does not fit what was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from medzoo.core.errors import CheckpointError, MedzooError, first_line
+from medzoo.core.registry import Spec, registered
+from medzoo.core.runs.checkpoint_io import read_checkpoint
+
+_ENTRY = {"model": "hyper_parameters", "datamodule": "datamodule_hyper_parameters"}
+_SPARE_BYTES, _SPARE_CALLS = 256 * 2**20, 10_000
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint tells of the model or the data module that it was made with."""
+
+    spec: Spec
+    settings: dict[str, Any]
+
+
+def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
+    """Return the class and the `__init__` arguments that a checkpoint tells, without importing anything.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+        kind: `"model"` or `"datamodule"`.
+
+    Returns:
+        None where the checkpoint does not tell, as those of a plain Lightning trainer.
+
+    Raises:
+        PluginError: No installed package registers the class.
+    """
+    settings = dict(checkpoint.get(_ENTRY[kind], {}))
+    settings.pop("_instantiator", None)  # Lightning would call it; medzoo builds registered classes only
+    path = settings.pop("_class_path", None)
+    return None if path is None else Saved(registered(kind, path), settings)
+
+
+class _Allocations(TorchDispatchMode):
+    """Refuses to make tensors beyond some bytes in all, before they are made."""
+
+    def __init__(self, path: object, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.path = path
+        self.left = 8 * sum(value.numel() * value.element_size() for value in state.values()) + _SPARE_BYTES
+        self.calls = 200 * len(state) + _SPARE_CALLS
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        size = _asked_size(func, args)
+        if size:
+            dtype = (kwargs or {}).get("dtype") or torch.get_default_dtype()
+            self.left -= prod(size) * dtype.itemsize
+            self.calls -= 1
+            if self.left < 0 or self.calls < 0:
+                raise CheckpointError(
+                    f"{self.path}: its settings ask for a far larger model than the weights in it are of; "
+                    "it was changed or damaged after medzoo wrote it"
+                )
+        return func(*args, **(kwargs or {}))
+
+
+def _asked_size(func: Any, args: Any) -> list[int]:
+    """Return the shape of what a call makes from nothing or blows up; empty where it does neither."""
+    name = func.overloadpacket.__name__
+    if name in ("arange", "linspace", "randperm"):
+        return [int(max((abs(n) for n in args if isinstance(n, int | float)), default=0))]
+    if name == "eye":
+        return [n for n in args if isinstance(n, int)] * (2 if len(args) == 1 else 1)
+    at = 1 if name == "repeat" or name.startswith("new_") else 0
+    size = args[at] if len(args) > at else None
+    return list(size) if isinstance(size, list | tuple) and all(isinstance(n, int) for n in size) else []
+
+
+def sized_as(path: object, checkpoint: dict[str, Any]) -> TorchDispatchMode:
+    """Return a context in which only a model of about the size of a checkpoint's weights can be built.
+
+    The settings of a checkpoint are text: a width of 2e8 in them costs its sender nothing. Eight times the weights are
+    allowed, for what an initialisation needs, and 256 MB.
+    """
+    return _Allocations(path, checkpoint["state_dict"])
+
+
+@contextmanager
+def restoring(path: str | None, asked: str) -> Iterator[None]:
+    """Tell of what fails while a checkpoint's state is put in place as a fault of that checkpoint.
+
+    Args:
+        path: The checkpoint, if any.
+        asked: Name of the model that was asked for.
+
+    Raises:
+        CheckpointError: The checkpoint is of another model, shape or optimiser; the message has the first three keys
+            that differ.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if path is None or str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
+    except MedzooError:
+        raise
+    except Exception as error:
+        if path is None or not _while_restoring(error.__traceback__):
+            raise
+        raise CheckpointError(misfit(path, error, asked)) from error
+
+
+def _while_restoring(trace: TracebackType | None) -> bool:
+    """Tell whether an error passed through the part of Lightning that puts a checkpoint's state in place."""
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").endswith(("checkpoint_connector", "core.zoo")):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def misfit(path: object, error: Exception, asked: str) -> str:
+    """Return in one line why a checkpoint does not fit its model."""
+    made = saved(read_checkpoint(str(path)), "model")
+    who = f"made by {made.spec.name}, asked for {asked}: " if made and made.spec.name != asked else ""
+    text = str(error)
+    keys = re.findall(r"size mismatch for ([\w.]+): copying a param with shape (.*?) from .*? is (.*?)\.(?:\s|$)", text)
+    found = [f"{name} is {_shape(given)} in the file and {_shape(own)} in the model" for name, given, own in keys]
+    for what, words in (("Missing", "is missing in the file"), ("Unexpected", "is not in the model")):
+        names = re.search(rf"{what} key\(s\) in state_dict: (.*?)\.\s", text + "\n")
+        found += [f"{name} {words}" for name in re.findall(r'"([^"]+)"', names[1] if names else "")]
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        return f"{path}: does not fit its model: {who}{', '.join(found[:3])}{more}"
+    name = f"no {text}" if isinstance(error, KeyError) else first_line(error)
+    return f"{path}: does not fit its model: {who}{name or type(error).__name__}"
+
+
+def _shape(text: str) -> str:
+    return text.removeprefix("torch.Size(").rstrip(")").replace("[", "(").replace("]", ")")
