@@ -134,26 +134,46 @@ def test_component_mean_joins_diagonals_but_never_two_maps() -> None:
     assert decode.component_mean(heat)[0][0].tolist() == [[2.5, 2.5], [9, 9]]
 
 
-def test_component_mean_negates_maps_without_a_positive_value() -> None:
-    heat = torch.full((1, 1, 8, 8), -0.1)
-    heat[0, 0, 2, 5] = -1.0
-    assert decode.component_mean(heat)[0][0, 0].tolist() == [5, 2]
+def test_component_mean_takes_the_threshold_from_the_kept_component_alone() -> None:
+    heat = torch.zeros(1, 1, 64, 64)
+    heat[0, 0, 10:30, 10:30] = 0.80  # below 0.88 of its own maximum
+    heat[0, 0, 12:16, 20:24] = 0.92  # above 0.88 of it and of the map's
+    heat[0, 0, 20:22, 12:14] = 0.83  # above 0.88 of it, not of the map's
+    heat[0, 0, 50, 50] = 1.0
+    values = torch.full_like(heat, 0.0)
+    values[0, 0, 10:30, 10:30] = (heat[0, 0, 10:30, 10:30] > 0.88 * 0.92).float()
+    y, x = values[0, 0].nonzero().float().mean(dim=0).tolist()
+    assert values.sum() == 20
+    assert decode.component_mean(heat)[0][0, 0].tolist() == pytest.approx([x, y])
 
 
-def test_component_mean_equals_a_plain_loop_on_random_maps() -> None:
+def test_component_mean_of_a_negative_map_is_of_the_pixels_near_its_maximum() -> None:
+    heat = torch.full((1, 1, 16, 16), -3.0)
+    heat[0, 0, 2:6, 8:12] = -1.0
+    heat[0, 0, 6, 8:12] = -1.2  # kept, and the highest once negated
+    assert decode.component_mean(heat)[0][0, 0].tolist() == [9.5, 6]
+
+
+def test_component_mean_of_a_map_without_any_heat_is_its_first_pixel() -> None:
+    heat = torch.zeros(1, 2, 8, 8)
+    heat[0, 1] = -1.0
+    heat[0, 1, 3, 4] = 0.0
+    assert decode.component_mean(heat)[0][0].tolist() == [[0, 0], [4, 3]]
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_component_mean_equals_a_plain_loop_on_random_maps(offset: float) -> None:
     rng = np.random.default_rng(0)
     maps = ndimage.gaussian_filter(rng.random((3, 4, 32, 32)), (0, 0, 2, 2))
-    maps -= maps.mean()
+    maps -= maps.mean() + offset
     found, _ = decode.component_mean(torch.from_numpy(maps))
     for b in range(3):
         for k in range(4):
-            heat = maps[b, k]
-            labels, _ = ndimage.label(heat >= 0.25 * heat.max(), np.ones((3, 3)))
+            heat, most = maps[b, k], maps[b, k].max()
+            heat = np.where(heat >= 0.25 * most, heat, 0) if most > 0 else -np.where(heat >= 1.25 * most, heat, 0)
+            labels, _ = ndimage.label(heat, np.ones((3, 3)))
             largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-            high = largest & (heat >= 0.88 * heat.max())
-            if not high.any():
-                high = largest & (heat >= 0.88 * heat[largest].max())
-            y, x = np.nonzero(high)
+            y, x = np.nonzero(largest & (heat > 0.88 * heat[largest].max()))
             assert found[b, k].tolist() == pytest.approx([x.mean(), y.mean()], abs=1e-4)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medzoo.landmark.uod.network import DATR, UVGG
@@ -114,8 +115,9 @@ def test_a_block_with_zero_scales_is_the_identity_outside_and_zero_inside(residu
     assert torch.equal(block(x, 0), x if identity else torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("size", [224, 288])
-def test_features_equal_those_of_timms_swin_after_loading_its_weights(size: int) -> None:
+@pytest.mark.parametrize(("size", "stages"), [(448, 4), (224, 3)])
+def test_features_equal_those_of_timms_swin_where_all_sides_are_whole_windows(size: int, stages: int) -> None:
+    """timm shifts before it fills up, and never a map of one window (the last at 224); the public code otherwise."""
     torch.manual_seed(0)
     reference = timm.create_model(
         "swin_tiny_patch4_window7_224",
@@ -135,7 +137,8 @@ def test_features_equal_those_of_timms_swin_after_loading_its_weights(size: int)
     with torch.no_grad():
         _, expected = reference.forward_intermediates(image)
         for domain in range(2):
-            for a, b in zip(ours.eval()(image, domain, normalise=False), expected, strict=True):
+            features = ours.eval()(image, domain, normalise=False)
+            for a, b in list(zip(features, expected, strict=True))[:stages]:
                 torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
 
 
@@ -156,6 +159,66 @@ def test_loading_weights_of_another_width_names_a_parameter() -> None:
     reference = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, embed_dim=24, depths=(1, 1, 1, 1))
     with pytest.raises(ValueError, match=r"of another shape, such as .*; give the weights"):
         load_swin(AdaptiveSwin(1, 48, (1, 1, 1, 1), (3, 6, 12, 24)), reference.state_dict())
+
+
+def plain_attention(block: AdaptiveBlock, x: Tensor, domain: int) -> Tensor:
+    """One window after the other, attention only among tokens that both wrapped around or both did not."""
+    attention, window, shift = block.attention, block.window, block.shift
+    heads, rows, columns = attention.heads, x.shape[1], x.shape[2]
+    x = F.pad(x, (0, 0, 0, -columns % window, 0, -rows % window))
+    height, width = x.shape[1:3]
+    x = torch.roll(x, (-shift, -shift), (1, 2))
+    out = torch.zeros_like(x)
+    y, z = (t.flatten() for t in torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"))
+    away = (y[:, None] - y + window - 1) * (2 * window - 1) + z[:, None] - z + window - 1
+    bias = attention.bias_table[away].permute(2, 0, 1)
+    query = attention.query[domain if attention.routed else 0]
+    for top in range(0, height, window):
+        for left in range(0, width, window):
+            tokens = x[0, top : top + window, left : left + window].flatten(0, 1)
+            wrapped = 2 * ((top + y + shift) // height) + (left + z + shift) // width
+            q, k, v = (
+                t.unflatten(-1, (heads, -1)).transpose(0, 1)
+                for t in (query(tokens), *attention.key_value(tokens).chunk(2, -1))
+            )
+            scores = q @ k.mT / q.shape[-1] ** 0.5 + bias
+            scores = scores.masked_fill(wrapped[:, None] != wrapped, -torch.inf)
+            seen = attention.project((scores.softmax(-1) @ v).transpose(0, 1).flatten(1))
+            out[0, top : top + window, left : left + window] = seen.unflatten(0, (window, window))
+    return torch.roll(out, (shift, shift), (1, 2))[:, :rows, :columns]
+
+
+@pytest.mark.parametrize("size", [576, 224, 144, 100])
+def test_features_are_those_of_a_plain_loop_over_windows_at_every_size(size: int) -> None:
+    torch.manual_seed(0)
+    encoder = AdaptiveSwin(2, 8, (2, 2, 2, 2), (1, 2, 2, 2), 7, 1, 0.0, layer_scale=1.0).eval()
+    image = torch.randn(1, 1, size, size)
+    with torch.no_grad():
+        for name, p in encoder.named_parameters():
+            if "norm" not in name and "gamma" not in name:  # strong enough that attention matters
+                p.add_(0.1 * torch.randn_like(p))
+        x = encoder.patch_embed(image)
+        found = encoder(image, 1, normalise=False)
+        for merge, stage, features in zip(encoder.merges, encoder.stages, found, strict=True):
+            x = merge(x)
+            for block in stage:  # type: ignore[attr-defined]
+                x = x + plain_attention(block, block.norm1(x), 1)
+                x = x + block.mlp[1](block.norm2(x))
+            expected = x.permute(0, 3, 1, 2)
+            assert (features - expected).norm() <= 2e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("size", [13, 12, 10, 4])
+def test_no_border_sees_the_opposite_one_through_a_shifted_block(size: int) -> None:
+    torch.manual_seed(0)
+    block = AdaptiveBlock(8, 1, 4, 2, 1, 0.0, 1.0, "query", "domain", "outer")
+    x = torch.randn(1, size, size, 8)
+    changed = x.clone()
+    changed[:, 0] += 1.0
+    with torch.no_grad():
+        before, after = block(x, 0), block(changed, 0)
+    assert not torch.equal(before[:, 0], after[:, 0])
+    assert torch.equal(before[:, 2:], after[:, 2:])  # the first shifted window holds two rows
 
 
 def test_shifted_windows_do_not_let_opposite_borders_see_each_other() -> None:

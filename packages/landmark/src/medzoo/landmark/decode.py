@@ -150,26 +150,27 @@ def dark(heat: Tensor, sigma: float = 2.0) -> tuple[Tensor, Tensor]:
 def component_mean(heat: Tensor, low: float = 0.25, high: float = 0.88) -> tuple[Tensor, Tensor]:
     """UOD's decoder: mean position of the high pixels in the largest connected component.
 
-    Pixels below `low` of the map's maximum are dropped; of the 8-connected components left the largest is kept; the
-    result is the mean position of its pixels above `high` of the map's maximum. A component without such a pixel (wide,
-    with a bright one apart) gives the mean of its pixels above `high` of its own maximum. Maps without a positive value
-    are negated first.
+    Pixels below `low` of the map's maximum are dropped; of the 8-connected components left the largest is kept, and of
+    equal ones the first; the result is the mean position of its pixels above `high` of its own maximum. Of maps with a
+    negative maximum the pixels down to 1 + `low` times it are kept, and then negated, as in the public code: what
+    counts is the lower rim of the top. A map whose maximum is 0 has no component and gives its first largest pixel.
 
     Args:
         heat: `(B, K, H, W)`.
         low: Threshold of membership, as a share of the maximum.
-        high: Threshold of the mean, as a share of the maximum.
+        high: Threshold of the mean, as a share of the kept component's maximum.
     """
     b, k, h, w = heat.shape
-    score = heat.flatten(2).amax(dim=2)
+    highest, score = argmax(heat)
     maps = heat.detach().float().cpu().numpy().reshape(b * k, h, w)
-    maps = np.where(maps.max(axis=(1, 2), keepdims=True) <= 0, -maps, maps)
     peak = maps.max(axis=(1, 2), keepdims=True)
+    member = np.where(peak > 0, maps >= low * peak, maps >= (1 + low) * peak) & (peak != 0)
+    maps = np.where(peak > 0, maps, -maps)
     # One labelling for all maps: neighbours count within a map only.
     structure = np.zeros((3, 3, 3), dtype=bool)
     structure[1] = True
-    labels, count = ndimage.label(maps >= low * peak, structure=structure)
-    flat, values = labels.ravel(), maps.ravel()
+    labels, count = ndimage.label(member, structure=structure)
+    flat = labels.ravel()
     sizes = np.bincount(flat, minlength=count + 1)
     sizes[0] = 0
     owner = np.zeros(count + 1, dtype=np.int64)
@@ -177,16 +178,15 @@ def component_mean(heat: Tensor, low: float = 0.25, high: float = 0.88) -> tuple
     best = np.zeros(b * k, dtype=np.int64)
     order = np.lexsort((-np.arange(1, count + 1), sizes[1:])) + 1  # ascending size; of equal ones the first comes last
     best[owner[order]] = order
-    kept = labels == best[:, None, None]
+    kept = member & (labels == best[:, None, None])
     top = np.where(kept, maps, -np.inf).max(axis=(1, 2), keepdims=True)
-    reference = np.where(top > high * peak, peak, top)
-    kept &= maps >= high * reference
-    values = kept.astype(np.float32)
-    mass = values.sum(axis=(1, 2))
+    values = (kept & (maps > high * top)).astype(np.float32)
+    mass = np.maximum(values.sum(axis=(1, 2)), 1)
     x = (values.sum(axis=1) * np.arange(w)).sum(axis=1) / mass
     y = (values.sum(axis=2) * np.arange(h)).sum(axis=1) / mass
     points = torch.from_numpy(np.stack([x, y], axis=-1).reshape(b, k, 2).astype(np.float32))
-    return points.to(heat.device), score
+    found = torch.from_numpy(values.any(axis=(1, 2)).reshape(b, k, 1)).to(heat.device)
+    return torch.where(found, points.to(heat.device), highest), score
 
 
 def vote(heat: Tensor, offset_x: Tensor, offset_y: Tensor, radius: int) -> tuple[Tensor, Tensor]:

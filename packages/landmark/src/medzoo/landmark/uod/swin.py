@@ -107,32 +107,40 @@ class AdaptiveBlock(nn.Module):
         return scaled if inner else x + scaled
 
     def _attend(self, x: Tensor, domain: int) -> Tensor:
-        """Shift, cut into windows, attend, and put together again."""
+        """Fill up to whole windows, shift, cut, attend, and put together again.
+
+        The filling comes before the shift, as in the public code: rows that wrap around then lie behind it, where the
+        mask tells them apart. timm shifts first, so that opposite borders meet where a side needs filling.
+        """
         _, H, W, C = x.shape
-        w = self.window
-        # A map not larger than a window has nothing to shift (per axis, as in timm).
-        shift = tuple(0 if extent <= w else self.shift for extent in (H, W))
-        shifted = any(shift)
-        if shifted:
-            x = torch.roll(x, (-shift[0], -shift[1]), dims=(1, 2))
+        w, s = self.window, self.shift
         x = F.pad(x, (0, 0, 0, -W % w, 0, -H % w))
         Hp, Wp = x.shape[1:3]
+        if s:
+            x = torch.roll(x, (-s, -s), dims=(1, 2))
         windows = window_partition(x, (w, w)).view(-1, w * w, C)
-        mask = shift_mask(Hp, Wp, w, shift, x.device) if shifted else None
-        windows = self.attention(windows, domain, mask)
-        out: Tensor = window_reverse(windows.view(-1, w, w, C), (w, w), Hp, Wp)[:, :H, :W]
-        if shifted:
-            out = torch.roll(out, shift, dims=(1, 2))
-        return out
+        windows = self.attention(windows, domain, shift_mask(Hp, Wp, w, s, x.device) if s else None)
+        out: Tensor = window_reverse(windows.view(-1, w, w, C), (w, w), Hp, Wp)
+        if s:
+            out = torch.roll(out, (s, s), dims=(1, 2))
+        return out[:, :H, :W]
 
 
-def shift_mask(height: int, width: int, window: int, shift: Sequence[int], device: torch.device) -> Tensor:
-    """Scores `(windows, T, T)` that keep tokens apart which only the cyclic shift made neighbours: 0 or −100."""
+def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
+    """Scores `(windows, T, T)` that keep tokens apart which only the cyclic shift made neighbours: 0 or −100.
+
+    Args:
+        height: Rows of the map, a multiple of `window`.
+        width: Columns of the map, a multiple of `window`.
+        window: Side of the windows.
+        shift: Rows and columns by which the map was rolled, at least 1.
+        device: Where the scores are to be.
+    """
     labels = []
-    for extent, s in ((height, shift[0]), (width, shift[1])):
+    for extent in (height, width):
         position = torch.arange(extent, device=device)
         # Rows that wrapped around form a region of their own; the last window is where both kinds meet.
-        labels.append((position >= extent - window).long() + ((position >= extent - s).long() if s else 0))
+        labels.append((position >= extent - window).long() + (position >= extent - shift).long())
     regions = (3 * labels[0][:, None] + labels[1]).float()[None, :, :, None]
     flat = window_partition(regions, (window, window)).view(-1, window * window)
     apart: Tensor = (flat[:, None] != flat[:, :, None]).float()
