@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import random
-import resource
 import shutil
-import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +14,6 @@ import torch
 
 from medzoo.core import CheckpointError, PluginError, load_checkpoint
 from medzoo.core.cli import main
-from medzoo.core.runs.checkpoint_io import read_checkpoint
 
 WRONG: list[Any] = [None, 7, "text", [1, "two"], {"a": 1}, torch.zeros(2, 9), math.nan, 10**30, -(10**9)]
 WAYS = {
@@ -95,9 +89,12 @@ def outcomes(capsys: pytest.CaptureFixture[str], clean: dict[str, Any], some: li
                 code = main([*WAYS[way], "--quiet"])
                 err = capsys.readouterr().err.strip()
                 case = f"{way} {place} {str(value)[:20]}: {code} {err[:300]}"
-                if "internal" in err or err.count("\n") or code not in (0, 2):
-                    bad.append(case)
-                elif code == 0 and not (old is None or same_kind(old, value) or place[0] in UNUSED.get(way, ())):
+                if (
+                    "internal" in err
+                    or err.count("\n")
+                    or code not in (0, 2)
+                    or (code == 0 and not (old is None or same_kind(old, value) or place[0] in UNUSED.get(way, ())))
+                ):
                     bad.append(case)
                 elif code == 2 and sorted(str(p) for p in Path().rglob("*")) != before:
                     bad.append(f"left something behind: {case}")
@@ -114,7 +111,7 @@ def outcomes(capsys: pytest.CaptureFixture[str], clean: dict[str, Any], some: li
     return bad
 
 
-UNUSED: dict[str, tuple[str, ...]] = {
-    way: ("optimizer_states", "lr_schedulers", "callbacks") for way in ("test", "predict")
-}
+UNUSED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("test", "predict"), ("optimizer_states", "lr_schedulers", "callbacks")
+)
 """Entries that a way does not read: their inner values beyond the structure are nothing to it."""
