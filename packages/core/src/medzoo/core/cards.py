@@ -21,13 +21,14 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         return {}, ""
     import yaml
 
+    from medzoo.core.safe_yaml import read_yaml
+
     if not text.startswith("---\n"):
         return {}, text
     head, _, body = text[4:].partition("\n---\n")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loaded = yaml.load(head, Loader=loader)  # noqa: S506 - both are safe loaders
-    except (yaml.YAMLError, ValueError, RecursionError):
+        loaded = read_yaml(head)
+    except (yaml.YAMLError, ValueError):
         return {}, body.strip()
     return (loaded if isinstance(loaded, dict) else {}), body.strip()
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 from inspect import signature
 from typing import Any, ClassVar, NoReturn
 
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_dumper, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from medzoo.core.cli.request import closest
 from medzoo.core.errors import ConfigError, first_line
+from medzoo.core.safe_yaml import read_yaml, write_yaml
 
-_TRUSTED = ["medzoo", "lightning.pytorch", "torch.optim", "torch.profiler", "datetime", "pathlib"]
+_TRUSTED = [
+    *(
+        f"lightning.pytorch.{part}"
+        for part in ("callbacks", "loggers", "profilers", "strategies", "plugins", "accelerators")
+    ),
+    "lightning.pytorch.trainer.Trainer",
+    "lightning.pytorch.Trainer",
+    "datetime",
+    "pathlib",
+]
+"""What a configuration may name beside registered classes: the parts of Lightning's trainer, and its types of values."""
 
 
 class Parser(LightningArgumentParser):
@@ -71,7 +83,14 @@ class MedzooCLI(LightningCLI):
     """
 
     def __init__(self, arguments: list[str], trusted: list[str]) -> None:
-        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*_TRUSTED, *trusted])
+        set_parsing_settings(
+            import_path_denylist=["*"],
+            import_path_allowlist=[*_TRUSTED, *trusted],
+            config_read_mode_urls_enabled=False,
+            config_read_mode_fsspec_enabled=False,  # which Lightning switches on
+        )
+        set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
+        set_dumper("medzoo", write_yaml)
         self.arguments = arguments
         super().__init__(
             LightningModule,
@@ -79,7 +98,7 @@ class MedzooCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False},
+            parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False, "parser_mode": "medzoo"},
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=arguments,
@@ -137,10 +156,10 @@ class MedzooCLI(LightningCLI):
 
     def resolved(self) -> str:
         """Return the whole configuration as YAML that `--config` takes."""
-        text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, format="yaml")
-        loaded = yaml.safe_load(text)
+        text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, format="json")
+        loaded = json.loads(text)
         loaded.pop("config", None)
-        return str(yaml.safe_dump(loaded, sort_keys=False))
+        return write_yaml(loaded)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -71,9 +72,13 @@ class Request:
                 key = flag[2:]
                 value = take_value(flag, queue)
                 expanded = value if value.startswith("{") else _expand(key, value)
-                request._choose(key, json.loads(value) if value.startswith("{") else expanded)
+                request._choose(key, _inline(flag, value) if value.startswith("{") else expanded)
                 rest += [flag, expanded]
             else:
+                option, equals, value = flag.partition("=")
+                if option.startswith("--"):
+                    _check_number(option, value if equals else queue[0] if queue else None)
+                    _check_local(option, value if equals else queue[0] if queue else None)
                 rest.append(flag)
         request.arguments = request._resumed() + rest
         if request.model is None and request.ckpt_path is None:
@@ -183,6 +188,28 @@ def recipe_names(model: Spec) -> list[str]:
     return sorted(path.stem for path in (folder / "configs").glob("*.yaml")) if folder and own else []
 
 
+def _inline(flag: str, value: str) -> Any:
+    """Read a class with its settings, as written on the command line."""
+    import yaml
+
+    from medzoo.core.safe_yaml import read_yaml
+
+    try:
+        return read_yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{flag}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
+
+
+def _check_local(option: str, value: str | None) -> None:
+    """Refuse a configuration of the trainer or of a part that lies on a server.
+
+    Raises:
+        ConfigError: The value is a URL.
+    """
+    if option in ("--trainer", "--model", "--data") and value is not None and "://" in value:
+        raise ConfigError(f"{option} {value}: only local files are read; save it and give its path with --config")
+
+
 def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[str]]:
     """Separate switches that a verb knows from its other arguments."""
     flags = {a for a in args if a in known}
@@ -208,17 +235,33 @@ def _config(path: Path, source: str) -> dict[str, Any]:
     """Read a configuration file; `source` is what errors call it."""
     import yaml
 
+    from medzoo.core.safe_yaml import read_yaml
+
     if path.stat().st_size > _MAX_CONFIG_BYTES:
         raise ConfigError(f"{source}: larger than {_MAX_CONFIG_BYTES} bytes, so not a configuration of medzoo")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loaded = yaml.load(path.read_text(encoding="utf8"), Loader=loader)  # noqa: S506 - both are safe loaders
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        loaded = read_yaml(path.read_text(encoding="utf8"))
+    except (yaml.YAMLError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
         raise ConfigError(f"{source}: not valid YAML: {first}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
+    for key in KINDS:
+        part = loaded.get(key)
+        settings = part.get("init_args") if isinstance(part, dict) else None
+        for name, value in settings.items() if isinstance(settings, dict) else ():
+            _check_number(f"{source}: {key}.{name}", value)
     return loaded
+
+
+def _check_number(where: str, value: Any) -> None:
+    """Refuse `0012` where a number may be meant as well as a name: read as 12 it would be another image.
+
+    Raises:
+        ConfigError: The value is of digits and begins with 0.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[-+]?0\d+", value):
+        raise ConfigError(f"{where} {value}: a number has no leading zeros; for what is called so write [{value}]")
 
 
 def _packaged(name: str) -> Path:

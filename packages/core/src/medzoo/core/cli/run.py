@@ -43,8 +43,7 @@ def run(request: Request) -> None:
     from medzoo.core.cli.parser import MedzooCLI, Parser
 
     Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    owners = {s.target.partition(":")[0].partition(".")[0] for kind in ("model", "datamodule") for s in specs(kind)}
-    trusted = sorted(owner for owner in owners if owner.isidentifier())
+    trusted = sorted(spec.class_path for kind in ("model", "datamodule") for spec in specs(kind))
     cli = MedzooCLI(arguments, trusted)
     _start(request, cli, sized)
 

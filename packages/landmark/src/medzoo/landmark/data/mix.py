@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import find, load
+from medzoo.core.registry import find, load, registered
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.shots import ALL, Wanted
 from medzoo.landmark.data.sources import LandmarkSource
@@ -66,16 +65,9 @@ class LandmarkMix(LandmarkDataModule):
 
 
 def _data_module(name: str, where: str) -> type[LandmarkDataModule]:
-    """Return the class of a registered name or of a dotted path into medzoo or a plug-in."""
-    if "." in name:
-        module, _, attribute = name.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{where}: cannot import {name}: {error}") from error
-    else:
-        found = load(find("datamodule", name))
-    if not (isinstance(found, type) and issubclass(found, LandmarkDataModule)) or issubclass(found, LandmarkMix):
+    """Return the class of a registered name or of its class path, as configuration files have it."""
+    found = load(registered("datamodule", name) if "." in name.rpartition(":")[2] else find("datamodule", name))
+    if not issubclass(found, LandmarkDataModule) or issubclass(found, LandmarkMix):
         raise ConfigError(f"{where}: {name} is not a landmark data set that can be a domain")
     return found
 
