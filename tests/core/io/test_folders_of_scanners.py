@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medzoo.anomaly.data.images import image_files
+from medzoo.anomaly.data.images import some_images as some_images_of_a_class
 from medzoo.landmark.data.folders import some_images
 
 
@@ -16,9 +16,9 @@ def test_dicom_files_without_an_ending_are_listed(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("x" * 300)
     expected = ["1.2.840.7", "IM000001", "IM000002"]
     assert list(some_images(tmp_path, "images")) == expected
-    assert [path.name for path in image_files(tmp_path)] == expected
+    assert [path.name for path in some_images_of_a_class(tmp_path)] == expected
     for name in expected:
         (tmp_path / name).unlink()
-    for listed in (lambda: some_images(tmp_path, "images"), lambda: image_files(tmp_path)):
+    for listed in (lambda: some_images(tmp_path, "images"), lambda: some_images_of_a_class(tmp_path)):
         with pytest.raises(Exception, match="holds no image"):
             listed()

@@ -264,7 +264,7 @@ def test_hyper_parameters_are_plain_values_and_build_the_module_again(chest: Mak
     assert options["root"] == root
     assert options["test_fraction"] == 0.5
     assert Chest(**options).sources[0].split == data.sources[0].split
-    mix = LandmarkMix([{"data": "medzoo.landmark.data.Chest", "root": root}], seed=5)
+    mix = LandmarkMix([{"data": "chest", "root": root}], seed=5)
     assert json.loads(json.dumps(dict(mix.hparams)))["parts"][0]["root"] == root
     assert dict(LandmarkPhantoms().hparams)["n_train"] == 100
 

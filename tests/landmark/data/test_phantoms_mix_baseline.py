@@ -16,8 +16,8 @@ from medzoo.core.sample import Batch
 from medzoo.landmark.data import Chest, LandmarkDataModule, LandmarkMix, LandmarkPhantoms, copy_shot_baseline
 
 Maker = Callable[..., Path]
-CHEST = "medzoo.landmark.data.Chest"
-PHANTOMS = "medzoo.landmark.data.LandmarkPhantoms"
+CHEST = "chest"
+PHANTOMS = "landmark-phantoms"
 
 
 def evaluation(data: LandmarkDataModule, part: str = "test") -> list[Batch]:
@@ -98,9 +98,9 @@ def test_mix_hands_its_seed_and_number_of_shots_to_parts_that_have_none_of_their
         ([], "at least one part"),
         ([{"root": "x"}], "expected a key data"),
         ([{"data": "chessst", "root": "x"}], "chessst"),
-        ([{"data": "medzoo.landmark.data.Nothing"}], "cannot import"),
-        ([{"data": "medzoo.landmark.data.LandmarkMix", "parts": []}], "cannot be a domain|not a landmark data set"),
-        ([{"data": "os.path.join"}], "not a landmark data set"),
+        ([{"data": "medzoo.landmark.data.Nothing"}], "not registered"),
+        ([{"data": "landmark-mix", "parts": []}], "cannot be a domain|not a landmark data set"),
+        ([{"data": "os.path.join"}], "not registered"),
         ([{"data": CHEST}], "missing root"),
         ([{"data": CHEST, "root": "x", "gt": "mean"}], "no option 'gt'; it has all_test"),
         ([{"data": CHEST, "root": "x", "size": 3}], "size belongs to the mix"),

@@ -14,8 +14,11 @@ from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.image import NIFTI
-from medzoo.core.io.listing import files_in
+<<<<<<< HEAD
+from medzoo.core.io.listing import files_in, folders_in
 from medzoo.core.io.nifti import layout_of_nifti, offset_mm, same_place
+=======
+>>>>>>> h-readers
 
 _LEAST = 8  # voxels along an axis
 _ORGAN = (0.001, 0.95)  # the part of a volume that an organ may take: lungs of a whole body take 0.003
@@ -90,6 +93,8 @@ def read_volume(path: Path, mask: Path | None, organ: Path | None, intensity: In
     Raises:
         DataError: A file is unreadable, no CT in the units promised, or does not fit the others; or the organ is empty.
     """
+    from medzoo.core.io.nifti import layout_of_nifti  # nibabel takes a while to import
+
     image = read_image(path)
     faults = header_faults(path, [part for part in (mask, organ) if part is not None])
     if faults:
@@ -125,6 +130,8 @@ def _labels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def header_faults(path: Path, masks: Sequence[Path]) -> list[DataError]:
     """Return what headers alone show to be wrong with a volume and the masks that belong to it."""
+    from medzoo.core.io.nifti import offset_mm, same_place
+
     found: list[DataError] = []
     try:
         header = read_header(path)
@@ -170,6 +177,9 @@ def nifti_files(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
+    strange = next((path for path in folders_in(folder) if path.name.lower().endswith(NIFTI)), None)
+    if strange is not None:
+        raise DataError(strange, "is a folder, expected a NIfTI file", "rename or remove it")
     found = files_in(folder, NIFTI)
     names: dict[str, Path] = {}
     for path in found:

@@ -43,7 +43,8 @@ def run(request: Request) -> None:
     from medzoo.core.cli.parser import MedzooCLI, Parser
 
     Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    trusted = sorted(spec.class_path for kind in ("model", "datamodule") for spec in specs(kind))
+    known = {spec.class_path for kind in ("model", "datamodule") for spec in specs(kind)}
+    trusted = sorted(path for path in known if all(part.isidentifier() for part in path.split(".")))
     cli = MedzooCLI(arguments, trusted)
     _start(request, cli, sized)
 

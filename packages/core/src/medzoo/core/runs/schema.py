@@ -184,6 +184,8 @@ def _optimizers(states: object) -> Iterator[str]:
     assert isinstance(states, list)
     for number, entry in enumerate(states):
         place = f"optimizer_states.{number}"
+        if entry == {}:  # a method that trains nothing has an optimiser without a state
+            continue
         yield from _has(place, entry, ("state", "param_groups"))
         yield from _is(f"{place}.state", entry["state"], dict, "a dictionary")
         for weight, state in entry["state"].items():
