@@ -1,8 +1,8 @@
 """YAML that somebody else wrote: read within limits, and with names that stay text.
 
 YAML 1.1 takes `0012` for a number in octal, `1:30` for one to the base 60, `2024-01-05` for a date, `no` for false.
-Here numbers are decimal without leading zeros, `true`, `false` and `null` are themselves, and all else is text, as in the
-core schema of YAML 1.2.
+Here numbers are decimal without leading zeros, `true`, `false` and `null` are themselves, and all else is text, as
+in the core schema of YAML 1.2.
 """
 
 from __future__ import annotations
