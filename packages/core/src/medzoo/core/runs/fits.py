@@ -57,8 +57,12 @@ def _differences(trainer: Trainer, checkpoint: dict[str, Any]) -> Iterator[str]:
 
 
 def _optimizer(place: str, optimizer: Optimizer, state: dict[str, Any]) -> Iterator[str]:
-    own = optimizer.state_dict()["param_groups"]
-    yield from _alike(f"{place}.param_groups", own, state["param_groups"])
+    own = optimizer.state_dict()
+    if not own or not state:  # a method that trains nothing has an optimiser without state
+        if own or state:
+            yield f"{place!r} is of a method that {'trains nothing' if own else 'trains'}"
+        return
+    yield from _alike(f"{place}.param_groups", own["param_groups"], state["param_groups"])
     template = _fresh_state(optimizer)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, values in state["state"].items():
