@@ -14,7 +14,7 @@ from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.image import NIFTI
-from medzoo.core.io.listing import files_in
+from medzoo.core.io.listing import files_in, folders_in
 
 _LEAST = 8  # voxels along an axis
 
@@ -131,7 +131,8 @@ def nifti_files(folder: Path) -> list[Path]:
     """Return the NIfTI files of a folder, sorted; none where it is missing."""
     if not folder.is_dir():
         return []
-    found = files_in(folder, NIFTI)
+    named_alike = [path for path in folders_in(folder) if path.name.lower().endswith(NIFTI)]  # told by the reader
+    found = sorted([*files_in(folder, NIFTI), *named_alike])
     if not found:
         raise DataError(folder, "holds no .nii or .nii.gz file", "put the volumes there, or remove the folder")
     return found
