@@ -44,6 +44,27 @@ def classes(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_mask_of_no_image_is_named(mvtec: Path) -> None:
+    masks = mvtec / "lung" / "ground_truth"
+    shutil.copytree(masks / "spot", masks / "spots")
+    shutil.copytree(masks / "spot", masks / "good")  # normal images need none
+    shutil.copy(masks / "spot" / "000_mask.png", masks / "spot" / "001_mask.png")
+    told = [str(fault) for fault in MvtecFolder(str(mvtec)).check()]
+    assert [line.partition(":")[0] for line in told] == [
+        str(masks / p) for p in ("spot/001_mask.png", "spots/000_mask.png")
+    ]
+    assert "is the mask of no test image; correct its name or remove it" in told[0]
+
+
+def test_a_run_folder_beside_the_categories_is_none(mvtec: Path) -> None:
+    run = mvtec / "runs" / "padim" / "0"
+    picture(run / "figures" / "a.png", 60)
+    assert "runs: has no train/good" in str(MvtecFolder(str(mvtec)).check()[0])
+    for name in ("config.yaml", "environment.json"):
+        (run / name).write_text("{}")
+    assert MvtecFolder(str(mvtec)).check() == []
+
+
 LEFTOVERS = (".ipynb_checkpoints", "__MACOSX", ".hidden", "@eaDir")
 
 

@@ -16,7 +16,7 @@ from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese, SpatialTransformer, matrix, warped
 from medzoo.anomaly.regad.support import VERSIONS, augmented
-from medzoo.core.errors import ConfigError, TrainingError
+from medzoo.core.errors import CheckpointError, ConfigError, TrainingError
 from medzoo.core.io import read_json
 
 SMALL = {"size": [32, 32], "widths": [8, 12, 16], "weights": "none", "smooth": 1.0}
@@ -187,7 +187,7 @@ def test_wrong_options_are_refused_in_one_line() -> None:
     for wrong, text in (({"mode": "spin"}, "mode"), ({"backbone": "vit_tiny"}, "backbone"), ({"size": [8]}, "size")):
         with pytest.raises(ConfigError, match=text):
             RegAD(**{**SMALL, **wrong})
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(CheckpointError, match="no such file"):
         RegAD(size=[32, 32], weights="/nowhere/net.pth")
 
 

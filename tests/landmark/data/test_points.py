@@ -143,6 +143,12 @@ def test_images_in_another_place_are_named(plain: Maker) -> None:
     (root / "._a0.png").write_bytes(b"Mac OS X")
     (root / "._landmarks.csv").write_bytes(b"Mac OS X")
     assert LandmarkFolder(str(root)).check() == []
+    run = root / "runs" / "uod" / "0"
+    (run / "figures").mkdir(parents=True)
+    shutil.copy(root / "a0.png", run / "figures" / "curves.png")
+    for name in ("config.yaml", "environment.json"):
+        (run / name).write_text("{}")
+    assert LandmarkFolder(str(root)).check() == []
     (root / "more").mkdir()
     (root / "a5.png").rename(root / "more" / "a5.png")
     assert only_fault(root).startswith(f"{root / 'more'}: holds images one level down that are not read, such as more/")

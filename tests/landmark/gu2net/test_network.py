@@ -94,7 +94,7 @@ def test_weights_and_statistics_of_other_domains_play_no_part() -> None:
     assert not any(moved for name, moved in norms.items() if name.startswith(("globals.0", "globals.2")))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (48, 32), (40, 56)])
+@pytest.mark.parametrize("size", [(32, 32), (48, 32), (48, 64)])
 def test_the_product_is_below_both_maps_and_equals_the_local_one_where_the_global_one_is_one(
     size: tuple[int, int],
 ) -> None:
@@ -258,3 +258,15 @@ def test_most_images_are_not_nudged() -> None:
     _, moved = Nudge()(torch.rand(400, 1, 32, 32), points)
     assert 0.13 < ((moved - points).norm(dim=2) > 1e-3).float().mean() < 0.25  # 1 - 0.9² = 0.19
     assert ((moved - points).abs() <= 10 + 1).all()
+
+
+@pytest.mark.parametrize("size", [(33, 48), (48, 41), (17, 31)])
+def test_other_sides_than_multiples_of_16_are_filled_up_and_cut_back(size: tuple[int, int]) -> None:
+    net = network().eval()
+    image = torch.randn(1, 1, *size)
+    filled = torch.zeros(1, 1, 48, 48) if max(size) > 32 else torch.zeros(1, 1, 32, 32)
+    filled[..., : size[0], : size[1]] = image
+    with torch.no_grad():
+        found = net(image, 1)
+        assert found.shape == (1, 4, *size)
+        assert torch.equal(found, product_logits(*net.maps(filled, 1))[..., : size[0], : size[1]])

@@ -67,10 +67,19 @@ def test_values_are_those_of_the_public_code(
     assert values == pytest.approx([*stages, 2324.09751, -14.5149177, -41.5834389], rel=1e-7)
 
 
-def test_the_published_start_gives_nearly_empty_maps() -> None:
+def test_the_published_start_leaves_the_backbone_and_gives_nearly_empty_maps() -> None:
     torch.manual_seed(0)
     net = HANNetwork((3,), 1, 64, **SMALL)
+    for module in net.backbone.modules():  # torch's own weights are uniform within the root of 1 / fan in
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() > 500:
+            fan_in = module.weight[0].numel()
+            assert module.weight.std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.1)
+    backbone = {name: value.clone() for name, value in net.backbone.state_dict().items()}
     net.start_empty()
+    assert all(torch.equal(value, backbone[name]) for name, value in net.backbone.state_dict().items())
+    for module in (*net.neck.modules(), *net.heads.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+            assert not module.bias.any()
     heads = [m for m in net.heads.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     spread = torch.cat([m.weight.flatten() for m in heads]).std()
     assert spread.item() == pytest.approx(0.001, rel=0.02)

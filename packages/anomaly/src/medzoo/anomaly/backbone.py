@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from medzoo.core.backbones.weights import load_weights, read_weights
 from medzoo.core.errors import ConfigError, first_line
+from medzoo.core.runs.folder import tell
 
 
 class Stages(nn.Module):
@@ -23,6 +24,7 @@ class Stages(nn.Module):
 
     Raises:
         ConfigError: The network or its weights are not to be had.
+        CheckpointError: The file of weights is damaged, or fits fewer than 90 % of the network.
     """
 
     def __init__(self, name: str = "resnet18", widths: Sequence[int] = (), weights: str = "none") -> None:
@@ -42,7 +44,8 @@ class Stages(nn.Module):
                 "give a local file, or none"
             ) from error
         if weights not in ("imagenet", "none"):
-            net.load_state_dict(_local(weights), strict=False)
+            parts = ("conv1", "bn1", "layer1", "layer2", "layer3")
+            tell(str(load_weights(net, read_weights(weights), f"--model.weights {weights}", parts)))
         self.stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
         self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3])
         self.channels: tuple[int, ...] = tuple(info["num_chs"] for info in net.feature_info[1:4])
@@ -61,18 +64,3 @@ def stacked(features: Sequence[Tensor]) -> Tensor:
     """Return `(B, ΣC, h, w)` at the finest grid; each coarse cell is copied to the fine cells within it."""
     size = features[0].shape[-2:]
     return torch.cat([nn.functional.interpolate(f, size, mode="nearest") for f in features], dim=1)
-
-
-def _local(weights: str) -> dict[str, Tensor]:
-    path = Path(weights)
-    if not path.is_file():
-        raise ConfigError(f"--model.weights {weights}: no such file; give imagenet, none or a local file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what the bytes lead to
-        raise ConfigError(f"--model.weights {weights}: refused: damaged, or more than tensors") from error
-    return dict(loaded.get("state_dict", loaded))

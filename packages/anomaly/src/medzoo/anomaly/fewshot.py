@@ -21,6 +21,7 @@ from medzoo.core.io import figure_text, file_name, write_csv
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import quantile_threshold
 from medzoo.core.module import Method
+from medzoo.core.runs.schema import check_field
 
 Reference = TypeVar("Reference")
 _FOLDS = 8  # of the supports, to score each by the others
@@ -148,7 +149,17 @@ class FewShot(Method, Generic[Reference]):
         checkpoint["supports"], checkpoint["thresholds"] = dict(self.supports), dict(self.thresholds)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take supports and thresholds over."""
+        """Take supports and thresholds over.
+
+        Raises:
+            CheckpointError: They are not what was saved.
+        """
+        supports, thresholds = checkpoint.get("supports"), checkpoint.get("thresholds")
+        images = isinstance(supports, dict) and all(map(_is_images, supports.values()))
+        check_field("supports", images, "images by name")
+        numbers = isinstance(thresholds, dict) and all(isinstance(value, float) for value in thresholds.values())
+        whole = numbers and set(checkpoint["thresholds"]) == set(checkpoint["supports"])
+        check_field("thresholds", whole, "one of each support")
         self.supports, self.thresholds = dict(checkpoint["supports"]), dict(checkpoint["thresholds"])
 
     def _reference(self, name: str) -> Reference:
@@ -259,6 +270,10 @@ class FewShot(Method, Generic[Reference]):
                 }
             )
         return records
+
+
+def _is_images(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4 and value.shape[1] == 3 and bool(torch.isfinite(value).all())
 
 
 def _enlarged(heat: Tensor, size: Sequence[int]) -> Tensor:

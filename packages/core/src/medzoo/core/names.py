@@ -1,12 +1,10 @@
-"""Names that come from data (of files, domains, landmarks): safe in each medium, and what a misspelled one meant."""
+"""Text that comes from data (names of files, domains, landmarks), made safe for each medium it is written to."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
-from difflib import get_close_matches
 
 _LONGEST = 100
 """Bytes of a file name: file systems take 255, of which endings and temporary names need some."""
@@ -64,21 +62,6 @@ def markdown_cell(text: object) -> str:
 def figure_text(text: object) -> str:
     """Return text for a figure: Matplotlib would read what stands between two `$` as a formula."""
     return printable(text).replace("$", r"\$")
-
-
-def nearest(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return at most `count` of the known names that are most like a word, the best first; case does not count.
-
-    Args:
-        word: What was written.
-        known: The names there are.
-        count: How many to return.
-        cutoff: How alike they must be, from 0 (anything) to 1 (equal but for case).
-    """
-    folded: dict[str, str] = {}
-    for name in known:
-        folded.setdefault(name.casefold(), name)
-    return [folded[name] for name in get_close_matches(word.casefold(), folded, n=count, cutoff=cutoff)]
 
 
 def _visible(character: str) -> bool:

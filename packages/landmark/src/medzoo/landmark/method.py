@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.module import Method
+from medzoo.core.runs.schema import check_field
 from medzoo.core.schedules import warm_cosine
 from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
 from medzoo.landmark.data.sources import Domain
@@ -182,8 +183,14 @@ class LandmarkMethod(Method):
             checkpoint["shots"] = [{"image": s["image"].cpu(), "points": s["points"].cpu()} for s in self.shots]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the shots back."""
-        self.shots = checkpoint.get("shots", [])
+        """Take the shots back.
+
+        Raises:
+            CheckpointError: They are not what was saved.
+        """
+        shots = checkpoint.get("shots", [])
+        check_field("shots", isinstance(shots, list) and all(map(_is_shot, shots)), "a list of images with points")
+        self.shots = shots
 
     def index_of(self, domain: Domain) -> int:
         """Return the index in `names` of a domain of the data.
@@ -365,3 +372,11 @@ def standardise(image: Tensor) -> Tensor:
     """Bring each image of `(B, C, H, W)` to mean 0 and standard deviation 1."""
     mean, std = image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
     return (image - mean) / (std + 1e-3)
+
+
+def _is_shot(shot: object) -> bool:
+    """Tell whether a value is the annotated images of a domain: `(S, C, H, W)` and points `(S, K, 2)`."""
+    image, points = (shot.get("image"), shot.get("points")) if isinstance(shot, dict) else (None, None)
+    if not isinstance(image, Tensor) or not isinstance(points, Tensor):
+        return False
+    return image.ndim == 4 and points.ndim == 3 and len(image) == len(points) and points.shape[2] == 2

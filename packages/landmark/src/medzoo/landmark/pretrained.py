@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 
+from medzoo.core.backbones.weights import Weights, read_weights
 from medzoo.core.errors import CheckpointError
 from medzoo.core.runs.folder import tell
 
-Weights = dict[str, Tensor]
 _HUB = {"vgg19": "vgg19-*.pth"}
 _TIMM = {
     "swin_base": "swin_base_patch4_window7_224",
@@ -45,29 +44,6 @@ def find_weights(wanted: str) -> Path | None:
         known = ", ".join([*_HUB, *_TIMM])
         raise CheckpointError(f"{wanted}: no such file; give a file of weights or one of {known}")
     return Path(wanted)
-
-
-def read_weights(path: Path) -> Weights:
-    """Read a state dict from a safetensors file or a torch file (only tensors are accepted).
-
-    Raises:
-        CheckpointError: The file is damaged, or holds something else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises any of a dozen types
-        raise CheckpointError(
-            f"{path}: cannot be read as weights ({type(error).__name__}); get the file anew"
-        ) from error
-    weights = content.get("model", content.get("state_dict", content)) if isinstance(content, dict) else {}
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: holds no state dict; save `model.state_dict()`")
-    return dict(weights)
 
 
 def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:

@@ -55,13 +55,15 @@ class MvtecFolder(CategoryDataModule):
         return Category(folder.name, train, tuple(test))
 
     def layout_faults(self) -> list[DataError]:
-        """Name categories without `train/good`, and images that lie a level too high or too low."""
+        """Name categories without `train/good`, masks without an image, and images a level too high or too low."""
         found = []
+        used = {item.mask_path for category in self.categories for item in category.test}
         for folder in folders_in(self._root):
             if (folder / "train" / "good").is_dir():
                 kinds = [folder / "train" / "good", *folders_in(folder / "test")]
                 found += [fault for kind in kinds for fault in unread_images(kind, _KINDS)]
                 found += [fault for part in ("train", "test") for fault in loose_images(folder / part)]
+                found += _stray_masks(folder / "ground_truth", used)
             elif image_below(folder, _KINDS):
                 cure = "put normal training images there, or take the folder out"
                 found.append(DataError(folder, "has no train/good, so that this category is not read", cure))
@@ -254,6 +256,13 @@ def _mask_of(folder: Path, kind: str, path: Path) -> Path:
         if (masks / name).is_file():
             return masks / name
     raise DataError(path, f"has no mask {masks / (path.stem + '_mask.png')}", "unpack ground_truth completely")
+
+
+def _stray_masks(folder: Path, used: set[str]) -> list[DataError]:
+    """Return an error for each mask that no image takes: a slip in its name, or in that of its folder."""
+    kinds = [kind for kind in folders_in(folder) if kind.name != "good"] if folder.is_dir() else []
+    strays = [mask for kind in kinds for mask in files_in(kind, _KINDS) if str(mask) not in used]
+    return [DataError(mask, "is the mask of no test image", "correct its name or remove it") for mask in strays]
 
 
 def _patient(path: Path) -> str:

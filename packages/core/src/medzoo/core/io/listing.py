@@ -17,6 +17,9 @@ _LEFTOVERS = frozenset(
 )
 """What macOS, Windows and network disks put beside data under names that are not hidden."""
 
+_RUN = frozenset(("config.yaml", "environment.json"))
+"""What every run folder of this product holds."""
+
 
 def leftover(path: Path) -> bool:
     """Tell whether a file or folder is none of the user's: hidden (`.x`, `._x`, `.ipynb_checkpoints`) or a system's."""
@@ -60,8 +63,14 @@ def image_files(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> dict[str
 
 
 def image_below(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> Path | None:
-    """Return the first image in a folder or below it; None where there is none. Links to folders are not followed."""
+    """Return the first image in a folder or below it; None where there is none.
+
+    Links to folders are not followed; run folders are passed over, for their pictures are results.
+    """
     for base, names, files in os.walk(folder):
+        if set(files) >= _RUN:
+            names.clear()
+            continue
         names[:] = sorted(name for name in names if not leftover(Path(name)))
         for name in sorted(files):
             if _ends(name, endings) and not leftover(Path(name)):

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.names import csv_text, nearest
+from medzoo.core.names import csv_text
+from medzoo.core.spelling import nearest
 
 _MAX_BYTES, _MAX_LINE = 2**27, 2**22
 _MAX_COLUMNS, _MAX_ROWS, _MAX_CELLS, _MAX_LENGTH = 20_000, 2_000_000, 20_000_000, 10_000

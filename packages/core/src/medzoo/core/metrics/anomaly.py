@@ -117,11 +117,14 @@ def auroc_interval(
         seed: Seed of the draws.
         level: Coverage.
         resamples: Number of draws.
+
+    Returns:
+        Lower and upper bound; NaN with fewer than two patients, of whom no spread can be seen.
     """
     values, positive = _flat(scores, labels)
     _, group = np.unique(groups.detach().cpu().reshape(-1).numpy(), return_inverse=True)
     count = int(group.max()) + 1 if len(group) else 0
-    if count == 0:
+    if count < 2:  # nothing varies between draws of one patient
         return math.nan, math.nan
     order = np.lexsort((group, positive, -values))  # by content, not by the order in which a loader delivered
     values, positive, group = values[order], positive[order], group[order]

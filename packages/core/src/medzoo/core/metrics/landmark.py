@@ -104,6 +104,9 @@ def bootstrap_interval(
         seed: Seed of the draws.
         level: Coverage.
         resamples: Number of draws.
+
+    Returns:
+        Lower and upper bound; NaN with fewer than two images, of which no spread can be seen.
     """
     pool = errors.detach().cpu().double().numpy()
     finite = np.isfinite(pool)
@@ -111,7 +114,7 @@ def bootstrap_interval(
     sums = np.sort(np.where(finite, pool, 0.0), axis=1).sum(1)[counts > 0]  # (N,)
     counts = counts[counts > 0]
     n = len(sums)
-    if n == 0:
+    if n < 2:  # nothing varies between draws of one image
         return math.nan, math.nan
     order = np.lexsort((counts, sums))  # by content: processes and loaders deliver images in any order
     sums, counts = sums[order], counts[order]

@@ -123,6 +123,9 @@ def group_interval(
         seed: Seed of the draws.
         level: Coverage.
         resamples: Number of draws.
+
+    Returns:
+        Lower and upper bound; NaN with fewer than two patients, of whom no spread can be seen.
     """
     pool = values.detach().cpu().double().numpy()
     kept = np.isfinite(pool)
@@ -130,6 +133,8 @@ def group_interval(
     if not len(pool):
         return math.nan, math.nan
     _, owner = np.unique(owner, return_inverse=True)
+    if owner.max() == 0:  # nothing varies between draws of one patient
+        return math.nan, math.nan
     order = np.lexsort((pool, owner))
     pool, owner = pool[order], owner[order]
     sums, counts = np.bincount(owner, pool), np.bincount(owner)

@@ -156,7 +156,8 @@ def _callbacks(states: object) -> Iterator[str]:
     if table is not None:
         place = "callbacks.EpochTable"
         yield from _has(place, table, ("epoch", "samples", "sums", "counts", "validation", "validated"))
-        if table["epoch"] != -1:
+        started = not (type(table["epoch"]) is int and table["epoch"] == -1)
+        if started:
             yield from _count(f"{place}.epoch", table["epoch"])
         yield from _count(f"{place}.samples", table["samples"])
         for part in ("sums", "counts", "validation"):

@@ -12,7 +12,7 @@ import numpy as np
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, spacing_fault
 from medzoo.core.io.listing import files_in, image_files, stem, unread_images
-from medzoo.core.names import nearest
+from medzoo.core.spelling import nearest
 from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.folders import existing_root, some_images
 from medzoo.landmark.data.json_labels import json_labels, labelme_table

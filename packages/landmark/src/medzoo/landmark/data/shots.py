@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.io.listing import stem
-from medzoo.core.names import nearest
+from medzoo.core.spelling import nearest
 from medzoo.landmark.data.sources import Images, LandmarkSource
 
 Wanted = int | str | Sequence[str | int]

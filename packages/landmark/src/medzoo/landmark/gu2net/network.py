@@ -14,6 +14,7 @@ from medzoo.landmark.routing import PerDomain, SeparableDoubleConv, pointwise
 _SLOPE = 0.01
 _DILATIONS = (1, 2, 5, 2, 1)
 _SHRINK = 4
+_COARSEST = 16
 _STRIP = 2**21
 """Numbers in the widest map of a strip: 8 MiB, which stay in a processor's cache and are not asked of the system."""
 
@@ -49,7 +50,7 @@ class LocalNet(nn.Module):
         self.heads = PerDomain(nn.Conv2d(channels, count, 1) for count in landmarks)
 
     def forward(self, image: Tensor, domain: int) -> Tensor:
-        """Map `(B, in_channels, H, W)` of one domain to logits `(B, K_domain, H, W)`; H and W are 16 or more."""
+        """Map `(B, in_channels, H, W)` of one domain to logits `(B, K_domain, H, W)`; H and W are multiples of 16."""
         stem, head = self.stem[domain], self.heads[domain]
         assert isinstance(stem, nn.Conv2d)
         assert isinstance(head, nn.Conv2d)
@@ -160,6 +161,9 @@ class GU2NetNetwork(nn.Module):
     def forward(self, image: Tensor, domain: int) -> Tensor:
         """Return the logits of the product of the two heat maps.
 
+        Sides that are no multiples of 16 are filled up with zeros (the mean of a normalised image) below and on the
+        right, and the result is cut back: rounded halves would stretch the maps of the levels against each other.
+
         Args:
             image: `(B, in_channels, H, W)`, normalised, of one domain.
             domain: Index of the domain.
@@ -167,7 +171,10 @@ class GU2NetNetwork(nn.Module):
         Returns:
             `(B, K_domain, H, W)` float32; their sigmoid is the heat map.
         """
-        return product_logits(*self.maps(image, domain))
+        height, width = image.shape[-2:]
+        if height % _COARSEST or width % _COARSEST:
+            image = F.pad(image, (0, -width % _COARSEST, 0, -height % _COARSEST))
+        return product_logits(*self.maps(image, domain))[..., :height, :width]
 
 
 def product_logits(local: Tensor, coarse: Tensor) -> Tensor:

@@ -95,6 +95,8 @@ class HAN(LandmarkMethod):
         network = HANNetwork(counts, 1, h["neck"], h["norm"], **{name: h[name] for name in names})
         if h["target"] == "msra":
             network.start_empty()
+        else:
+            network.start_wide()
         self.network = network.to(memory_format=torch.channels_last)
 
     def setup(self, stage: str) -> None:

@@ -231,19 +231,24 @@ class HANNetwork(nn.Module):
         self.neck = Neck(widths[1:], neck)
         route_norms(self, len(landmarks))
         self.heads = nn.ModuleList(Heads(count, neck, in_channels, norm) for count in landmarks)
+
+    def start_wide(self) -> None:
+        """Start from weights that keep the signal's size through convolutions; not the public code's."""
         self.apply(_initialise)
 
     def start_empty(self) -> None:
-        """Start as the public code does: Xavier's weights in the neck, and heads of 0.001 that give nearly empty maps.
+        """Start as the public code does: torch's own weights in the backbone, Xavier's in the neck, 0.001 in the heads.
 
-        A squared error wants that: nearly all pixels of its targets are 0.
+        Its heads give nearly empty maps. A squared error wants that: nearly all pixels of its targets are 0.
         """
         for module in self.neck.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
+                _no_bias(module)
         for module in self.heads.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, std=0.001)
+                _no_bias(module)
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:
         """Return heat maps.
@@ -266,6 +271,11 @@ def _head(channels: int, landmarks: int) -> nn.Sequential:
     )
 
 
+def _no_bias(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
@@ -274,5 +284,4 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
     else:
         return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
+    _no_bias(module)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from medzoo.core.runs.schema import check_field
 from medzoo.landmark import matching
 from medzoo.landmark.backbone import Norm
 from medzoo.landmark.cascade import Cascade, patch_sampler
@@ -209,10 +210,16 @@ class UOD(LandmarkMethod):
             checkpoint["own_labels"] = (self.own_labels_of, self.labels.points, self.labels.scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the labels back."""
+        """Take the labels back.
+
+        Raises:
+            CheckpointError: They are not what was saved.
+        """
         super().on_load_checkpoint(checkpoint)
         if "own_labels" in checkpoint:
-            self.own_labels_of, points, scores = checkpoint["own_labels"]
+            made = checkpoint["own_labels"]
+            check_field("own_labels", _are_labels(made), "the labels that the first stage made")
+            self.own_labels_of, points, scores = made
             self.labels = PseudoLabels(self.hparams["domains"], points, scores)
 
     def configure_optimizers(self) -> Any:
@@ -284,3 +291,12 @@ class UOD(LandmarkMethod):
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
         return self.write_labels(folder, "uod", self.stage)
+
+
+def _are_labels(made: object) -> bool:
+    """Tell whether a value is an epoch, points and scores, the latter by domain and image name."""
+    if not isinstance(made, tuple | list) or len(made) != 3 or not isinstance(made[0], int):
+        return False
+    tables = [table for part in made[1:] if isinstance(part, dict) for table in part.values()]
+    whole = isinstance(made[1], dict) and isinstance(made[2], dict) and made[1].keys() == made[2].keys()
+    return whole and all(isinstance(t, dict) and all(isinstance(v, Tensor) for v in t.values()) for t in tables)

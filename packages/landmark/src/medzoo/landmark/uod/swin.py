@@ -253,7 +253,7 @@ def load_swin(encoder: AdaptiveSwin, weights: Mapping[str, Tensor]) -> None:
             f"weights: {len(wrong)} of {len(wanted)} parameters are missing or of another shape, such as {wrong[0]}; "
             "give the weights of a Swin model of the same widths, depths and window"
         )
-    encoder.load_state_dict({n: renamed[n] for n in wanted}, strict=False)
+    encoder.load_state_dict({**own, **{n: renamed[n] for n in wanted}})
 
 
 def _rename(name: str, value: Tensor, encoder: AdaptiveSwin) -> dict[str, Tensor]:

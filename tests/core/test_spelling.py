@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medzoo.core.names import nearest
+from medzoo.core.spelling import nearest
 
 
 @pytest.mark.parametrize(

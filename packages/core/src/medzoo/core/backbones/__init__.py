@@ -1,0 +1,1 @@
+"""Networks that methods build on, and how weights come into them."""
