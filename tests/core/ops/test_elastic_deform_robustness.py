@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,15 +149,40 @@ def test_two_thousand_random_cases_run_clean_under_the_address_sanitizer(
     run_fuzz(library, 2000, 10_000, env)
 
 
-def fresh_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def told(text: str) -> Iterator[None]:
+    """Expect exactly one line from the operator, with this text in it."""
+    lines: list[str] = []
+
+    class Collects(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Collects()
+    logger = logging.getLogger("medzoo.core.ops.elastic_deform")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    assert len(lines) == 1, lines
+    assert text in lines[0]
+    assert "\n" not in lines[0]
+
+
+def fresh_loader(monkeypatch: pytest.MonkeyPatch, cache: Path | None = None) -> None:
     monkeypatch.setattr(cpu, "_LOADER", cpu._Loader())
+    if cache is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 def test_without_a_compiler_the_torch_formulation_serves_and_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fresh_loader(monkeypatch)
+    fresh_loader(monkeypatch, tmp_path / "cache")
     monkeypatch.setenv("PATH", str(tmp_path))
+    with told("slower torch formulation"):
+        assert cpu.library() is None
     image, control = torch.rand(1, 1, 9, 12), torch.rand(1, 2, 4, 4)
     out = elastic_deform(image, control)
     assert torch.equal(out, elastic_deform(image, control, backend="torch"))
@@ -170,8 +197,10 @@ def test_without_a_compiler_the_torch_formulation_serves_and_says_why(
 def test_the_operator_falls_back_with_gradients_when_nothing_can_be_compiled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fresh_loader(monkeypatch)
+    fresh_loader(monkeypatch, tmp_path / "cache")
     monkeypatch.setenv("PATH", str(tmp_path))
+    with told("slower torch formulation"):
+        assert cpu.library() is None
     image, coef = torch.rand(1, 1, 9, 12).requires_grad_(), torch.rand(1, 2, 4, 4).requires_grad_()
     (out,) = torch.ops.medzoo.elastic_warp([image], coef, None, 2, [9, 12], [0, 0], [9, 12], [1], [0], [0.0])
     found = torch.autograd.grad(out.sum(), [image, coef])
@@ -190,9 +219,10 @@ def test_a_compiler_that_fails_is_reported_with_its_first_error(
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'x.cpp:1: error: no headers' >&2\nexit 1\n")
     fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(fake.parent))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert cpu.library() is None
+    with told("slower torch formulation"):
+        assert cpu.library() is None
     assert "error: no headers" in cpu.reason()
     assert not list((tmp_path / "cache").rglob("*.so"))
 
@@ -204,7 +234,8 @@ def test_a_home_that_cannot_be_written_leaves_the_fallback(monkeypatch: pytest.M
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))  # also refuses root, unlike a mode
-    assert cpu.library() is None
+    with told("slower torch formulation"):
+        assert cpu.library() is None
     assert "cannot write" in cpu.reason()
 
 
@@ -213,8 +244,81 @@ def test_a_damaged_library_leaves_the_fallback(compiled: str, monkeypatch: pytes
     broken.write_bytes(b"not a library")
     fresh_loader(monkeypatch)
     monkeypatch.setattr(cpu, "library_path", lambda name: broken)
-    assert cpu.library() is None
+    with told("slower torch formulation"):
+        assert cpu.library() is None
     assert str(broken) in cpu.reason()
+
+
+@pytest.fixture
+def cache(compiled: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of a cache of its own, with a library that was compiled into it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with told("compiled for baseline"):
+        build.library_path("baseline")
+    return tmp_path / "medzoo" / "elastic_deform"
+
+
+def test_the_cache_is_private_and_serves_without_a_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (library,) = cache.glob("*.so")
+    assert cache.stat().st_mode & 0o077 == 0
+    assert library.stat().st_mode & 0o022 == 0
+    monkeypatch.setenv("PATH", "")
+    assert build.library_path("baseline") == library
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data + b"x"])
+def test_a_cut_or_changed_library_is_built_anew(cache: Path, damage: Callable[[bytes], bytes]) -> None:
+    (library,) = cache.glob("*.so")
+    sound = library.read_bytes()
+    library.write_bytes(damage(sound))
+    with told("compiled for baseline"):
+        assert build.library_path("baseline").read_bytes() == sound
+
+
+def test_what_others_own_or_could_have_written_is_not_loaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (library,) = cache.glob("*.so")
+    monkeypatch.setenv("PATH", "")
+    library.chmod(0o777)
+    with pytest.raises(build.BuildError, match="no C\\+\\+ compiler"):
+        build.library_path("baseline")
+    library.chmod(0o700)
+    cache.chmod(0o777)
+    with pytest.raises(build.BuildError, match="no C\\+\\+ compiler"):
+        build.library_path("baseline")
+    assert cache.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    if cache.stat().st_uid != 0:
+        with pytest.raises(build.BuildError, match="another user"):
+            build.library_path("baseline")
+    else:
+        os.chown(cache, 54321, -1)
+        with pytest.raises(build.BuildError, match="another user"):
+            build.library_path("baseline")
+
+
+def test_a_second_compiler_serves_where_the_first_fails(
+    compiled: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "bin" / "g++"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    real = shutil.which("clang++") or shutil.which("g++")
+    assert real
+    (fake.parent / "clang++").symlink_to(real)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    build.compile_library(tmp_path / "x.so", "baseline")
+    assert (tmp_path / "x.so").stat().st_size > 1000
+
+
+def test_a_user_without_a_home_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    with pytest.raises(build.BuildError, match="set XDG_CACHE_HOME"):
+        build.cache_folder()
 
 
 @pytest.mark.slow

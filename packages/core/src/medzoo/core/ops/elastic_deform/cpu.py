@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import struct
 import threading
@@ -189,6 +190,7 @@ class _Loader:
             self.reason = f"compiled for {name}, {path}"
         except (BuildError, OSError, AttributeError) as error:
             self.reason = str(error)
+            logging.getLogger(__name__).warning("elastic_deform: %s; the slower torch formulation serves", self.reason)
 
 
 _LOADER = _Loader()

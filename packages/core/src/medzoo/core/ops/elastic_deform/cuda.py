@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import subprocess
-import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -77,7 +77,8 @@ def _give_up(error: Exception) -> None:
     """Serve CUDA tensors with the torch formulation from now on, and say so in one line."""
     if not _given_up:
         _given_up.append(f"the CUDA kernels do not compile here: {first_line(error)}")
-        warnings.warn(f"elastic_deform: {_given_up[0]}; the slower torch formulation takes over", stacklevel=2)
+        text = "elastic_deform: %s; the slower torch formulation serves"
+        logging.getLogger(__name__).warning(text, _given_up[0])
 
 
 class TritonBackend:
