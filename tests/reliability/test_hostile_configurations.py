@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import subprocess
 import sys
 import threading
 import time
@@ -126,6 +128,65 @@ def test_no_server_is_contacted_by_a_file(
     Path("a.yaml").write_text(yaml.safe_dump({"model": "toy", "trainer": f"{address}/x.yaml"}))
     refused(capsys, "fit", "--config", "a.yaml")
     assert not asked
+
+
+PARTS = {
+    "callbacks": [{"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {"dirpath": "URL"}}],
+    "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "URL"}},
+    "profiler": {"class_path": "lightning.pytorch.profilers.SimpleProfiler", "init_args": {"dirpath": "URL"}},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_part_of_the_trainer_is_given_a_server(
+    workdir: Path, capsys: pytest.CaptureFixture[str], server: tuple[str, list[str]], part: str
+) -> None:
+    address, asked = server
+    text = json.dumps(PARTS[part]).replace("URL", f"{address}/x")
+    assert "is on a server" in refused(capsys, "fit", "--model", "toy", f"--trainer.{part}", text)
+    Path("a.yaml").write_text(f"model: toy\ntrainer: {{{part}: {text}}}\n")
+    assert "is on a server" in refused(capsys, "fit", "--config", "a.yaml")
+    assert not asked
+
+
+DEEP = "[" * 100_000
+FRESH = [
+    ["check", "--data", "landmark-phantoms", "--data", "URL/x.yaml"],
+    ["select", "scp", "--budget", "1", "--data", "landmark-phantoms", "--selector", "URL/x.yaml"],
+    ["check", "--data", "landmark-folder", "--data.root", "URL/x"],
+    ["check", "--data", "landmark-folder", "--data.root", ".", "--data.shots", DEEP],
+    ["check", "--data", "landmark-folder", "--data.root", ".", "--data.shots", "[&a [x], *a]"],
+    ["check", "--data", "landmark-folder", "--data.root", ".", "--data.shots", "0012"],
+    ["check", "--data", "landmark-mix", "--data.parts", "[{data: canary.Song}]"],
+]
+
+
+@pytest.mark.parametrize("args", FRESH, ids=lambda args: " ".join(args)[:60])
+def test_every_verb_has_the_limits_in_a_process_of_its_own(
+    canary: Path, server: tuple[str, list[str]], args: list[str]
+) -> None:
+    """Settings of the parsing library hold for a process: after a fit in the same one, these would be set already."""
+    address, asked = server
+    command = [sys.executable, "-m", "medzoo.core", *(argument.replace("URL", address) for argument in args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr[-300:]
+    assert done.stderr.startswith("medzoo: error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr) < 400
+    assert not asked
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("seed", ["-3", "4294967296", "9" * 400])
+def test_a_seed_that_cannot_be_is_one_line(workdir: Path, capsys: pytest.CaptureFixture[str], seed: str) -> None:
+    assert "--seed_everything: expected" in refused(capsys, "fit", "--model", "toy", "--seed_everything", seed)
+
+
+def test_an_option_that_a_class_lacks_names_what_was_meant(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "fit", "--model", "uod", "--model.lr", "0.1")
+    assert "did you mean --model.match_lr or --model.detect_lr?" in said
+    said = refused(capsys, "fit", "--model", "uod", "--data", "landmark-phantoms", "--data.root", "x")
+    assert "reads no folder" in said
 
 
 LAUGHS = "a: &a [x, x]\n" + "\n".join(f"{c}: &{c} [*{p}, *{p}]" for p, c in zip("abcdefgh", "bcdefghi", strict=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from medzoo.core.cli.request import check_values
 from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.registry import find, load
@@ -23,6 +24,7 @@ def run(args: list[str]) -> None:
         ConfigError: The arguments are wrong.
         DataError: There is a fault; the others were printed before.
     """
+    check_values(args)
     helps = {"--help", "-h"} & set(args)
     words = [part for a in args if a not in helps for part in (a.split("=", 1) if a.startswith("--data=") else [a])]
     if "--data" not in words[:-1]:

@@ -13,8 +13,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from medzoo.core.cli.request import closest
+from medzoo.core.cli.request import closest, is_url
 from medzoo.core.errors import ConfigError, first_line
+from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
 
 _TRUSTED = [
@@ -31,11 +32,45 @@ _TRUSTED = [
 """What a configuration may name beside registered classes: the parts of the trainer, and types of values."""
 
 
+def _restrict() -> None:
+    """Let parsers import registered classes and parts of the trainer only, contact no server, and read bounded YAML."""
+    known = {spec.class_path for kind in ("model", "datamodule", "selector") for spec in specs(kind)}
+    registered = sorted(path for path in known if all(part.isidentifier() for part in path.split(".")))
+    set_parsing_settings(
+        import_path_denylist=["*"],
+        import_path_allowlist=[*_TRUSTED, *registered],
+        config_read_mode_urls_enabled=False,
+        config_read_mode_fsspec_enabled=False,  # which Lightning switches on
+    )
+    set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
+    set_dumper("medzoo", write_yaml)
+
+
+def _check_local(value: Any, where: str = "") -> None:
+    """Refuse an address of a server anywhere in a configuration: parts of the trainer would connect to it.
+
+    Raises:
+        ConfigError: A text is a URL.
+    """
+    if isinstance(value, str) and is_url(value):
+        raise ConfigError(f"--{where}: {value[:100]} is on a server; only local files and folders are used")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_local(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_local(inner, where)
+
+
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names the option and the nearest spelling."""
 
     classes: ClassVar[dict[str, type]] = {}
     """The classes behind the groups `model` and `data`, whose options nested errors are about."""
+
+    def __init__(self, **options: Any) -> None:
+        _restrict()
+        super().__init__(**{"parser_mode": "medzoo", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `ConfigError` with the message in one line."""
@@ -57,10 +92,7 @@ class Parser(LightningArgumentParser):
         value = re.search(r"Given value: (\S+)$", rest)
         rest = re.sub(r" - Expected a <class 'NoneType'>.*$", "", rest)
         if found := re.search(r"no option --([\w.]+)", rest):  # as this parser worded it for the inner options
-            known = signature(self.classes[key]).parameters if key in self.classes else {}
-            return (
-                f"no option --{key}.{found[1]}{closest(f'--{key}.{found[1]}', [f'--{key}.{name}' for name in known])}"
-            )
+            return f"no option --{key}.{found[1]}{self._meant(key, found[1])}"
         while inner := re.match(r'Parser key "([\w.]+)": (.*)', rest):
             key, rest = f"{key}.{inner[1]}", re.sub(r"^.*?Errors: - ", "", inner[2])
         if denied := re.search(r"class_path '([\w.]+)'.*? is not allowed", rest):
@@ -74,24 +106,28 @@ class Parser(LightningArgumentParser):
             return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {got[1] if got else 'something else'}"
         return f"--{key}: {rest}"
 
+    def _meant(self, key: str, name: str) -> str:
+        """Return what to write instead of an option that a class lacks."""
+        if key not in self.classes:
+            return ""
+        parameters = signature(self.classes[key]).parameters.values()
+        known = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if name == "root" and "root" not in known:
+            return f"; {self.classes[key].__name__} reads no folder"
+        stages = [f"--{key}.{option}" for option in known if option.endswith(f"_{name}")]  # match_lr for lr
+        if stages:
+            return f"; did you mean {' or '.join(stages)}?"
+        return closest(f"--{key}.{name}", [f"--{key}.{option}" for option in known])
+
 
 class MedzooCLI(LightningCLI):
     """LightningCLI that parses once and builds model, data and trainer when the runner asks for them.
 
     Args:
         arguments: Arguments for the parser, see `Request.arguments`.
-        trusted: More import paths that a configuration may name (the packages of registered plug-ins).
     """
 
-    def __init__(self, arguments: list[str], trusted: list[str]) -> None:
-        set_parsing_settings(
-            import_path_denylist=["*"],
-            import_path_allowlist=[*_TRUSTED, *trusted],
-            config_read_mode_urls_enabled=False,
-            config_read_mode_fsspec_enabled=False,  # which Lightning switches on
-        )
-        set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
-        set_dumper("medzoo", write_yaml)
+    def __init__(self, arguments: list[str]) -> None:
         self.arguments = arguments
         super().__init__(
             LightningModule,
@@ -99,7 +135,7 @@ class MedzooCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False, "parser_mode": "medzoo"},
+            parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False},
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=arguments,
@@ -110,6 +146,10 @@ class MedzooCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse without LightningCLI's warning about a command line beside it."""
         self.config = parser.parse_args(args)
+        seed = self.config.seed_everything
+        if type(seed) is int and not 0 <= seed < 2**32:
+            raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
+        _check_local(self.config.as_dict())
         self._dump_config()
 
     def instantiate_classes(self) -> None:

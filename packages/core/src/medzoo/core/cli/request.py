@@ -48,6 +48,7 @@ class Request:
             PluginError: A model or data module is unknown.
         """
         request = cls(verb)
+        check_values(args)
         rest: list[str] = []
         queue = split_equals(args, (*_VALUED, "--config", "-c", "--model", "--data"))
         while queue:
@@ -75,10 +76,6 @@ class Request:
                 request._choose(key, _inline(flag, value) if value.startswith("{") else expanded)
                 rest += [flag, expanded]
             else:
-                option, equals, value = flag.partition("=")
-                if option.startswith("--"):
-                    _check_number(option, value if equals else queue[0] if queue else None)
-                    _check_local(option, value if equals else queue[0] if queue else None)
                 rest.append(flag)
         request.arguments = request._resumed() + rest
         if request.model is None and request.ckpt_path is None:
@@ -200,14 +197,35 @@ def _inline(flag: str, value: str) -> Any:
         raise ConfigError(f"{flag}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
 
 
-def _check_local(option: str, value: str | None) -> None:
-    """Refuse a configuration of the trainer or of a part that lies on a server.
+def is_url(text: str) -> bool:
+    """Tell whether a text is the address of something on a server."""
+    return re.match(r"[A-Za-z][\w+.-]*://", text) is not None
+
+
+def check_values(args: list[str]) -> None:
+    """Look over the values of a command line before anything reads them.
 
     Raises:
-        ConfigError: The value is a URL.
+        ConfigError: One is a URL, a number with leading zeros, or a list that is broken or beyond the limits.
     """
-    if option in ("--trainer", "--model", "--data") and value is not None and "://" in value:
-        raise ConfigError(f"{option} {value}: only local files are read; save it and give its path with --config")
+    import yaml
+
+    from medzoo.core.safe_yaml import read_yaml
+
+    for place, argument in enumerate(args):
+        option, equals, value = argument.partition("=")
+        if not option.startswith("--"):
+            continue
+        value = value if equals else args[place + 1] if place + 1 < len(args) else ""
+        if is_url(value):
+            raise ConfigError(f"{option} {value[:100]}: on a server; give a local file only, or a local folder")
+        if "." in option:
+            _check_number(option, value)
+        if value[:1] in ("[", "{"):
+            try:
+                read_yaml(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"{option}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
 
 
 def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from medzoo.core.cli.request import Request
 from medzoo.core.errors import CheckpointError, ConfigError, first_line
-from medzoo.core.registry import Spec, load, registered, specs
+from medzoo.core.registry import Spec, load, registered
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
@@ -43,9 +43,7 @@ def run(request: Request) -> None:
     from medzoo.core.cli.parser import MedzooCLI, Parser
 
     Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    known = {spec.class_path for kind in ("model", "datamodule") for spec in specs(kind)}
-    trusted = sorted(path for path in known if all(part.isidentifier() for part in path.split(".")))
-    cli = MedzooCLI(arguments, trusted)
+    cli = MedzooCLI(arguments)
     _start(request, cli, sized)
 
 

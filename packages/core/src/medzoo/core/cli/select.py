@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from medzoo.core.cli.request import split_equals, take_value
+from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, find, load, specs
@@ -31,6 +31,7 @@ def run(args: list[str]) -> None:
     Raises:
         ConfigError: The arguments are wrong.
     """
+    check_values(args)
     helps = {"--help", "-h"} & set(args)
     if not args or args[0].startswith("-"):
         known = specs("selector")
