@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import Any
 
+from medzoo.core.cli import VERBS
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
 from medzoo.core.registry import load
@@ -57,6 +58,14 @@ def print_help(request: Request, model_class: type[Any]) -> None:
     for name, text in _TRAINER.items():
         print(f"  {'--trainer.' + name:<{width}}{text}")
     print(_GENERAL.format(model=request.model.name))
+
+
+def print_usage(verb: str) -> None:
+    """Print how to use a verb while no model is chosen."""
+    chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
+    print(f"usage: medzoo {verb} {chosen} [options]\n\n{VERBS[verb]}")
+    print(_GENERAL.format(model="MODEL"))
+    print(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
 
 def tidy(parser: Parser) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,11 @@ def run(request: Request) -> None:
     """Carry out a request and print what came of it."""
     arguments = _from_checkpoint(request) if request.ckpt_path else []
     if request.model is None:
+        if "--help" in request.switches:
+            from medzoo.core.cli.help_page import print_usage
+
+            print_usage(request.verb)
+            return
         raise ConfigError("missing --model NAME")
     model_class = load(request.model)
     arguments = request.recipe() + arguments + request.arguments
@@ -29,6 +36,8 @@ def run(request: Request) -> None:
         return
     if request.verb in ("validate", "test", "predict") and request.ckpt_path is None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
+    if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise ConfigError("--tensorboard needs a package that is not installed: pip install tensorboard")
     from medzoo.core.cli.parser import MedzooCLI, Parser
 
     Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
@@ -42,6 +51,7 @@ def _start(request: Request, cli: Any) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
+    from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
 
@@ -56,23 +66,28 @@ def _start(request: Request, cli: Any) -> None:
     dry = bool(cli.config.trainer.fast_dev_run)
     folder, fresh = _folder(request, data_spec, dry)
     folders.announce(folder)
+    seed = int(cli.config.seed_everything or 0)
+
+    def record() -> None:
+        if folders.is_first_process():
+            _write_config(folder, cli)
+            write_environment(folder, seed, str(cli.config.trainer.accelerator))
+
     run_ = Run(
         model=request.model.name,
         data=data_spec.name,
-        seed=int(cli.config.seed_everything or 0),
+        seed=seed,
         folder=folder,
         build_model=cli.build_model,
-        build_trainer=_trainer_builder(request, cli, terminal, folder),
+        build_trainer=_trainer_builder(request, cli, terminal, folder, [OnceItTrains(record)] if resume else []),
         datamodule=datamodule,
         epochs=cli.config.trainer.max_epochs,
         echo=not terminal and "--quiet" not in request.switches,
         resume=resume,
     )
     try:
-        if folders.is_first_process():
-            _write_config(folder, cli)
-            device = str(cli.config.trainer.accelerator)
-            write_environment(folder, run_.seed, device)
+        if not resume:
+            record()
         if request.verb == "fit":
             metrics = run_.fit(model, request.ckpt_path)
         elif request.verb == "predict":
@@ -107,7 +122,7 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
 
         return Path(tempfile.mkdtemp(prefix="medzoo-dry-run-")), True
     if request.run_dir is not None:
-        fresh = not request.run_dir.exists()
+        fresh = not os.path.lexists(request.run_dir)  # unlike `exists`, no error where the name is too long
         return folders.given_run_folder(request.run_dir, "--resume" in request.switches), fresh
     return folders.new_run_folder(request.model.name, data.name), True
 
@@ -119,7 +134,7 @@ def _write_config(folder: Path, cli: Any) -> None:
         part.write_text(cli.resolved(), encoding="utf8")
 
 
-def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -> Any:
+def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, callbacks: list[Any]) -> Any:
     from medzoo.core.runs.checkpoint_io import SafeCheckpointIO
 
     def build(overrides: dict[str, Any]) -> Any:
@@ -132,6 +147,7 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -
             fixed["logger"] = TensorBoardLogger(str(folder), name="tensorboard", version="")
         elif cli.config.trainer.logger is None:
             fixed["logger"] = False  # metrics.csv is written anyway
+        fixed["callbacks"] = [*overrides.get("callbacks", []), *callbacks]
         return cli.build_trainer({**overrides, **fixed})
 
     return build
