@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import Any
 
+from medzoo.core.cli import VERBS
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request, packaged_recipe, recipe_names
 from medzoo.core.registry import load
@@ -67,6 +68,14 @@ def print_help(request: Request, model_class: type[Any]) -> None:
         value = recipe.get("trainer", {}).get(option)
         print(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
     print(_GENERAL.format(model=request.model.name))
+
+
+def print_usage(verb: str) -> None:
+    """Print how to use a verb while no model is chosen."""
+    chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
+    print(f"usage: medzoo {verb} {chosen} [options]\n\n{VERBS[verb]}")
+    print(_GENERAL.format(model="MODEL"))
+    print(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
 
 def _settings(recipe: dict[str, Any], key: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Request:
             else:
                 rest.append(flag)
         request.arguments = request._resumed() + rest
-        if request.model is None and request.ckpt_path is None:
+        if request.model is None and request.ckpt_path is None and "--help" not in request.switches:
             raise ConfigError(f"missing --model NAME; {_known('model')}")
         return request
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,11 @@ def run(request: Request) -> None:
     """Carry out a request and print what came of it."""
     arguments, sized = _from_checkpoint(request) if request.ckpt_path else ([], nullcontext())
     if request.model is None:
+        if "--help" in request.switches:
+            from medzoo.core.cli.help_page import print_usage
+
+            print_usage(request.verb)
+            return
         raise ConfigError("missing --model NAME")
     model_class = load(request.model)
     arguments = request.recipe() + arguments + request.arguments
@@ -40,6 +47,8 @@ def run(request: Request) -> None:
         raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     if request.verb in ("validate", "test", "predict") and request.ckpt_path is None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
+    if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise ConfigError("--tensorboard needs a package that is not installed: pip install tensorboard")
     from medzoo.core.cli.parser import MedzooCLI, Parser
 
     Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
@@ -53,6 +62,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
 
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
+    from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
 
@@ -72,13 +82,20 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     dry = bool(cli.config.trainer.fast_dev_run)
     folder, fresh = _folder(request, data_spec, dry)
     folders.announce(folder)
+    seed = int(cli.config.seed_everything or 0)
+
+    def record() -> None:
+        if folders.is_first_process():
+            _write_config(folder, cli)
+            write_environment(folder, seed, str(cli.config.trainer.accelerator))
+
     run_ = Run(
         model=request.model.name,
         data=data_spec.name,
-        seed=int(cli.config.seed_everything or 0),
+        seed=seed,
         folder=folder,
         build_model=cli.build_model,
-        build_trainer=_trainer_builder(request, cli, terminal, folder),
+        build_trainer=_trainer_builder(request, cli, terminal, folder, [OnceItTrains(record)] if resume else []),
         datamodule=datamodule,
         epochs=cli.config.trainer.max_epochs,
         steps=cli.config.trainer.max_steps if cli.config.trainer.max_steps not in (None, -1) else None,
@@ -87,10 +104,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         resume=resume,
     )
     try:
-        if folders.is_first_process():
-            _write_config(folder, cli)
-            device = str(cli.config.trainer.accelerator)
-            write_environment(folder, run_.seed, device)
+        if not resume:
+            record()
         if request.verb == "fit":
             metrics = run_.fit(model, request.ckpt_path)
         elif request.verb == "predict":
@@ -121,6 +136,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
 
 def _test_all_of_another_set(request: Request, cli: Any) -> None:
     """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
+    from medzoo.core.runs.folder import tell
+
     settings = cli.config.data.init_args
     given = any(argument.startswith("--data.all_test") for argument in request.arguments)
     if request.verb != "test" or given or "all_test" not in settings or settings.get("root") is None:
@@ -128,7 +145,7 @@ def _test_all_of_another_set(request: Request, cli: Any) -> None:
     trained = request.trained_on
     if trained is None or Path(trained).resolve() != Path(settings["root"]).resolve():
         settings["all_test"] = True
-        print(f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only")
+        tell(f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only")
 
 
 def _whose(request: Request) -> str:
@@ -147,7 +164,7 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
 
         return Path(tempfile.mkdtemp(prefix="medzoo-dry-run-")), True
     if request.run_dir is not None:
-        fresh = not request.run_dir.exists()
+        fresh = not os.path.lexists(request.run_dir)  # unlike `exists`, no error where the name is too long
         return folders.given_run_folder(request.run_dir, "--resume" in request.switches), fresh
     return folders.new_run_folder(request.model.name, data.name), True
 
@@ -159,7 +176,7 @@ def _write_config(folder: Path, cli: Any) -> None:
         part.write_text(cli.resolved(), encoding="utf8")
 
 
-def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -> Any:
+def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, callbacks: list[Any]) -> Any:
     from medzoo.core.runs.checkpoint_io import SafeCheckpointIO
 
     def build(overrides: dict[str, Any]) -> Any:
@@ -173,6 +190,7 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path) -
             fixed["logger"] = TensorBoardLogger(str(folder), name="tensorboard", version="")
         elif cli.config.trainer.logger is None:
             fixed["logger"] = False  # metrics.csv is written anyway
+        fixed["callbacks"] = [*overrides.get("callbacks", []), *callbacks]
         return cli.build_trainer({**overrides, **fixed})
 
     return build

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from medzoo.core.io import write_json
 from medzoo.core.names import printable
+from medzoo.core.registry import GROUPS, specs
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _SHOWN = (
-    "medzoo-core",
     "torch",
     "torchvision",
     "lightning",
@@ -31,9 +31,10 @@ _SHOWN = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result, as installed."""
+    """Return the versions of Python and of the packages that decide a result, those with plug-ins among them."""
     found = {"python": platform.python_version()}
-    for name in _SHOWN:
+    ours = sorted({spec.package for kind in GROUPS for spec in specs(kind)} - {"medzoo-core"})
+    for name in ("medzoo-core", *ours, *_SHOWN):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -42,15 +43,21 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the working directory, or `None` outside of a repository."""
+    """Return the commit of medzoo's own source, or `None` where it does not run from a checkout."""
+    return commit_of(Path(__file__))
+
+
+def commit_of(file: Path) -> str | None:
+    """Return the commit of the repository that keeps `file`, or `None`; a file that merely lies in one is not kept."""
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
+        for command in (["ls-files", "--error-unmatch", file.name], ["rev-parse", "HEAD"]):
+            done = subprocess.run(  # noqa: S603 - the user's own git
+                ["git", "-C", str(file.resolve().parent), *command],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
+            )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -1,0 +1,72 @@
+"""What a run does before and while it begins: help, refusals in one line, what it records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import medzoo.core
+from medzoo.core.cli import main
+from medzoo.core.runs.results import commit_of, git_commit, versions
+
+FIT = ["fit", "--model", "toy", "--trainer.max_epochs", "1", "--quiet"]
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_help_needs_neither_model_nor_checkpoint(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: medzoo {verb} ")
+    assert "--run_dir" in shown
+
+
+def test_a_run_folder_of_300_characters_is_refused_in_one_line(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*FIT, "--run_dir", "x" * 300]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "--run_dir" in shown
+
+
+def test_tensorboard_without_its_package_is_told_before_the_run(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("medzoo.core.cli.run.find_spec", lambda name: None)
+    assert main([*FIT, "--tensorboard"]) == 2
+    assert "pip install tensorboard" in capsys.readouterr().err
+    assert not (workdir / "runs").exists()
+
+
+def test_a_resume_that_does_not_fit_leaves_the_record_of_the_run(workdir: Path) -> None:
+    run = workdir / "run"
+    assert main([*FIT, "--run_dir", "run"]) == 0
+    before = {name: (run / name).read_bytes() for name in ("config.yaml", "environment.json")}
+    assert main(["fit", "--resume", "--run_dir", "run", "--model.width", "9", "--trainer.max_epochs", "2"]) != 0
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert main(["fit", "--resume", "--run_dir", "run", "--trainer.max_epochs", "2", "--quiet"]) == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_a_run_records_the_packages_that_made_it(workdir: Path) -> None:
+    assert main([*FIT, "--run_dir", "run"]) == 0
+    for name in ("results.json", "environment.json"):
+        assert json.loads((workdir / "run" / name).read_text())["versions"] == versions()
+    assert {"medzoo-core", "medzoo-toy"} <= versions().keys()
+
+
+def test_the_commit_is_that_of_medzoo_not_of_the_folder_one_works_in(workdir: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    Path("kept.py").write_text("")
+    for command in (["init", "-q"], ["add", "kept.py"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    Path("installed.py").write_text("")  # as in a virtual environment inside somebody's repository
+    assert commit_of(Path("kept.py")) == head
+    assert commit_of(Path("installed.py")) is None
+    assert git_commit() != head
+    assert git_commit() == commit_of(Path(medzoo.core.__file__))
