@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from medzoo.core.cli import main
-from medzoo.core.cli.request import recipe_names
-from medzoo.core.registry import find
-from medzoo.core.testing.recipes import parameters, resolved
+from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 
 # RegAD: the public code's. PaDiM, PatchCore: their papers'. NormNet: its networks; the optimiser is not published.
 PAPER: dict[str, dict[str, Any]] = {
@@ -49,13 +46,10 @@ def test_a_recipe_builds_a_network_of_its_size(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", SMALL)
 def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, workdir: Path) -> None:
-    flags = {**SMALL[recipe], "trainer.fast_dev_run": "true", "trainer.accelerator": "cpu"}
-    more = [part for key, value in flags.items() for part in (f"--{key}", str(value))]
-    assert main(["fit", "--config", recipe, "--quiet", *more]) == 0
+    assert dry_run(recipe, SMALL[recipe]) == 0
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    models = ("normnet", "regad", "padim", "patchcore")
-    packaged = {f"{model}/{name}" for model in models for name in recipe_names(find("model", model))}
-    assert packaged == SIZES.keys()
-    assert {recipe for recipe in packaged if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()
+    found = packaged(("normnet", "regad", "padim", "patchcore"))
+    assert found == SIZES.keys()
+    assert {recipe for recipe in found if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from medzoo.core.cli import main
-from medzoo.core.registry import find
-from medzoo.core.testing.recipes import parameters, resolved
+from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 
 DOMAINS = {
     "head": [str(i) for i in range(19)],
@@ -101,15 +99,10 @@ def test_a_recipe_builds_a_network_of_its_size(recipe: str, stage: str | None) -
 @pytest.mark.parametrize("recipe", SMALL)
 def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, workdir: Path) -> None:
     data = {"data.n_train": 4, "data.n_test": 2, "data.domains": "[head]"}
-    flags = {**{f"model.{k}": v for k, v in SMALL[recipe].items()}, **data, "trainer.fast_dev_run": "true"}
-    more = [part for key, value in flags.items() for part in (f"--{key}", str(value))]
-    assert main(["fit", "--config", recipe, "--quiet", "--trainer.accelerator", "cpu", *more]) == 0
+    assert dry_run(recipe, {**{f"model.{name}": value for name, value in SMALL[recipe].items()}, **data}) == 0
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    from medzoo.core.cli.request import recipe_names
-
-    models = ("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap")
-    packaged = {f"{model}/{name}" for model in models for name in recipe_names(find("model", model))}
-    assert packaged == {recipe for recipe, _ in SIZES}
-    assert {recipe for recipe in packaged if not recipe.endswith("/default")} == PUBLISHED.keys() == SMALL.keys()
+    found = packaged(("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap"))
+    assert found == {recipe for recipe, _ in SIZES}
+    assert {recipe for recipe in found if not recipe.endswith("/default")} == PUBLISHED.keys() == SMALL.keys()

@@ -42,7 +42,7 @@ def create_model(name: str, recipe: str = "default", **arguments: Any) -> Lightn
         ConfigError: The model has no such recipe.
         PluginError: The name is unknown or its package fails to import.
     """
-    from medzoo.core.cli.request import packaged_recipe
+    from medzoo.core.recipes import packaged_recipe
 
     spec = find("model", name)
     settings = packaged_recipe(spec, recipe)["model"].get("init_args", {})

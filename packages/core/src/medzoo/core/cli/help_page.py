@@ -7,7 +7,8 @@ from typing import Any
 
 from medzoo.core.cli import VERBS
 from medzoo.core.cli.parser import Parser
-from medzoo.core.cli.request import Request, packaged_recipe, recipe_names
+from medzoo.core.cli.request import Request
+from medzoo.core.recipes import packaged_recipe, recipe_names
 from medzoo.core.registry import load
 
 _TRAINER = {

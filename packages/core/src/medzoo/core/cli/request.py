@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import Spec, find, folder_of, registered
+from medzoo.core.recipes import KINDS, check_number, class_of, class_path_of, packaged_recipe, read_config, recipe_names
+from medzoo.core.registry import Spec, find, registered
 
-KINDS = {"model": "model", "data": "datamodule"}
 _VALUED = ("--run_dir", "--ckpt_path", "--init_from")
 _SWITCHES = ("--resume", "--quiet", "--tensorboard", "--help", "-h")
-_MAX_CONFIG_BYTES = 2**20
 
 
 @dataclass
@@ -47,6 +46,8 @@ class Request:
             ConfigError: A configuration file cannot be read, or a flag lacks its value.
             PluginError: A model or data module is unknown.
         """
+        from medzoo.core.safe_yaml import read_yaml
+
         request = cls(verb)
         check_values(args)
         rest: list[str] = []
@@ -66,14 +67,15 @@ class Request:
             elif flag in ("--config", "-c"):
                 name = take_value(flag, queue)
                 if Path(name).is_file():
-                    rest += ["--config", json.dumps(request._take(_config(Path(name), f"--config {name}")))]
+                    rest += ["--config", json.dumps(request._take(read_config(Path(name), f"--config {name}")))]
                 else:
                     request._choose_recipe(name)
             elif flag in ("--model", "--data"):
                 key = flag[2:]
                 value = take_value(flag, queue)
-                expanded = value if value.startswith("{") else _expand(key, value)
-                request._choose(key, _inline(flag, value) if value.startswith("{") else expanded)
+                inline = value.startswith("{")  # a class with its settings, which `check_values` has read once
+                expanded = value if inline else class_path_of(key, value)
+                request._choose(key, read_yaml(value) if inline else expanded)
                 rest += [flag, expanded]
             else:
                 rest.append(flag)
@@ -85,18 +87,23 @@ class Request:
     def _choose_recipe(self, name: str) -> None:
         """Note a packaged recipe, such as `uod/paper`, and the model that it is of."""
         model, _, recipe = name.partition("/")
+        if not recipe or "/" in recipe or name.endswith((".yaml", ".yml", ".json")):
+            raise ConfigError(f"--config {name}: no such file")
         if self.base is not None and self.base != (model, recipe):
             raise ConfigError(f"--config {name}: a run has one packaged recipe, and {'/'.join(self.base)} is given")
-        self.base = (model, _packaged(name).stem)
-        if self.model is None:
-            self.model = find("model", model)
+        spec = find("model", model)
+        if recipe not in recipe_names(spec):
+            known = ", ".join(f"{model}/{known}" for known in recipe_names(spec))
+            raise ConfigError(f"--config {name}: no such file or packaged recipe; known: {known or 'none'}")
+        self.base = (model, recipe)
+        self.model = self.model or spec
 
     def _take(self, config: dict[str, Any]) -> dict[str, Any]:
         """Expand the names in a configuration and note what it chooses."""
         self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
             if key in config:
-                config[key] = _expand_value(key, config[key])
+                config[key] = class_of(key, config[key])
                 self._choose(key, config[key])
         return config
 
@@ -124,7 +131,7 @@ class Request:
             raise ConfigError(f"--resume: {self.run_dir} has no config.yaml, so it is no run of medzoo fit")
         asked = (self.model, self.data)
         saved = self.run_dir / "config.yaml"
-        config = self._take(_config(saved, f"--config {saved}"))
+        config = self._take(read_config(saved, f"--config {saved}"))
         self.model, self.data = asked[0] or self.model, asked[1] or self.data
         return ["--config", json.dumps(config)]
 
@@ -146,55 +153,6 @@ class Request:
         if "data" in config and self.data is None:
             self._choose("data", config["data"])
         return ["--config", json.dumps(config)]
-
-
-def packaged_recipe(model: Spec, name: str = "default") -> dict[str, Any]:
-    """Return a recipe that comes with a model: `model` and `data` with class paths, `trainer` where it has one.
-
-    Args:
-        model: The model; one without recipes has its class's own defaults and the data module of its card.
-        name: `default`, or that of another file in the method's `configs`, such as `paper`.
-
-    Raises:
-        ConfigError: The model has no recipe of that name.
-    """
-    folder = folder_of(model.target)
-    own = model.card.get("name") == model.name  # a recipe belongs to the method of its folder
-    path = folder / "configs" / f"{name}.yaml" if folder and own else None
-    if path is None or not path.is_file():
-        if name != "default":
-            raise ConfigError(
-                f"{model.name} has no packaged recipe {name!r}; known: {', '.join(recipe_names(model)) or 'none'}"
-            )
-        config: dict[str, Any] = {}
-    else:
-        config = _config(path, f"recipe {model.name}/{name}")
-    config["model"] = _expand_value("model", config.get("model", {}) | {"class_path": model.class_path})
-    data = config.get("data") or {}
-    if isinstance(data, dict) and "class_path" not in data and model.card.get("data"):
-        data = {"class_path": str(model.card["data"]), **data}
-    if data:
-        config["data"] = _expand_value("data", data)
-    return config
-
-
-def recipe_names(model: Spec) -> list[str]:
-    """Return the names of the recipes that come with a model, such as `default` and `paper`."""
-    folder = folder_of(model.target)
-    own = model.card.get("name") == model.name
-    return sorted(path.stem for path in (folder / "configs").glob("*.yaml")) if folder and own else []
-
-
-def _inline(flag: str, value: str) -> Any:
-    """Read a class with its settings, as written on the command line."""
-    import yaml
-
-    from medzoo.core.safe_yaml import read_yaml
-
-    try:
-        return read_yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{flag}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
 
 
 def is_url(text: str) -> bool:
@@ -220,7 +178,7 @@ def check_values(args: list[str]) -> None:
         if is_url(value):
             raise ConfigError(f"{option} {value[:100]}: on a server; give a local file only, or a local folder")
         if "." in option:
-            _check_number(option, value)
+            check_number(option, value)
         if value[:1] in ("[", "{"):
             try:
                 read_yaml(value)
@@ -232,68 +190,6 @@ def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[st
     """Separate switches that a verb knows from its other arguments."""
     flags = {a for a in args if a in known}
     return flags, [a for a in args if a not in known]
-
-
-def _expand(key: str, value: str) -> str:
-    """Return the class path that a name stands for; a registered class path stays."""
-    if "." in value.rpartition(":")[2]:
-        return registered(KINDS[key], value).class_path
-    return find(KINDS[key], value).class_path
-
-
-def _expand_value(key: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return {"class_path": _expand(key, value)}
-    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
-        return {**value, "class_path": _expand(key, value["class_path"])}
-    return value
-
-
-def _config(path: Path, source: str) -> dict[str, Any]:
-    """Read a configuration file; `source` is what errors call it."""
-    import yaml
-
-    from medzoo.core.safe_yaml import read_yaml
-
-    if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ConfigError(f"{source}: larger than {_MAX_CONFIG_BYTES} bytes, so not a configuration of medzoo")
-    try:
-        loaded = read_yaml(path.read_text(encoding="utf8"))
-    except (yaml.YAMLError, ValueError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{source}: not valid YAML: {first}") from error
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
-    for key in KINDS:
-        part = loaded.get(key)
-        settings = part.get("init_args") if isinstance(part, dict) else None
-        for name, value in settings.items() if isinstance(settings, dict) else ():
-            _check_number(f"{source}: {key}.{name}", value)
-    return loaded
-
-
-def _check_number(where: str, value: Any) -> None:
-    """Refuse `0012` where a number may be meant as well as a name: read as 12 it would be another image.
-
-    Raises:
-        ConfigError: The value is of digits and begins with 0.
-    """
-    if isinstance(value, str) and re.fullmatch(r"[-+]?0\d+", value):
-        raise ConfigError(f"{where} {value}: a number has no leading zeros; for what is called so write [{value}]")
-
-
-def _packaged(name: str) -> Path:
-    """Return the file of a packaged recipe named `model/recipe`, such as `uod/paper`."""
-    model, _, recipe = name.partition("/")
-    if not recipe or "/" in recipe or name.endswith((".yaml", ".yml", ".json")):
-        raise ConfigError(f"--config {name}: no such file")
-    spec = find("model", model)
-    if recipe not in recipe_names(spec):
-        known = ", ".join(f"{model}/{known}" for known in recipe_names(spec))
-        raise ConfigError(f"--config {name}: no such file or packaged recipe; known: {known or 'none'}")
-    folder = folder_of(spec.target)
-    assert folder is not None
-    return folder / "configs" / f"{recipe}.yaml"
 
 
 def split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:

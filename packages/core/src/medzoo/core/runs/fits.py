@@ -68,7 +68,7 @@ def _optimizer(place: str, optimizer: Optimizer, state: dict[str, Any]) -> Itera
     for index, values in state["state"].items():
         where = f"{place}.state.{index}"
         if not isinstance(index, int) or not 0 <= index < len(weights):
-            yield f"'{where}' is of a weight that the model has not"
+            yield f"'{where}' is of a weight that the model does not have"
             continue
         if template is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from medzoo.core.cli import main
+from medzoo.core.recipes import recipe_names
 from medzoo.core.registry import find, load
 
 
@@ -38,3 +40,20 @@ def parameters(recipe: str, **arguments: Any) -> int:
     with torch.device("meta"):
         model = load(find("model", recipe.partition("/")[0]))(**settings)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def dry_run(recipe: str, settings: Mapping[str, object]) -> int:
+    """Run one batch of everything with a recipe on the CPU and return the exit code.
+
+    Args:
+        recipe: Such as `uod/paper`.
+        settings: Options by name, such as `model.size`, that make it small.
+    """
+    options = {**settings, "trainer.fast_dev_run": "true", "trainer.accelerator": "cpu"}
+    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    return main(["fit", "--config", recipe, "--quiet", *flags])
+
+
+def packaged(models: Iterable[str]) -> set[str]:
+    """Return the recipes that come with some models, as `model/recipe`."""
+    return {f"{model}/{name}" for model in models for name in recipe_names(find("model", model))}
