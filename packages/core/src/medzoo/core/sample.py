@@ -61,7 +61,7 @@ lists."""
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stack samples into a batch; what is no tensor or number becomes a list, and so do masks of several sizes."""
+    """Stack samples into a batch; what is not a tensor or number becomes a list, and so do masks of several sizes."""
     batch: Batch = {}
     for key, first in samples[0].items():
         values = [sample[key] for sample in samples]
