@@ -21,8 +21,8 @@ from torch.nn import functional
 from medzoo.anomaly.data.categories import CategoryDataModule, Labelled
 from medzoo.anomaly.data.images import NpzImages
 from medzoo.anomaly.data.textures import TexturePhantoms
-from medzoo.anomaly.fewshot import FewShot
-from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.images.fewshot import FewShot
+from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
 from medzoo.anomaly.regad.module import RegAD

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medzoo.anomaly.boxes import box_of
-from medzoo.anomaly.coreset import coreset
+from medzoo.anomaly.images.coreset import coreset
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.segment import windowed
+from medzoo.core.geometry.boxes import box_of
 from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.metrics.anomaly import aupro, region_weights
 from medzoo.core.phantoms.ct import lung_ct

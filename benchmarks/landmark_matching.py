@@ -12,9 +12,9 @@ import time
 import torch
 
 from medzoo.core.runs.allocator import keep_freed_memory
-from medzoo.landmark import matching
-from medzoo.landmark.cascade import Cascade
 from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
+from medzoo.landmark.matching import search
+from medzoo.landmark.matching.cascade import Cascade
 from medzoo.landmark.method import Shots, standardise
 
 
@@ -41,7 +41,7 @@ def main() -> None:
             start = time.perf_counter()
             features = network(standardise(image), 0)
             between = time.perf_counter()
-            matching.find(features, templates, network.strides, cascade.fuse, cascade.upsampling)
+            search.find(features, templates, network.strides, cascade.fuse, cascade.upsampling)
             seconds["network"] += between - start
             seconds["matching"] += time.perf_counter() - between
     kind = "bf16" if args.bf16 else "float32"

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from medzoo.core import create_datamodule, load_checkpoint
 from medzoo.core.registry import specs
-from medzoo.landmark import matching
 from medzoo.landmark.data import LandmarkDataModule
 from medzoo.landmark.data.datasets import LabelledImages
 from medzoo.landmark.evaluation import to_network, to_original
+from medzoo.landmark.matching import search
 from medzoo.landmark.method import LandmarkMethod, standardise
 from medzoo.landmark.scp.search import greedy
 from medzoo.landmark.scp.selector import SCP
@@ -33,7 +33,7 @@ _SETS = 20
 def error_of(model: LandmarkMethod, features: list[Tensor], templates: list[Tensor], tests: dict[str, Tensor]) -> float:
     """Mean radial error of these templates `(S, K, L)` at each stride, in the domain's unit."""
     cascade = model.cascade  # type: ignore[attr-defined]
-    points, _ = matching.find(features, templates, model.embedder.strides, cascade.fuse, cascade.upsampling)  # type: ignore[union-attr]
+    points, _ = search.find(features, templates, model.embedder.strides, cascade.fuse, cascade.upsampling)  # type: ignore[union-attr]
     away = (to_original(points, tests["affine"]) - tests["landmarks"]) * tests["scale"][:, None]
     return float(away.norm(dim=2)[tests["visible"]].mean())
 
@@ -57,7 +57,7 @@ def compare(model: LandmarkMethod, data: LandmarkDataModule, index: int) -> list
     features = network(standardise(tests["image"]), index)
     points = to_network(pool["landmarks"], pool["affine"])
     bilinear = model.cascade.upsampling == "bilinear"  # type: ignore[attr-defined]
-    templates = matching.take_templates(network(standardise(pool["image"]), index), points, network.strides, bilinear)
+    templates = search.take_templates(network(standardise(pool["image"]), index), points, network.strides, bilinear)
     one = np.array([error_of(model, features, [t[i : i + 1] for t in templates], tests) for i in range(len(points))])
     images = data._images([(index, name) for name in source.split.train])
     similarity = SCP().similarity(network, images, index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from medzoo.core.cards import body
 from medzoo.core.registry import Spec, folder_of, specs
+from medzoo.core.registry.cards import body
 
 PAGE = Path(__file__).parent / "models.md"
 HEAD = "<!-- Written by docs/build.py from the cards in the packages; edit those. -->\n# Models and data\n"

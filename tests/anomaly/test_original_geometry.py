@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medzoo.anomaly.data.categories import Labelled
 from medzoo.anomaly.data.images import MvtecFolder
-from medzoo.anomaly.fewshot import FewShot
+from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.core.io import write_image
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
 from medzoo.core.sample import collate

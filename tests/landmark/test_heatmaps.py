@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medzoo.landmark.heatmaps import heatmap, heatmap_loss
-from medzoo.landmark.targets import alpha_power, gaussian
+from medzoo.landmark.networks.heatmaps import heatmap, heatmap_loss
+from medzoo.landmark.networks.targets import alpha_power, gaussian
 
 POINTS = torch.tensor([[[30.0, 25.0]]])
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.landmark.decode import argmax
-from medzoo.landmark.matching import (
+from medzoo.landmark.matching.search import (
     Contrast,
     cells,
     contrastive_loss,
@@ -18,6 +17,7 @@ from medzoo.landmark.matching import (
     take_templates,
     window_cross_entropy,
 )
+from medzoo.landmark.networks.decode import argmax
 
 STRIDES = [32, 16, 8, 4, 2]
 V2 = Contrast(half_width=11, temperature=10.0, margin=0.07, clamp=False)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medzoo.landmark.patches import Jitter, Warp, follow, jitter, read, sample_patches, warp_grid
+from medzoo.landmark.matching.patches import Jitter, Warp, follow, jitter, read, sample_patches, warp_grid
 
 STILL = Jitter(0.0, 0.0)
 

@@ -13,8 +13,8 @@ from scipy import ndimage
 from scipy.optimize import minimize
 
 from medzoo.core.cli import main
-from medzoo.landmark import decode
-from medzoo.landmark.targets import alpha_power, gaussian
+from medzoo.landmark.networks import decode
+from medzoo.landmark.networks.targets import alpha_power, gaussian
 
 INNER = st.tuples(st.floats(14, 49), st.floats(14, 49))
 

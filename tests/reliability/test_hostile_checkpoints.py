@@ -176,7 +176,7 @@ def test_a_program_for_torch_is_no_checkpoint(trained: Path, capsys: pytest.Capt
 
 
 FOREIGN = {
-    "_class_path": ["foreign.Foreign", "os.system", "subprocess.Popen", "medzoo.core.module.Method", "foreign"],
+    "_class_path": ["foreign.Foreign", "os.system", "subprocess.Popen", "medzoo.core.method.Method", "foreign"],
     "_instantiator": ["foreign.build"],
 }
 

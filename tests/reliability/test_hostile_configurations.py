@@ -16,8 +16,8 @@ import pytest
 import torch
 import yaml
 
-from medzoo.core.cards import front_matter
 from medzoo.core.cli import main
+from medzoo.core.registry.cards import front_matter
 from medzoo.core.safe_yaml import read_yaml, write_yaml
 
 MIX = ["fit", "--model", "heatmap", "--data", "landmark-mix", "--trainer.fast_dev_run", "true"]

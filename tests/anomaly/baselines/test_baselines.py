@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
-from medzoo.anomaly.coreset import coreset, neighbours
+from medzoo.anomaly.images.coreset import coreset, neighbours
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
 from medzoo.core.errors import ConfigError
@@ -53,7 +53,7 @@ def test_copies_of_a_point_do_not_stall_the_coreset() -> None:
 def test_neighbours_are_euclidean_and_independent_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, bank = torch.rand(50, 7), torch.rand(30, 7)
     whole = neighbours(queries, bank, 3)
-    monkeypatch.setattr("medzoo.anomaly.coreset._PIECE", 64)
+    monkeypatch.setattr("medzoo.anomaly.images.coreset._PIECE", 64)
     pieces = neighbours(queries, bank, 3)
     assert torch.allclose(whole[0], pieces[0], atol=1e-6)
     expected = (queries[:, None] - bank).square().sum(-1).sqrt().sort(1).values[:, :3]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.backbone import Stages, stacked
 from medzoo.anomaly.data.categories import Queries
 from medzoo.anomaly.data.textures import TexturePhantoms
-from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.images.backbone import Stages, stacked
+from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD

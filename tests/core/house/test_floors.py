@@ -45,7 +45,7 @@ def test_the_ground_of_core_knows_nothing_of_runs_and_the_command_line() -> None
         room = path.relative_to(ROOT / "packages").parts
         if room[0] == "core" and room[4] in GROUND:
             bad = [
-                i for i in imported(path) if i.startswith(("medzoo.core.cli", "medzoo.core.runs", "medzoo.core.module"))
+                i for i in imported(path) if i.startswith(("medzoo.core.cli", "medzoo.core.runs", "medzoo.core.method"))
             ]
             assert not bad, f"{path} imports {bad}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medzoo.anomaly.data.images import some_images as some_images_of_a_class
-from medzoo.landmark.data.folders import some_images
+from medzoo.core.data.files import some_images
 
 
 def test_dicom_files_without_an_ending_are_listed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medzoo.landmark.cc2d.losses import discs, voting_loss
-from medzoo.landmark.decode import vote
+from medzoo.landmark.networks.decode import vote
 
 RADIUS = 7
 CORNERS = [(0, 0), (63, 0), (0, 47), (63, 47), (20, 31), (5, 44)]

@@ -9,7 +9,7 @@ import torch
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark import CC2D
-from medzoo.landmark.patches import Patches
+from medzoo.landmark.matching.patches import Patches
 from medzoo.landmark.pseudo import PseudoLabels
 
 TINY: dict[str, Any] = {

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from medzoo.landmark.data.cache import ImageCache, Prepared
+from medzoo.core.data.cache import ImageCache, Prepared
 
 KEYS = [(0, f"i{i}") for i in range(1000)]
 

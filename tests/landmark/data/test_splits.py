@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medzoo.core.data.splits import check_fractions, read_patients, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data.splits import check_fractions, read_patients, split_by_fraction
 
 NAMES = st.lists(st.text("abcdef0123", min_size=1, max_size=4), min_size=2, max_size=40, unique=True)
 

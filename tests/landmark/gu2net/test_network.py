@@ -11,7 +11,7 @@ from medzoo.landmark.gu2net import network as module
 from medzoo.landmark.gu2net.losses import patch_loss, patch_target
 from medzoo.landmark.gu2net.network import GlobalNet, GU2NetNetwork, LocalNet, product_logits
 from medzoo.landmark.gu2net.nudge import Nudge
-from medzoo.landmark.routing import SeparableDoubleConv
+from medzoo.landmark.networks.routing import SeparableDoubleConv
 
 COUNTS = (3, 4, 2)
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark import decode
-from medzoo.landmark.backbone import Norm
 from medzoo.landmark.han.attention import RoutingAttention, route_regions
 from medzoo.landmark.han.losses import at_stride, deep_loss, rounded_gaussian
 from medzoo.landmark.han.network import CBAM, HANNetwork
-from medzoo.landmark.targets import gaussian
+from medzoo.landmark.networks import decode
+from medzoo.landmark.networks.targets import gaussian
+from medzoo.landmark.networks.vgg import Norm
 
 SMALL = {
     "widths": (8, 8, 16, 16, 32),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from medzoo.landmark.heatmap.network import HeatmapNetwork
-from medzoo.landmark.routing import RoutedNorm, route_norms
+from medzoo.landmark.networks.routing import RoutedNorm, route_norms
 
 
 def network(backbone: str = "unet") -> HeatmapNetwork:

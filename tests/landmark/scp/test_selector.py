@@ -26,8 +26,8 @@ from medzoo.core.phantoms import radiograph
 from medzoo.core.registry import find
 from medzoo.landmark.data import LandmarkPhantoms, LandmarkSource
 from medzoo.landmark.data.sources import Points
-from medzoo.landmark.matching import find as find_points
-from medzoo.landmark.matching import take_templates
+from medzoo.landmark.matching.search import find as find_points
+from medzoo.landmark.matching.search import take_templates
 from medzoo.landmark.scp import keypoints
 from medzoo.landmark.scp.search import greedy, random_search, set_score
 from medzoo.landmark.scp.selector import SCP, FrozenFeatures

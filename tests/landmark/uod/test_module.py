@@ -10,13 +10,13 @@ import torch
 import torchvision
 from PIL import Image
 
+from medzoo.core.backbones.pretrained import find_weights
 from medzoo.core.backbones.weights import read_weights
 from medzoo.core.cli import main
 from medzoo.core.errors import CheckpointError
 from medzoo.core.phantoms import radiograph
 from medzoo.core.testing.contract import ModelContract
-from medzoo.landmark.backbone import VGGEncoder, load_vgg
-from medzoo.landmark.pretrained import find_weights
+from medzoo.landmark.networks.vgg import VGGEncoder, load_vgg
 from medzoo.landmark.uod.module import UOD
 
 TINY: dict[str, Any] = {

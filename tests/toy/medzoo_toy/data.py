@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.errors import DataError
-from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.seeding import mix
 
 

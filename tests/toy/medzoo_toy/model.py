@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError
 
-from medzoo.core.module import Method
+from medzoo.core.method import Method
 
 
 class Toy(Method):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError
 
-from medzoo.core.module import Method
+from medzoo.core.method import Method
 from medzoo_toy.model import Toy
 
 

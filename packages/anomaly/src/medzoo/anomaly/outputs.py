@@ -11,7 +11,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medzoo.anomaly.boxes import box_of
+from medzoo.core.geometry.boxes import box_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, TrainingError
-    from medzoo.core.module import Method
+    from medzoo.core.method import Method
     from medzoo.core.zoo import create_datamodule, create_model, list_datamodules, list_models, load_checkpoint
 
 __getattr__, __dir__ = lazy(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.module import Method
+from medzoo.core.method import Method
+from medzoo.core.optim.schedules import warm_cosine
 from medzoo.core.runs.schema import check_field
-from medzoo.core.schedules import warm_cosine
 from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
 from medzoo.landmark.data.sources import Domain
 from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
@@ -22,7 +22,7 @@ from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.rehearsal import Rehearsal, rehearsals
 
 if TYPE_CHECKING:
-    from medzoo.landmark.cascade import Embedder
+    from medzoo.landmark.matching.cascade import Embedder
 
 Domains = dict[str, list[str]]
 """Landmark names by domain, in the order of the domains' indices."""

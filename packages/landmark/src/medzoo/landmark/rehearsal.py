@@ -11,7 +11,7 @@ from torch import Tensor
 from medzoo.core.phantoms import ANATOMIES, radiograph
 from medzoo.core.runs.folder import tell
 from medzoo.landmark.data.sources import LandmarkSource
-from medzoo.landmark.patches import uniform
+from medzoo.landmark.matching.patches import uniform
 from medzoo.landmark.views import View
 
 

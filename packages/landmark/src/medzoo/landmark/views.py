@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import RandomElasticDeform
 from medzoo.landmark.evaluation import to_network
-from medzoo.landmark.patches import Jitter, jitter
+from medzoo.landmark.matching.patches import Jitter, jitter
 
 
 class View:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.fewshot import FewShot
+from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.core.errors import ConfigError, first_line
 
 _PIECE = 32  # images through the network at a time

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.io.listing import content_hash, same_content
-from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 
 _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224

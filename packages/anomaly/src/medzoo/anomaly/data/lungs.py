@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medzoo.anomaly.boxes import box_of
+from medzoo.core.geometry.boxes import box_of
 
 _AIR = -400.0
 _CLOSING_MM = 12.0

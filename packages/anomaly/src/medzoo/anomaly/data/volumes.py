@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 
 _PATCH = (32, 40, 40)
 

@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.anomaly.boxes import box_of
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
 from medzoo.anomaly.outputs import LESION_COLUMNS, collected, lesion_table, mosaic, save_png
 from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.geometry.boxes import box_of
 from medzoo.core.io import file_name, write_csv
+from medzoo.core.method import Method
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice
-from medzoo.core.module import Method
 from medzoo.core.seeding import mix
 
 _MARGIN = 4  # voxels around the organ, more than the growth looks

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.backbone import stacked
-from medzoo.anomaly.fixed import FixedNetwork
-from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.images.backbone import stacked
+from medzoo.anomaly.images.fixed import FixedNetwork
+from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.core.errors import ConfigError
 
 

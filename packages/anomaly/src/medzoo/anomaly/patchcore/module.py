@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.anomaly.backbone import stacked
-from medzoo.anomaly.coreset import coreset, neighbours
-from medzoo.anomaly.fixed import FixedNetwork
+from medzoo.anomaly.images.backbone import stacked
+from medzoo.anomaly.images.coreset import coreset, neighbours
+from medzoo.anomaly.images.fixed import FixedNetwork
 from medzoo.core.errors import ConfigError
 
 

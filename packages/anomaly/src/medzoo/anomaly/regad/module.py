@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.backbone import Stages, stacked
-from medzoo.anomaly.fewshot import FewShot
-from medzoo.anomaly.gaussian import PositionGaussians
+from medzoo.anomaly.images.backbone import Stages, stacked
+from medzoo.anomaly.images.fewshot import FewShot
+from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented

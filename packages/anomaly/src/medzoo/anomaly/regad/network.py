@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.anomaly.backbone import Stages
+from medzoo.anomaly.images.backbone import Stages
 
 Mode = Literal[
     "affine",

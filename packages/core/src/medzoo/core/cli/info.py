@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from medzoo.core.cards import body
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import GROUPS, find, folder_of, names
+from medzoo.core.registry.cards import body
 
 
 def run(args: list[str]) -> None:

@@ -62,7 +62,7 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
     from medzoo.core.runs.results import versions
     from medzoo.core.runs.saved import saved
-    from medzoo.core.selection import Choice
+    from medzoo.core.selectors import Choice
     from medzoo.core.zoo import load_checkpoint
 
     path = values.get("--ckpt_path")

@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
-from medzoo.core.module import Method
+from medzoo.core.method import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
 from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import is_first_process, remove_leftovers, tell

@@ -18,7 +18,7 @@ _PRELOADED = [
     "medzoo.core.cli.parser",
     "medzoo.core.runs.runner",
     "medzoo.core.runs.checkpoint_io",
-    "medzoo.core.loaders",
+    "medzoo.core.data.loaders",
     "rich.table",
 ]
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.landmark.cc2d.network import Form
-from medzoo.landmark.heatmaps import heatmap_loss
-from medzoo.landmark.matching import Contrast
+from medzoo.landmark.matching.search import Contrast
+from medzoo.landmark.networks.heatmaps import heatmap_loss
 
 Target = Literal["disc", "softmax"]
 """What the heat map is to become: the disc around the landmark, or a distribution over pixels."""

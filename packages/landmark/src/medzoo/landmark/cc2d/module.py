@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
-from medzoo.landmark import matching
-from medzoo.landmark.backbone import Norm
-from medzoo.landmark.cascade import Cascade, patch_sampler
 from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
 from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
-from medzoo.landmark.decode import vote
 from medzoo.landmark.evaluation import to_network
+from medzoo.landmark.matching import search
+from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
-from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.networks.decode import vote
+from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.views import View
 
@@ -84,7 +84,7 @@ class CC2D(LandmarkMethod):
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
         window: int = 6,
-        upsampling: matching.Upsampling = "nearest",
+        upsampling: search.Upsampling = "nearest",
         vgg_weights: str | None = "vgg19",
         match_lr: float = 1e-5,
         match_decay: tuple[int, float] = (550, 0.8),

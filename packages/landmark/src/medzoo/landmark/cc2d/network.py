@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, climb, load_vgg
-from medzoo.landmark.routing import ContextBlock
+from medzoo.landmark.networks.routing import ContextBlock
+from medzoo.landmark.networks.vgg import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 
 Form = Literal["classic", "v2"]
 """The matching of the paper's time or that of the later public code, CC2Dv2."""

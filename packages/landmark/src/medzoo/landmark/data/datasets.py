@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from medzoo.core.data.cache import ImageCache, Key, Prepared
 from medzoo.core.errors import DataError
 from medzoo.core.geometry import fit_affine, resample, resize_affine
 from medzoo.core.sample import LandmarkSample, Sample
-from medzoo.landmark.data.cache import ImageCache, Key, Prepared
 from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.sources import Images, LandmarkSource, Points, Size
 

@@ -12,10 +12,10 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from medzoo.core.data.cache import ImageCache, Key
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.sample import LandmarkSample
-from medzoo.landmark.data.cache import ImageCache, Key
 from medzoo.landmark.data.checks import SMALLEST, Stage, check_stage, missing_shot_points, raise_all
 from medzoo.landmark.data.datasets import Fit, Geometry, LabelledImages, UnlabelledImages
 from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, resolve

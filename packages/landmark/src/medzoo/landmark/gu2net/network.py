@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.routing import PerDomain, SeparableDoubleConv, pointwise
+from medzoo.landmark.networks.routing import PerDomain, SeparableDoubleConv, pointwise
 
 _SLOPE = 0.01
 _DILATIONS = (1, 2, 5, 2, 1)

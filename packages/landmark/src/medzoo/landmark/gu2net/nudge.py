@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzoo.landmark.patches import read
+from medzoo.landmark.matching.patches import read
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medzoo.landmark.heatmaps import heatmap_loss
-from medzoo.landmark.targets import gaussian
+from medzoo.landmark.networks.heatmaps import heatmap_loss
+from medzoo.landmark.networks.targets import gaussian
 
 
 def rounded_gaussian(points: Tensor, size: tuple[int, int], sigma: float) -> Tensor:

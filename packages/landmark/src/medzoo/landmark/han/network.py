@@ -10,9 +10,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from medzoo.landmark.backbone import Norm, normalisation
 from medzoo.landmark.han.attention import FullAttention, RoutingAttention
-from medzoo.landmark.routing import route, route_norms
+from medzoo.landmark.networks.routing import route, route_norms
+from medzoo.landmark.networks.vgg import Norm, normalisation
 
 _IMAGE_WIDTH = 32
 

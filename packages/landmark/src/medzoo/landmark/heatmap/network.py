@@ -9,8 +9,8 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import DoubleConv, climb, grey_weights
-from medzoo.landmark.routing import PerDomain, route, route_norms
+from medzoo.landmark.networks.routing import PerDomain, route, route_norms
+from medzoo.landmark.networks.vgg import DoubleConv, climb, grey_weights
 
 
 class UNetEncoder(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map, mutual_information
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, Interval, Intervals, classify
-from medzoo.landmark.patches import read
+from medzoo.landmark.matching.patches import read
 
 Find = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Finds points `(1, K, 2)` of an image `(1, 1, H, W)` in images `(N, 1, H, W)`: `(N, K, 2)`."""

@@ -10,19 +10,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
-from medzoo.landmark import matching
-from medzoo.landmark.backbone import Norm
-from medzoo.landmark.cascade import Cascade, patch_warp
 from medzoo.landmark.cc2d.losses import contrast
 from medzoo.landmark.cc2d.network import Embedders, Form, matchers
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
+from medzoo.landmark.matching import search
+from medzoo.landmark.matching.cascade import Cascade, patch_warp
+from medzoo.landmark.matching.patches import Jitter
 from medzoo.landmark.method import Domains, LandmarkMethod, one_of
-from medzoo.landmark.patches import Jitter
-from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.views import View
 
 
@@ -90,7 +90,7 @@ class IGUAug(LandmarkMethod):
         decoder_widths: tuple[int, ...] = (256, 128, 64, 128),
         embedding: int = 16,
         window: int = 9,
-        upsampling: matching.Upsampling = "nearest",
+        upsampling: search.Upsampling = "nearest",
         vgg_weights: str | None = "vgg19",
         lr: float = 1e-4,
         decay: tuple[int, float] = (550, 0.8),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.landmark.igu_aug.information import entropy_map
-from medzoo.landmark.patches import (
+from medzoo.landmark.matching.patches import (
     Jitter,
     Patches,
     Warp,

@@ -12,17 +12,17 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.data.cache import ImageCache
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.selection import Choice, Selector
-from medzoo.landmark.cascade import Embedder
-from medzoo.landmark.data.cache import ImageCache
+from medzoo.core.selectors import Choice, Selector
 from medzoo.landmark.data.checks import check_image, raise_all
 from medzoo.landmark.data.datasets import Geometry, UnlabelledImages
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import LandmarkSource
 from medzoo.landmark.evaluation import model_domain
+from medzoo.landmark.matching.cascade import Embedder
 from medzoo.landmark.method import LandmarkMethod, standardise
-from medzoo.landmark.pretrained import start_from
 from medzoo.landmark.scp import keypoints as proposals
 from medzoo.landmark.scp.search import Similarity, greedy, random_search
 from medzoo.landmark.scp.similarity import Maps, representativeness, templates_of, unit
@@ -159,7 +159,7 @@ class FrozenFeatures(nn.Module):
     def __init__(self, name: str, weights: str | None = None) -> None:
         super().__init__()
         from medzoo.landmark.heatmap.network import HeatmapNetwork
-        from medzoo.landmark.routing import route
+        from medzoo.landmark.networks.routing import route
 
         try:
             network = HeatmapNetwork([1], name)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.landmark.matching import take_templates
+from medzoo.landmark.matching.search import take_templates
 
 Maps = list[Tensor]
 """Embeddings `(B, L, H / s, W / s)` of length 1 at each cell, for each stride, the coarsest first."""

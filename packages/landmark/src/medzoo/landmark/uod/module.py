@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.runs.schema import check_field
-from medzoo.landmark import matching
-from medzoo.landmark.backbone import Norm
-from medzoo.landmark.cascade import Cascade, patch_sampler
-from medzoo.landmark.decode import DecoderName
 from medzoo.landmark.evaluation import to_network
-from medzoo.landmark.heatmaps import Target, find_points, heatmap_loss
+from medzoo.landmark.matching import search
+from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
-from medzoo.landmark.pretrained import start_from
+from medzoo.landmark.networks.decode import DecoderName
+from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
+from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.uod.network import DATR, UVGG
 from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
@@ -104,8 +104,8 @@ class UOD(LandmarkMethod):
         temperature: float = 1.0,
         margin: float = 0.0,
         clamp: bool = True,
-        fuse: matching.Fuse = "product",
-        upsampling: matching.Upsampling = "nearest",
+        fuse: search.Fuse = "product",
+        upsampling: search.Upsampling = "nearest",
         vgg_weights: str | None = "vgg19",
         match_lr: float = 1e-5,
         match_epochs: int = 1500,
@@ -139,7 +139,7 @@ class UOD(LandmarkMethod):
         self.save_hyperparameters()
         one_of("stage", stage, ("all", *self.stages))
         self.stage = stage
-        contrast = matching.Contrast(window, temperature, margin, clamp=clamp)
+        contrast = search.Contrast(window, temperature, margin, clamp=clamp)
         self.cascade = Cascade(contrast, fuse, upsampling)
         self.network: nn.Module | None = None
         self.patch_network: UVGG | None = None

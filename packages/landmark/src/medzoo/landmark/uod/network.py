@@ -8,8 +8,8 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.landmark.backbone import DoubleConv, Norm, VGGEncoder, climb, load_vgg
-from medzoo.landmark.routing import ContextBlock, PerDomain, SeparableDoubleConv
+from medzoo.landmark.networks.routing import ContextBlock, PerDomain, SeparableDoubleConv
+from medzoo.landmark.networks.vgg import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 from medzoo.landmark.uod.swin import AdaptiveSwin, AttentionMode, MLPMode, Residual
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.landmark.decode import DECODERS, DecoderName, mass_near
-from medzoo.landmark.targets import alpha_power, gaussian, profiles
+from medzoo.landmark.networks.decode import DECODERS, DecoderName, mass_near
+from medzoo.landmark.networks.targets import alpha_power, gaussian, profiles
 
 Target = Literal["alpha_power", "gaussian", "softmax"]
 """What the heat map is to become."""

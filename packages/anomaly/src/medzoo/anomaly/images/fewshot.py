@@ -18,9 +18,9 @@ from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.outputs import collected, save_png
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import figure_text, file_name, write_csv
+from medzoo.core.method import Method
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import quantile_threshold
-from medzoo.core.module import Method
 from medzoo.core.runs.schema import check_field
 
 Reference = TypeVar("Reference")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from medzoo.landmark.targets import gaussian
+from medzoo.landmark.networks.targets import gaussian
 
 Decoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 DecoderName = Literal["argmax", "quarter", "parabola", "soft_argmax", "local_mean", "median", "dark", "component_mean"]

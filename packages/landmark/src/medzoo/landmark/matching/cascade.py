@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
-from medzoo.landmark import matching
+from medzoo.landmark.matching import search
+from medzoo.landmark.matching.patches import Jitter, Patches, Warp, sample_patches
 from medzoo.landmark.method import Shots, standardise
-from medzoo.landmark.patches import Jitter, Patches, Warp, sample_patches
 
 
 class Embedder(Protocol):
@@ -40,9 +40,9 @@ class Cascade:
         upsampling: How coarse strides reach the finest; `bilinear` also reads templates between cells.
     """
 
-    contrast: matching.Contrast = field(default_factory=matching.Contrast)
-    fuse: matching.Fuse = "product"
-    upsampling: matching.Upsampling = "nearest"
+    contrast: search.Contrast = field(default_factory=search.Contrast)
+    fuse: search.Fuse = "product"
+    upsampling: search.Upsampling = "nearest"
 
     def loss(
         self, network: Embedder, patch_network: Embedder | None, image: Tensor, domain: int, sample: Sampler
@@ -60,14 +60,14 @@ class Cascade:
         features = network(standardise(image), domain)
         crops = (patch_network or network)(standardise(patches.image), domain)
         strides = network.strides
-        templates = matching.take_templates(crops, patches.points, strides, self.upsampling == "bilinear")
-        return matching.contrastive_loss(features, templates, patches.targets, strides, self.contrast, patches.valid)
+        templates = search.take_templates(crops, patches.points, strides, self.upsampling == "bilinear")
+        return search.contrastive_loss(features, templates, patches.targets, strides, self.contrast, patches.valid)
 
     def templates(self, network: Embedder, shots: Shots, domain: int, device: torch.device) -> list[Tensor]:
         """Read the embeddings at the landmarks of the shots, encoded as whole images: `(S, K, L)` for each stride."""
         shown = network(standardise(shots["image"].to(device)), domain)
         points = shots["points"].to(device)
-        return matching.take_templates(shown, points, network.strides, self.upsampling == "bilinear")
+        return search.take_templates(shown, points, network.strides, self.upsampling == "bilinear")
 
     def find(self, network: Embedder, shots: Shots, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
         """Find the landmarks of the shots in images.
@@ -83,7 +83,7 @@ class Cascade:
         """
         templates = self.templates(network, shots, domain, image.device)
         features = network(standardise(image), domain)
-        return matching.find(features, templates, network.strides, self.fuse, self.upsampling)
+        return search.find(features, templates, network.strides, self.fuse, self.upsampling)
 
 
 def patch_sampler(size: int, points: int, augment: float, inner: float | None = None) -> Sampler:

@@ -127,7 +127,7 @@ def _roots(top: str) -> list[str]:
 
 
 def _spec(kind: str, entry: EntryPoint) -> Spec:
-    from medzoo.core.cards import front_matter
+    from medzoo.core.registry.cards import front_matter
 
     folder = folder_of(entry.value)
     name, version = _owner(entry)
@@ -185,7 +185,7 @@ def load(spec: Spec) -> type[Any]:
         raise PluginError(f"{owner} {spec.missing}")
     import lightning.pytorch as pl  # first: a fault of its own is not the plug-in's
 
-    from medzoo.core.selection import Selector
+    from medzoo.core.selectors import Selector
 
     module, _, attribute = spec.target.partition(":")
     try:

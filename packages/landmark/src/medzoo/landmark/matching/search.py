@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.landmark.decode import argmax, parabola
+from medzoo.landmark.networks.decode import argmax, parabola
 
 Fuse = Literal["product", "softmax_product"]
 """Multiply clamped cosines (public code), or their softmax over the map (figure of the paper: adds cosines)."""

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.backbone import Stages
-from medzoo.anomaly.fewshot import FewShot, Reference
+from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.fewshot import FewShot, Reference
 
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PIECE = 32  # images through the network at a time

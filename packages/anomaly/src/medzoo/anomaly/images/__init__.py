@@ -1,0 +1,1 @@
+"""Few-shot methods on images: what they share."""

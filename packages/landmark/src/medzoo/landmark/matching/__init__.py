@@ -1,0 +1,1 @@
+"""Finding points by comparing features with those of an annotated image."""

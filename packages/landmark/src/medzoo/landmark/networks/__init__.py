@@ -1,0 +1,1 @@
+"""Encoders, heat maps, their targets and their decoders, which several methods share."""
