@@ -15,7 +15,7 @@ from medzoo.core.runs.allocator import keep_freed_memory
 from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade
-from medzoo.landmark.method import Shots, standardise
+from medzoo.landmark.shots import Shots, standardise
 
 
 def main() -> None:

@@ -18,14 +18,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from medzoo.core import create_datamodule, load_checkpoint
+from medzoo.core.geometry.points import to_network, to_original
 from medzoo.core.registry import specs
 from medzoo.landmark.data import LandmarkDataModule
 from medzoo.landmark.data.datasets import LabelledImages
-from medzoo.landmark.evaluation import to_network, to_original
 from medzoo.landmark.matching import search
-from medzoo.landmark.method import LandmarkMethod, standardise
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.scp.search import greedy
 from medzoo.landmark.scp.selector import SCP
+from medzoo.landmark.shots import standardise
 
 _SETS = 20
 

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from medzoo.core import create_datamodule, load_checkpoint
+from medzoo.core.geometry.points import to_original
 from medzoo.core.registry import specs
-from medzoo.landmark.evaluation import to_original
 
 
 def mean_error(model: torch.nn.Module, batches: list[dict[str, torch.Tensor]], told: int) -> float:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.network import UNet3d
-from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
+from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
 from medzoo.anomaly.outputs import lesion_table, mosaic
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.boxes import box_of
+from medzoo.core.inference.sliding import probability
 from medzoo.core.io import read_json
 from medzoo.core.phantoms.ct import lung_ct
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from medzoo.core.cli import main
+from medzoo.core.distributed import print_once
 from medzoo.core.errors import DataError, DiskError
 from medzoo.core.io import write_csv, write_json
-from medzoo.core.runs.folder import tell
 from medzoo.core.runs.results import print_table
 
 MEDZOO = f"{shlex.quote(sys.executable)} -m medzoo.core"
@@ -99,7 +99,7 @@ def test_an_internal_error_is_told_also_where_no_file_can_be_kept(
 
 
 def test_a_name_with_control_characters_or_markup_stays_text(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("domain \x1b[2J")
+    print_once("domain \x1b[2J")
     print_table("a [b] on c[/d]", {"x[/red]/mre": 1.0, "\x1b[31mhand/mre": 2.0, "plain/[bold]m": 3.0})
     shown = capsys.readouterr().out
     assert "\x1b" not in shown

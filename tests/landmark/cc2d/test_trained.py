@@ -10,7 +10,7 @@ from medzoo.core.phantoms import radiograph
 from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import Contrast, find, take_templates
-from medzoo.landmark.method import Shots, standardise
+from medzoo.landmark.shots import Shots, standardise
 from medzoo.landmark.views import View
 
 SIDE = 96

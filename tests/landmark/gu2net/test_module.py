@@ -10,8 +10,8 @@ from torch import Tensor
 from medzoo.core import create_datamodule, load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
+from medzoo.core.geometry.points import to_original
 from medzoo.core.testing.contract import ModelContract
-from medzoo.landmark.evaluation import to_original
 from medzoo.landmark.gu2net.module import GU2Net
 
 TINY: dict[str, Any] = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch.distributed as dist
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -16,21 +15,8 @@ from medzoo.core.geometry.boxes import box_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-T = TypeVar("T")
 LESION_COLUMNS = ("id", "lesion", "volume_ml", "x_mm", "y_mm", "z_mm", "x", "y", "z", "mean_score", "max_score")
 _AIR, _TISSUE = -1000.0, 200.0
-
-
-def collected(items: list[T]) -> list[T]:
-    """Return the items of all processes, in the order of a data set whose samples are dealt out in turn.
-
-    Every process must call it. Items must be tensors on the CPU and what else can be sent.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return items
-    parts: list[list[T]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, items)
-    return [part[i] for i in range(max(map(len, parts))) for part in parts if i < len(part)]
 
 
 def lesion_table(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.geometry import apply, invert
+from medzoo.core.geometry.points import to_network, to_original
 from medzoo.core.io import file_name, markdown_cell, replacing, write_csv
 from medzoo.core.metrics import LandmarkMetrics, landmark_scores, score_spearman
 from medzoo.core.metrics.landmark import landmark_table, sdr_name
@@ -19,16 +19,6 @@ from medzoo.landmark.data.sources import Domain
 
 _KEPT = 64
 _SHOWN = 6
-
-
-def to_original(points: Tensor, affine: Tensor) -> Tensor:
-    """Map points `(B, K, 2)` of the network's image to original pixels, by the inverse of `affine` `(B, 2, 3)`."""
-    return apply(invert(affine.double()), points.double())
-
-
-def to_network(points: Tensor, affine: Tensor) -> Tensor:
-    """Map points `(B, K, 2)` in original pixels to the network's image, float32."""
-    return apply(affine.double(), points.double()).float()
 
 
 def model_domain(names: Sequence[str], domain: Domain) -> int:

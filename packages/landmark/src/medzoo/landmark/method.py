@@ -5,36 +5,26 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.core.geometry.points import to_network, to_original
 from medzoo.core.method import Method
 from medzoo.core.optim.schedules import warm_cosine
 from medzoo.core.runs.schema import check_field
 from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
 from medzoo.landmark.data.sources import Domain
-from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records, to_network, to_original
+from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records
 from medzoo.landmark.outputs import write_predictions
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.rehearsal import Rehearsal, rehearsals
+from medzoo.landmark.shots import Domains, Shots
 
 if TYPE_CHECKING:
-    from medzoo.landmark.matching.cascade import Embedder
-
-Domains = dict[str, list[str]]
-"""Landmark names by domain, in the order of the domains' indices."""
-
-
-class Shots(TypedDict):
-    """Annotated images of one domain at network size."""
-
-    image: Tensor
-    """`(S, 1, H, W)` in [0, 1]."""
-    points: Tensor
-    """`(S, K, 2)` (x, y) in pixels of `image`; NaN where a landmark is missing."""
+    from medzoo.landmark.matching.embedder import Embedder
 
 
 class LandmarkMethod(Method):
@@ -366,12 +356,6 @@ def one_of(option: str, value: object, allowed: Sequence[str]) -> None:
     """
     if value not in allowed:
         raise ConfigError(f"--model.{option}: expected {', '.join(allowed)}, got {value}")
-
-
-def standardise(image: Tensor) -> Tensor:
-    """Bring each image of `(B, C, H, W)` to mean 0 and standard deviation 1."""
-    mean, std = image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
-    return (image - mean) / (std + 1e-3)
 
 
 def _is_shot(shot: object) -> bool:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.core.distributed import print_once
 from medzoo.core.phantoms import ANATOMIES, radiograph
-from medzoo.core.runs.folder import tell
 from medzoo.landmark.data.sources import LandmarkSource
 from medzoo.landmark.matching.patches import uniform
 from medzoo.landmark.views import View
@@ -30,7 +30,7 @@ def rehearsals(sources: Sequence[LandmarkSource], size: tuple[int, int]) -> dict
         anatomy = drawn_anatomy(source.domain.landmarks)
         if anatomy and source.on_disk:
             found[index] = Rehearsal(anatomy, size)
-            tell(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
+            print_once(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medzoo.core.geometry.points import to_network
 from medzoo.core.ops.elastic_deform import RandomElasticDeform
-from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.matching.patches import Jitter, jitter
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
-from medzoo.core.io.image import NIFTI
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
+from medzoo.core.io.types import NIFTI
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
 _NUMBER = 1078  # any constant does; under this one the measured figures were drawn

@@ -13,8 +13,8 @@ from medzoo.anomaly.data.lungs import lung_mask
 from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
-from medzoo.core.io.image import NIFTI
 from medzoo.core.io.listing import files_in, folders_in
+from medzoo.core.io.types import NIFTI
 
 _LEAST = 8  # voxels along an axis
 _ORGAN = (0.001, 0.95)  # the part of a volume that an organ may take: lungs of a whole body take 0.003

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.backbones.weights import load_weights, read_weights
+from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, first_line
-from medzoo.core.runs.folder import tell
 
 
 class Stages(nn.Module):
@@ -45,7 +45,7 @@ class Stages(nn.Module):
             ) from error
         if weights not in ("imagenet", "none"):
             parts = ("conv1", "bn1", "layer1", "layer2", "layer3")
-            tell(str(load_weights(net, read_weights(weights), f"--model.weights {weights}", parts)))
+            print_once(str(load_weights(net, read_weights(weights), f"--model.weights {weights}", parts)))
         self.stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
         self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3])
         self.channels: tuple[int, ...] = tuple(info["num_chs"] for info in net.feature_info[1:4])

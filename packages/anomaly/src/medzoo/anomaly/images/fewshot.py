@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.anomaly.lesions.draws import gaussian
-from medzoo.anomaly.outputs import collected, save_png
+from medzoo.anomaly.outputs import save_png
+from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import figure_text, file_name, write_csv
 from medzoo.core.method import Method
@@ -208,7 +209,7 @@ class FewShot(Method, Generic[Reference]):
 
     def on_test_epoch_end(self) -> None:
         """Log each category, and the mean over categories."""
-        self.rows = collected(self.rows)
+        self.rows = gather_all(self.rows)
         table: dict[str, dict[str, float]] = {}
         for name in self.names:
             row = {key: float(value) for key, value in self.image_metrics[name].compute().items()}

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
-from medzoo.anomaly.normnet.segment import Growth, grow, level_of, probability, seeds, windowed
-from medzoo.anomaly.outputs import LESION_COLUMNS, collected, lesion_table, mosaic, save_png
+from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
+from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, save_png
+from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry.boxes import box_of
+from medzoo.core.inference.sliding import probability
 from medzoo.core.io import file_name, write_csv
 from medzoo.core.method import Method
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
@@ -171,7 +173,7 @@ class NormNet(Method):
 
     def on_validation_epoch_end(self) -> None:
         """Choose the threshold on the synthetic lesions."""
-        volumes, self.validation = collected(self.validation), []
+        volumes, self.validation = gather_all(self.validation), []
         maps, masks = [m for m, _ in volumes], [t for _, t in volumes]
         if not any(bool(mask.any()) for mask in masks):
             return
@@ -246,8 +248,8 @@ class NormNet(Method):
 
     def on_test_epoch_end(self) -> None:
         """Log figures of all volumes and of each kind of lesion."""
-        self.rows, self.lesions = collected(self.rows), collected(self.lesions)
-        for name in sorted({name for names in collected([list(self.scores)]) for name in names}):
+        self.rows, self.lesions = gather_all(self.rows), gather_all(self.lesions)
+        for name in sorted({name for names in gather_all([list(self.scores)]) for name in names}):
             # A process that saw no volume of a kind takes part with none.
             found = self.scores.setdefault(name, SegmentationMetrics().to(self.device)).compute()
             shown = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,46 +41,6 @@ def windowed(hu: Tensor) -> Tensor:
 def level_of(hu: float) -> float:
     """Return where a value of HU lies in the window."""
     return (min(max(hu, LOW), HIGH) - LOW) / (HIGH - LOW)
-
-
-def probability(
-    volume: Tensor,
-    networks: Sequence[Callable[[Tensor], Tensor]],
-    patch: Sequence[int],
-    overlap: float,
-    device: torch.device,
-    windows: int = 1,
-) -> Tensor:
-    """Return the probability of being normal, the mean over the networks, by MONAI's sliding window.
-
-    Only the windows are on `device`; the volume and its result stay in main memory.
-
-    Args:
-        volume: `(D, H, W)` in [0, 1].
-        networks: Each maps `(B, 1, d, h, w)` to logits.
-        patch: Window.
-        overlap: Share of the window that neighbours share.
-        device: Where the networks are.
-        windows: Windows a step.
-    """
-    from monai.inferers import sliding_window_inference
-
-    total: Tensor | None = None
-    for network in networks:
-        part = sliding_window_inference(
-            volume[None, None],
-            tuple(patch),
-            windows,
-            lambda x, net=network: torch.sigmoid(net(x)),
-            overlap=overlap,
-            mode="gaussian",
-            sw_device=device,
-            device=torch.device("cpu"),
-        )[0, 0]  # (1, 1, D, H, W) -> (D, H, W)
-        total = part if total is None else total.add_(part)
-    if total is None:
-        raise ValueError("networks must hold at least one")
-    return total.div_(len(networks))
 
 
 def seeds(normal: Tensor, volume: Tensor, organ: Tensor, level: float, threshold: float) -> Tensor:

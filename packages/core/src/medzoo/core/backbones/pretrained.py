@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from medzoo.core.backbones.weights import Weights, read_weights
+from medzoo.core.distributed import print_once
 from medzoo.core.errors import CheckpointError
-from medzoo.core.runs.folder import tell
 
 _HUB = {"vgg19": "vgg19-*.pth"}
 _TIMM = {
@@ -66,4 +66,4 @@ def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:
         fill(read_weights(path))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    tell(f"encoders start from {path}")
+    print_once(f"encoders start from {path}")

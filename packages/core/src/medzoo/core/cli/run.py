@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.core.cli.request import Request
+from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import CheckpointError, ConfigError, first_line
 from medzoo.core.registry import Spec, load, registered
 
@@ -85,7 +86,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     seed = int(cli.config.seed_everything or 0)
 
     def record() -> None:
-        if folders.is_first_process():
+        if is_first_process():
             _write_config(folder, cli)
             write_environment(folder, seed, str(cli.config.trainer.accelerator))
 
@@ -110,22 +111,22 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             metrics = run_.fit(model, request.ckpt_path)
         elif request.verb == "predict":
             root = (cli.config.data.init_args or {}).get("root")
-            folders.tell(f"predicting on {data_spec.name}{f' in {root}' if root else ''}{_whose(request)}")
+            print_once(f"predicting on {data_spec.name}{f' in {root}' if root else ''}{_whose(request)}")
             path = run_.predict(model, str(request.ckpt_path))
             metrics = {}
-            if folders.is_first_process():
+            if is_first_process():
                 print(f"predictions: {path}")
         else:
             metrics = run_.evaluate(request.verb, model, str(request.ckpt_path))
     except BaseException as error:
-        if fresh and folders.is_first_process() and not any(folder.rglob("*.ckpt")):
+        if fresh and is_first_process() and not any(folder.rglob("*.ckpt")):
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
         raise
     finally:
         folders.announce(None)
-    if folders.is_first_process():
+    if is_first_process():
         print_table(f"{run_.model} on {run_.data}", metrics)
         if dry:
             print("fast_dev_run: one batch of everything went through; nothing is kept")
@@ -136,8 +137,6 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
 
 def _test_all_of_another_set(request: Request, cli: Any) -> None:
     """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
-    from medzoo.core.runs.folder import tell
-
     settings = cli.config.data.init_args
     given = any(argument.startswith("--data.all_test") for argument in request.arguments)
     if request.verb != "test" or given or "all_test" not in settings or settings.get("root") is None:
@@ -145,7 +144,9 @@ def _test_all_of_another_set(request: Request, cli: Any) -> None:
     trained = request.trained_on
     if trained is None or Path(trained).resolve() != Path(settings["root"]).resolve():
         settings["all_test"] = True
-        tell(f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only")
+        print_once(
+            f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only"
+        )
 
 
 def _whose(request: Request) -> str:

@@ -13,17 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from medzoo.core.distributed import rank_and_world
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import collate
 from medzoo.core.seeding import mix
-
-
-def rank_and_world() -> tuple[int, int]:
-    """Return this process's rank and the number of processes; `(0, 1)` outside of distributed runs."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def shuffled_batches(groups: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Column, read_table
+from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
-from medzoo.landmark.data.labels import columns_of
-from medzoo.landmark.data.sources import Split
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are for what; the three do not overlap."""
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
 
 
 def check_fractions(**fractions: float) -> None:

@@ -6,9 +6,10 @@ Axes: arrays are indexed `[channel, (z,) y, x]`; sizes, spacings and coordinates
 from __future__ import annotations
 
 from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
-from medzoo.core.io.image import EXTENSIONS, Header, Image, is_image, read_header, read_image
+from medzoo.core.io.image import is_image, read_header, read_image
 from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
+from medzoo.core.io.types import EXTENSIONS, Header, Image
 from medzoo.core.names import csv_cell, csv_text, figure_text, file_name, markdown_cell, printable
 
 __all__ = [

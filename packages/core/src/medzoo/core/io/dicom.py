@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
 from medzoo.core.io.dicom_stream import attributes, check_decoder, coded_size, everything, undecoded
-from medzoo.core.io.image import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
 from medzoo.core.io.spacing import spacing_fault
+from medzoo.core.io.types import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
 
 _MEASURED = {"CT", "MR", "PT", "NM"}
 """Modalities whose rescaled values mean something (Hounsfield units, activity) and are kept; others go to [0, 1]."""

@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import DAMAGED
+from medzoo.core.io.types import DAMAGED
 
 HEADER_BYTES = 2**22
 """Most bytes of a deflated data set before its pixels."""

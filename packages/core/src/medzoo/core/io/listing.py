@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import EXTENSIONS, is_image
+from medzoo.core.io.image import is_image
+from medzoo.core.io.types import EXTENSIONS
 
 _LEFTOVERS = frozenset(
     ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")

@@ -13,9 +13,9 @@ import nibabel
 import numpy as np
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import DAMAGED, MAX_VOXELS, Header, Image, finite
 from medzoo.core.io.orientation import Affine, Turn, back_affine, turn_of, turned
 from medzoo.core.io.spacing import spacing_fault
+from medzoo.core.io.types import DAMAGED, MAX_VOXELS, Header, Image, finite
 
 _TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre; any other code is taken as millimetres
 _DEFLATE_RATIO = 1032  # what deflate can reach at most: a header that claims more is wrong

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.io.files import replacing
-from medzoo.core.io.image import reading
 from medzoo.core.io.nifti import layout_of_nifti
 from medzoo.core.io.orientation import turned_back
+from medzoo.core.io.types import reading
 
 
 def write_nifti(

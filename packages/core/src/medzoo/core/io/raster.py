@@ -17,10 +17,10 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
 from medzoo.core.io.raster_kinds import jpeg_ends, unread
 from medzoo.core.io.spacing import LARGEST_MM, spacing_fault
 from medzoo.core.io.tiff import PlainTiff, is_tiff
+from medzoo.core.io.types import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from medzoo.core.io.image import DAMAGED
+from medzoo.core.io.types import DAMAGED
 
 _PNG = "save it as PNG"
 _OTHERS = (

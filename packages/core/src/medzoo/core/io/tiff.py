@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import DAMAGED, MAX_PIXELS
+from medzoo.core.io.types import DAMAGED, MAX_PIXELS
 
 _LETTERS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q"}
 _MOST = 2**20  # entries of one tag, which are as many as there are strips

@@ -7,23 +7,12 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from medzoo.core.distributed import is_first_process
 from medzoo.core.errors import ConfigError
-from medzoo.core.names import printable
 
 _CHOSEN = "MEDZOO_CHOSEN_RUN_DIR"
 """Set for the processes that a distributed run starts, so that all of them use the folder of the first."""
 _ATTEMPTS = 50
-
-
-def is_first_process() -> bool:
-    """Tell whether this is the process that writes; true outside of distributed runs."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def tell(text: str) -> None:
-    """Print a line that the user of a run should see, once whatever the number of processes."""
-    if is_first_process():
-        print(printable(text), flush=True)
 
 
 def new_run_folder(model: str, data: str, root: Path = Path("runs")) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from medzoo.core.backbones.weights import load_weights
+from medzoo.core.distributed import print_once
 from medzoo.core.runs.checkpoint_io import read_checkpoint
-from medzoo.core.runs.folder import tell
 
 
 class InitialWeights(Callback):
@@ -30,4 +30,4 @@ class InitialWeights(Callback):
         if trainer.ckpt_path is not None:
             return
         weights = read_checkpoint(self.path)["state_dict"]
-        tell(str(load_weights(pl_module, weights, f"--init_from {self.path}")))
+        print_once(str(load_weights(pl_module, weights, f"--init_from {self.path}")))

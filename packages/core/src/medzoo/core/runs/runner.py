@@ -12,12 +12,13 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.method import Method
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
 from medzoo.core.runs.fits import ResumeFits
-from medzoo.core.runs.folder import is_first_process, remove_leftovers, tell
+from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
@@ -210,7 +211,7 @@ class Run:
         summary = getattr(self.datamodule, "summary", None)
         if summary is not None and is_first_process():
             for line in summary():
-                tell(line)
+                print_once(line)
 
     def _write_results(
         self,

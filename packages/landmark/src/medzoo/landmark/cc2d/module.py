@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
+from medzoo.core.geometry.points import to_network
 from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
 from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
-from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
-from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
+from medzoo.landmark.method import LandmarkMethod, one_of
 from medzoo.landmark.networks.decode import vote
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
+from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.views import View
 
 

@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from medzoo.core.data.splits import Split
 from medzoo.core.errors import DataError, MedzooError
 from medzoo.core.io import Header, spacing_fault
 from medzoo.core.io.listing import same_content
 from medzoo.landmark.data.shots import Wanted, find_shots
-from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size, Split
+from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 
 Stage = Literal["fit", "validate", "test", "predict"]
 SMALLEST, LARGEST = 16, 32767

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from medzoo.core.data.files import existing_root, some_images
-from medzoo.core.data.splits import check_fractions, read_patients, split_by_fraction
+from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, spacing_fault
 from medzoo.core.io.listing import files_in, image_files, stem, unread_images
@@ -19,7 +19,7 @@ from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.json_labels import json_labels, labelme_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
-from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size, Split
+from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size
 from medzoo.landmark.data.strays import unread_labels
 from medzoo.landmark.data.tables import LabelTable, read_labels
 

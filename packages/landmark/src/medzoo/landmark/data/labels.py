@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import Column, csv_text, read_table
+from medzoo.core.io import Column, read_table
 from medzoo.landmark.data.sources import Points
 
 _LONGEST = 2**20
@@ -41,30 +40,6 @@ def point_table(path: str | Path, count: int, missing: bool = False) -> dict[str
     table = read_table(path, columns, header=False, unique=("id",))
     points = table.numbers(*names).reshape(len(table), count, 2)
     return dict(zip(table.texts("id"), points, strict=True))
-
-
-def columns_of(path: str | Path) -> list[str]:
-    """Return the names in the header line of a table, in any case and order they come.
-
-    Raises:
-        DataError: The file cannot be read as text or is empty.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            head = "\n"
-            while head and not head.strip():
-                head = file.readline(_LONGEST)
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:1:1", "is no UTF-8 text", "save the table as CSV in UTF-8") from error
-    if len(head) == _LONGEST:
-        problem = f"has a header line of more than {_LONGEST} characters"
-        raise DataError(f"{path}:1", problem, "give the file of the labels")
-    if not head:
-        raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
-    mark = next((mark for mark in (";", "\t", ",") if mark in head), ",")
-    return [csv_text(name.strip()) for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
 
 
 def read_count(path: str | Path) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
 from medzoo.landmark.data.module import LandmarkDataModule, checked_size
-from medzoo.landmark.data.sources import NO_SPACING, Domain, Images, LandmarkSource, Points, Size, Split
+from medzoo.landmark.data.sources import NO_SPACING, Domain, Images, LandmarkSource, Points, Size
 
 _THRESHOLDS = {"head": (2.0, 2.5, 3.0, 4.0)}
 _OTHERS = (2.0, 4.0, 10.0)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.core.data.splits import Split
 from medzoo.core.errors import DataError
 from medzoo.core.io import Header, Image, read_header, read_image
 
@@ -41,15 +42,6 @@ class Domain:
     thresholds: tuple[float, ...]
     frame: Size | None = None
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which images are for what; the three do not overlap."""
-
-    train: tuple[str, ...] = ()
-    val: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
 
 
 class Images(ABC):

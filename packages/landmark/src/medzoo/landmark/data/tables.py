@@ -14,8 +14,8 @@ import numpy as np
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_table
+from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
-from medzoo.landmark.data.labels import columns_of
 from medzoo.landmark.data.sources import Points
 
 _ID = ("id", "name", "image", "filename", "file")

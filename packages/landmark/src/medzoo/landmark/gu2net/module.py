@@ -11,9 +11,10 @@ from medzoo.core.errors import ConfigError
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
-from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
+from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.views import View, annotated
 
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
-from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks import decode
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import find_points
 from medzoo.landmark.networks.vgg import Norm
+from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.views import View, annotated
 
 _STRIDE = 32

@@ -10,9 +10,10 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
 from medzoo.landmark.heatmap.network import HeatmapNetwork
-from medzoo.landmark.method import Domains, LandmarkMethod, standardise
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
+from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.views import View, annotated
 
 _STRIDE = 32

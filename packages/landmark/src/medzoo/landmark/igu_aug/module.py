@@ -21,8 +21,9 @@ from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_warp
 from medzoo.landmark.matching.patches import Jitter
-from medzoo.landmark.method import Domains, LandmarkMethod, one_of
+from medzoo.landmark.method import LandmarkMethod, one_of
 from medzoo.landmark.networks.vgg import Norm
+from medzoo.landmark.shots import Domains
 from medzoo.landmark.views import View
 
 

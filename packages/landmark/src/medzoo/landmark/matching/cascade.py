@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.landmark.matching import search
+from medzoo.landmark.matching.embedder import Embedder
 from medzoo.landmark.matching.patches import Jitter, Patches, Warp, sample_patches
-from medzoo.landmark.method import Shots, standardise
-
-
-class Embedder(Protocol):
-    """A network that embeds each pixel at several strides."""
-
-    @property
-    def strides(self) -> Sequence[int]:
-        """Strides of the maps, coarsest first."""
-
-    def __call__(self, image: Tensor, domain: int) -> list[Tensor]:
-        """Map images `(B, C, H, W)` of a domain to `(B, L, H / s, W / s)` for s in `strides`."""
-
+from medzoo.landmark.shots import Shots, standardise
 
 Sampler = Callable[[Tensor], Patches]
 """Cuts one augmented patch from each image of `(B, C, H, W)` in [0, 1] and tells corresponding points."""

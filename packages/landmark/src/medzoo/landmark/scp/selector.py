@@ -21,11 +21,12 @@ from medzoo.landmark.data.datasets import Geometry, UnlabelledImages
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import LandmarkSource
 from medzoo.landmark.evaluation import model_domain
-from medzoo.landmark.matching.cascade import Embedder
-from medzoo.landmark.method import LandmarkMethod, standardise
+from medzoo.landmark.matching.embedder import Embedder
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.scp import keypoints as proposals
 from medzoo.landmark.scp.search import Similarity, greedy, random_search
 from medzoo.landmark.scp.similarity import Maps, representativeness, templates_of, unit
+from medzoo.landmark.shots import standardise
 
 
 class SCP(Selector):

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.geometry.points import to_network
 from medzoo.core.runs.schema import check_field
-from medzoo.landmark.evaluation import to_network
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
-from medzoo.landmark.method import Domains, LandmarkMethod, one_of, standardise
+from medzoo.landmark.method import LandmarkMethod, one_of
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
+from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.uod.network import DATR, UVGG
 from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
 from medzoo.landmark.views import View

@@ -1,0 +1,1 @@
+"""Networks on images larger than what they take at once."""
