@@ -12,9 +12,9 @@ import time
 import torch
 
 from medzoo.core.runs.allocator import keep_freed_memory
-from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet
 from medzoo.landmark.shots import Shots, standardise
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet, Voters, VotingUNet
+from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.matching.search import Contrast, cells, contrastive_loss, fuse_maps, take_templates
 from medzoo.landmark.networks.decode import argmax
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet
 from medzoo.landmark.networks.routing import ContextBlock
 
 SMALL = {"in_channels": 1, "widths": (4, 6, 8, 8, 8), "depths": (1, 1, 1, 1, 1)}

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from medzoo.core.phantoms import radiograph
-from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import Contrast, find, take_templates
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet
 from medzoo.landmark.shots import Shots, standardise
 from medzoo.landmark.views import View
 

@@ -6,11 +6,11 @@ from scipy import stats
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
-from medzoo.landmark.cc2d.network import Embedders, EmbeddingUNet
 from medzoo.landmark.igu_aug.information import entropy_map
 from medzoo.landmark.igu_aug.sampling import CLASSES, DEFAULT, InformedSampler, classify, draw, sampling_weight
 from medzoo.landmark.matching.cascade import Cascade
 from medzoo.landmark.matching.patches import Jitter, Patches, Warp, sample_patches
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet
 
 STILL = Warp(0.0)
 APART = {

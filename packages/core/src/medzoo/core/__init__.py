@@ -18,7 +18,7 @@ __getattr__, __dir__ = lazy(
         "ConfigError": "errors",
         "DataError": "errors",
         "MedzooError": "errors",
-        "Method": "module",
+        "Method": "method",
         "PluginError": "errors",
         "TrainingError": "errors",
         "create_datamodule": "zoo",

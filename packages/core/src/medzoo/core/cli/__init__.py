@@ -10,18 +10,11 @@ from difflib import get_close_matches
 
 from medzoo.core.cli.streams import say, secure_streams
 from medzoo.core.errors import FULL, ConfigError, Interrupted, MedzooError, first_line
+from medzoo.core.registry import Spec, load, specs
 
-VERBS = {
-    "fit": "train a model, test it, leave a run folder",
-    "validate": "evaluate a checkpoint on the validation images",
-    "test": "evaluate a checkpoint on the test images",
-    "predict": "write predictions for images",
-    "select": "choose the images that are worth annotating",
-    "list": "models, data modules and selectors that are installed",
-    "info": "the card of one of them",
-    "check": "look over a data folder before training",
-    "doctor": "versions, devices, and plug-ins that fail to load",
-}
+_ORDER = ("fit", "validate", "test", "predict", "select", "list", "info", "check", "doctor")
+"""Of the verbs in the help; those of other packages follow."""
+_CORE = "medzoo-core"
 HELP = """usage: medzoo VERB [options]
 
 {verbs}
@@ -74,32 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
-        print(HELP.format(verbs="\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())))
+        verbs = sorted(_verbs().items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
+        print(HELP.format(verbs="\n".join(f"  {name:<10}{spec.summary}" for name, spec in verbs)))
         return
     if args[0] in ("--version", "-V"):
         from importlib.metadata import version
 
-        print(f"medzoo {version('medzoo-core')}")
+        print(f"medzoo {version(_CORE)}")
         return
     verb, rest = args[0], args[1:]
-    if verb in ("fit", "validate", "test", "predict"):
-        from medzoo.core.cli.request import Request
-
-        request = Request.parse(verb, rest)  # names are checked before torch is imported
-        from medzoo.core.cli.run import run
-
-        run(request)
-    elif verb in ("select", "list", "info", "check", "doctor"):
-        from importlib import import_module
-
-        # A submodule named `list` would hide the builtin in this package.
-        import_module(f"medzoo.core.cli.{'listing' if verb == 'list' else verb}").run(rest)
+    known = _verbs()
+    if verb in known:
+        load(known[verb])(rest)
     elif verb.startswith("-"):
-        raise ConfigError(f"the verb comes first: medzoo VERB {verb} …, with VERB one of {', '.join(VERBS)}")
+        raise ConfigError(f"the verb comes first: medzoo VERB {verb} …, with VERB one of {', '.join(known)}")
     else:
-        close = get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}"
+        close = get_close_matches(verb, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
         raise ConfigError(f"no verb {verb!r}; {hint}")
+
+
+def _verbs() -> dict[str, Spec]:
+    """Return the verbs by name; no package can take the place of one of core's."""
+    return {spec.name: spec for spec in sorted(specs("verb"), key=lambda spec: spec.package == _CORE)}
 
 
 def _report(error: Exception) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medzoo.core.cli.request import split_flags
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import GROUPS, broken, specs, unreadable
+from medzoo.core.registry import broken, kinds, specs, unreadable
 
 
 def run(args: list[str]) -> None:
@@ -30,7 +30,7 @@ def run(args: list[str]) -> None:
     print("versions: " + "  ".join(f"{name} {number}" for name, number in versions().items()))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"devices:  cpu ({torch.get_num_threads()} threads){''.join(f', {g}' for g in gpus)}")
-    for kind in GROUPS:
+    for kind in kinds():
         for spec in specs(kind):
             fault = None if spec.missing else broken(spec)
             faults += fault is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import Any
 
-from medzoo.core.cli import VERBS
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
 from medzoo.core.recipes import packaged_recipe, recipe_names
-from medzoo.core.registry import load
+from medzoo.core.registry import find, load
+from medzoo.core.seams import options_of
 
 _TRAINER = {
     "max_epochs": "epochs to train (default: what the model asks for)",
@@ -74,7 +74,7 @@ def print_help(request: Request, model_class: type[Any]) -> None:
 def print_usage(verb: str) -> None:
     """Print how to use a verb while no model is chosen."""
     chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
-    print(f"usage: medzoo {verb} {chosen} [options]\n\n{VERBS[verb]}")
+    print(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', verb).summary}")
     print(_GENERAL.format(model="MODEL"))
     print(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
@@ -85,6 +85,6 @@ def _settings(recipe: dict[str, Any], key: str) -> dict[str, Any]:
 
 def tidy(parser: Parser) -> None:
     """Drop the entries that take a whole group from a file: `--config` does that."""
-    for action in parser._actions:
+    for action in options_of(parser):
         if action.dest in ("model", "data"):
             action.help = SUPPRESS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import GROUPS, find, folder_of, names
+from medzoo.core.registry import find, folder_of, kinds, names
 from medzoo.core.registry.cards import body
 
 
@@ -23,7 +23,10 @@ def run(args: list[str]) -> None:
         for key, value in info.items():
             print(f"{key}: {value}")
         return
-    kind = next((kind for kind in GROUPS if args[0].rpartition(":")[2] in names(kind)), "model")
+    kind = next(
+        (kind.name for kind in kinds().values() if kind.base and args[0].rpartition(":")[2] in names(kind.name)),
+        "model",
+    )
     spec = find(kind, args[0])
     print(f"{spec.name} ({spec.kind}, {spec.package} {spec.version}, {spec.target})")
     for key, value in spec.card.items():

@@ -8,11 +8,11 @@ from fnmatch import fnmatch
 from medzoo.core.cli.request import split_flags
 from medzoo.core.cli.streams import say
 from medzoo.core.errors import ConfigError
-from medzoo.core.registry import GROUPS, Spec, specs
+from medzoo.core.registry import Spec, kinds, specs
 
 HELP = """usage: medzoo list [PATTERN] [--long] [--json]
 
-Models, data modules and selectors that are installed. PATTERN matches names, with * and ?.
+Models, data modules and other plug-ins that are installed. PATTERN matches names, with * and ?.
   --long   with task, summary and package; and what needs a package that is not installed
   --json   as a list of objects with name, kind, package, task, summary
 """
@@ -28,15 +28,16 @@ def run(args: list[str]) -> None:
         raise ConfigError(f"medzoo list: unexpected {' '.join(rest)}; usage: medzoo list [PATTERN] [--long] [--json]")
     pattern = rest[0] if rest else "*"
     pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    shown = [s for kind in GROUPS for s in specs(kind) if "--long" in flags or not s.missing]
+    listed = [kind for kind in kinds().values() if kind.base]  # verbs are in the help
+    shown = [s for kind in listed for s in specs(kind.name) if "--long" in flags or not s.missing]
     found = [s for s in shown if fnmatch(s.name, pattern)]
     if "--json" in flags:
         print(json.dumps([_row(s) for s in found], indent=2))
         return
-    for kind, title in (("model", "models"), ("datamodule", "data modules"), ("selector", "selectors")):
-        members = [s for s in found if s.kind == kind]
+    for kind in listed:
+        members = [s for s in found if s.kind == kind.name]
         if members:
-            print(f"{title}:")
+            print(f"{kind.title}:")
         width = max((len(s.name) for s in members), default=0)
         for s in members:
             facts = "; ".join(filter(None, (s.task, f"{s.package} {s.version}", s.missing)))

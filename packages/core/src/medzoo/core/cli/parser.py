@@ -17,6 +17,7 @@ from medzoo.core.cli.request import closest, is_url
 from medzoo.core.errors import ConfigError, first_line
 from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
+from medzoo.core.seams import keep_settings, options_of, seed_as_asked
 
 _TRUSTED = [
     *(
@@ -80,7 +81,7 @@ class Parser(LightningArgumentParser):
         """Rewrite a message of the outer parser; those of inner ones arrive here again inside an outer one."""
         if found := re.search(r"[Uu]nrecognized arguments?: (\S+)", text):
             option = found[1].partition("=")[0]
-            return f"no option {option}{closest(option, [o for a in self._actions for o in a.option_strings])}"
+            return f"no option {option}{closest(option, [o for a in options_of(self) for o in a.option_strings])}"
         if found := re.search(r'(?:Key|Option) ["\'](\S+?)["\'] is required', text):
             return f"missing --{found[1]}"
         head = re.match(r'Parser key "((?:model|data|trainer|seed|selector)[\w.]*)": (.*)', text)
@@ -150,7 +151,7 @@ class MedzooCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
-        self._dump_config()
+        keep_settings(self)
 
     def instantiate_classes(self) -> None:
         """Build nothing yet: a method in stages builds its model and trainer once for each stage."""
@@ -163,7 +164,7 @@ class MedzooCLI(LightningCLI):
 
     def build_model(self, replaced: dict[str, Any]) -> LightningModule:
         """Build the model with some `__init__` arguments replaced, its weights drawn from the run's seed."""
-        self._set_seed()
+        seed_as_asked(self)
         model = self.config.model.clone()
         for key, value in replaced.items():
             model.init_args[key] = value

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 
 from medzoo.core.metrics.base import DataSetMetric
+from medzoo.core.seams import synced
 
 _SLACK = 1e-6
 """Relative width of the boundary of a radius. Points on whole pixels lie exactly on it (20 px of 0.1 mm is 2 mm), where
@@ -249,9 +250,7 @@ class LandmarkMetrics(DataSetMetric):
 
     def errors_and_scores(self) -> tuple[Tensor, Tensor]:
         """Return `errors` and the scores of the same points, `(N, K)`, NaN where none was given."""
-        with self.sync_context(
-            dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync
-        ):
+        with synced(self):
             return self._matrix().clone(), self._matrix("sure").clone()
 
     def _matrix(self, state: Literal["rows", "sure"] = "rows") -> Tensor:

@@ -9,11 +9,12 @@ from types import FrameType
 from typing import Any
 
 from medzoo.core.errors import PluginError, first_line
+from medzoo.core.registry.kinds import kinds
 from medzoo.core.registry.names import Spec
 
 
-def load(spec: Spec) -> type[Any]:
-    """Import the class of a plug-in.
+def load(spec: Spec) -> Any:
+    """Import the class of a plug-in, or the function where its kind is of functions.
 
     Raises:
         PluginError: The import failed for whatever reason, or what it names is not a class of the right kind.
@@ -21,22 +22,24 @@ def load(spec: Spec) -> type[Any]:
     owner = f"{spec.kind} {spec.name!r} from {spec.package} {spec.version}"
     if spec.missing:
         raise PluginError(f"{owner} {spec.missing}")
-    import lightning.pytorch as pl  # first: a fault of its own is not the plug-in's
-
-    from medzoo.core.selectors import Selector
-
-    module, _, attribute = spec.target.partition(":")
+    base = _named(kinds()[spec.kind].base)  # first: a fault of Lightning's own is not the plug-in's
     try:
-        loaded = getattr(importlib.import_module(module), attribute)
+        loaded = _named(spec.target)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plug-in may raise anything at import, SystemExit too
         raise PluginError(f"{owner} failed to load: {type(error).__name__}: {first_line(error)}") from error
-    bases: dict[str, type] = {"model": pl.LightningModule, "datamodule": pl.LightningDataModule, "selector": Selector}
-    base = bases[spec.kind]
-    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+    if base is None and not callable(loaded):
+        raise PluginError(f"{owner} is not a function: {spec.target}")
+    if base is not None and not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise PluginError(f"{owner} is not a {base.__name__}: {spec.target}")
     return loaded
+
+
+def _named(target: str) -> Any:
+    """Return what `module:attribute` names; None for an empty text."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute) if target else None
 
 
 def broken(spec: Spec, patience: float = 60.0) -> str | None:

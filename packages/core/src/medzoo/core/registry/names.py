@@ -1,20 +1,19 @@
-"""Names of models, data modules and selectors from entry points; nothing is imported until it is asked for."""
+"""Names of plug-ins from entry points; nothing is imported until it is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from medzoo.core.errors import PluginError, first_line
-
-GROUPS = {"model": "medzoo.models", "datamodule": "medzoo.datamodules", "selector": "medzoo.selectors"}
+from medzoo.core.registry.cards import front_matter
+from medzoo.core.registry.kinds import discovered, kinds
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Spec:
 
     name: str
     kind: str
-    """A key of `GROUPS`."""
+    """Name of a `Kind`."""
     target: str
     """Import path `module:Class`."""
     package: str
@@ -65,18 +64,6 @@ def _owner(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("an unknown distribution", "")
 
 
-def _discovered(kind: str) -> list[EntryPoint]:
-    """Entry points of a kind; a distribution whose list of them cannot be read loses its own only."""
-    try:
-        return list(entry_points(group=GROUPS[kind]))
-    except Exception:  # noqa: BLE001 - one malformed line anywhere makes the whole call fail
-        found: list[EntryPoint] = []
-        for distribution in distributions():
-            with suppress(Exception):
-                found += distribution.entry_points.select(group=GROUPS[kind])
-        return found
-
-
 def unreadable() -> list[str]:
     """Return the distributions whose list of entry points cannot be read, each with the reason, in one line."""
     faults = []
@@ -93,7 +80,7 @@ def unreadable() -> list[str]:
 def _entries(kind: str) -> dict[str, list[EntryPoint]]:
     """Entry points by name; more than one only where different distributions claim a name with different targets."""
     found: dict[str, list[EntryPoint]] = {}
-    for entry in _discovered(kind):
+    for entry in discovered(kinds()[kind].group):
         claims = found.setdefault(entry.name, [])
         # The same package seen twice (editable install beside a wheel) is no clash.
         if all((entry.value, _owner(entry)[0]) != (other.value, _owner(other)[0]) for other in claims):
@@ -123,8 +110,6 @@ def _roots(top: str) -> list[str]:
 
 
 def _spec(kind: str, entry: EntryPoint) -> Spec:
-    from medzoo.core.registry.cards import front_matter
-
     folder = folder_of(entry.value)
     name, version = _owner(entry)
     card = front_matter(folder, entry.name) if folder else {}
@@ -152,7 +137,7 @@ def find(kind: str, name: str) -> Spec:
     if not claims:
         known = names(kind)
         close = get_close_matches(short, known, n=3, cutoff=0.5)
-        what = kind.replace("datamodule", "data module")
+        what = kinds()[kind].noun
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
         raise PluginError(f"no {what} named {name!r}; {hint}")
     return _spec(kind, claims[0])
@@ -167,4 +152,6 @@ def registered(kind: str, class_path: str) -> Spec:
     for spec in specs(kind):
         if spec.class_path == class_path:
             return spec
-    raise PluginError(f"{class_path!r} is not registered; a package must list it as an entry point of {GROUPS[kind]!r}")
+    raise PluginError(
+        f"{class_path!r} is not registered; a package must list it as an entry point of {kinds()[kind].group!r}"
+    )

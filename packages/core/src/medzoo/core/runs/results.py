@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from medzoo.core.io import write_json
 from medzoo.core.names import printable
-from medzoo.core.registry import GROUPS, specs
+from medzoo.core.registry import kinds, specs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,7 @@ _SHOWN = (
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result, those with plug-ins among them."""
     found = {"python": platform.python_version()}
-    ours = sorted({spec.package for kind in GROUPS for spec in specs(kind)} - {"medzoo-core"})
+    ours = sorted({spec.package for kind in kinds() for spec in specs(kind)} - {"medzoo-core"})
     for name in ("medzoo-core", *ours, *_SHOWN):
         try:
             found[name] = version(name)

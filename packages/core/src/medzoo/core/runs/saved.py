@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from medzoo.core.errors import CheckpointError, MedzooError, first_line
 from medzoo.core.registry import Spec, registered
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.seams import CLASS_PATH, INSTANTIATOR, TorchDispatchMode
 
 _ENTRY = {"model": "hyper_parameters", "datamodule": "datamodule_hyper_parameters"}
 _SPARE_BYTES, _SPARE_CALLS = 256 * 2**20, 10_000
@@ -43,8 +43,8 @@ def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
         PluginError: No installed package registers the class.
     """
     settings = dict(checkpoint.get(_ENTRY[kind], {}))
-    settings.pop("_instantiator", None)  # Lightning would call it; medzoo builds registered classes only
-    path = settings.pop("_class_path", None)
+    settings.pop(INSTANTIATOR, None)  # Lightning would call it; medzoo builds registered classes only
+    path = settings.pop(CLASS_PATH, None)
     return None if path is None else Saved(registered(kind, path), settings)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import CheckpointError
+from medzoo.core.seams import CLASS_PATH, INSTANTIATOR
 
 _DEPTH, _NODES = 40, 2_000_000  # ours are 10 deep; an optimiser's state has a few values for each of its weights
 _SETTINGS_NODES = 100_000
@@ -68,7 +69,7 @@ def _faults(checkpoint: dict[Any, Any]) -> Iterator[str]:
         yield from _is(key, settings, dict, "a dictionary of settings")
         yield from _bounded(key, settings, _SETTINGS_NODES)
         yield from _json(key, settings)
-        for name in ("_class_path", "_instantiator"):
+        for name in (CLASS_PATH, INSTANTIATOR):
             yield from _is(f"{key}.{name}", settings.get(name, ""), str, "an import path")
     yield from _callbacks(checkpoint.get("callbacks", {}))
     yield from _optimizers(checkpoint.get("optimizer_states", []))

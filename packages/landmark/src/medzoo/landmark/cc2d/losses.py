@@ -1,4 +1,4 @@
-"""Losses of CC2D: the two forms of matching; and of CC2D-TPL: discs, and in them the way to the landmark."""
+"""Losses of CC2D's stage 2, of CC2D-TPL: discs, and in them the way to the landmark."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.landmark.cc2d.network import Form
-from medzoo.landmark.matching.search import Contrast
 from medzoo.landmark.networks.heatmaps import heatmap_loss
 
 Target = Literal["disc", "softmax"]
 """What the heat map is to become: the disc around the landmark, or a distribution over pixels."""
-
-
-def contrast(form: Form, window: int) -> Contrast:
-    """Return the contrastive loss of a form of CC2D's matching, with the half width of its window in cells."""
-    if form == "v2":
-        return Contrast(window, temperature=10.0, margin=0.07, margin_limit=0.8, clamp=False)
-    return Contrast(window)
 
 
 def discs(points: Tensor, size: tuple[int, int], radius: int) -> Tensor:

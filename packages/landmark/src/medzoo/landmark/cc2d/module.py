@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
-from medzoo.landmark.cc2d.losses import Target, contrast, voting_loss
-from medzoo.landmark.cc2d.network import Embedders, Form, SideBySide, Voters, VotingUNet, matchers
+from medzoo.landmark.cc2d.losses import Target, voting_loss
+from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
+from medzoo.landmark.matching.search import Form, contrast_of
 from medzoo.landmark.method import LandmarkMethod, one_of
 from medzoo.landmark.networks.decode import vote
+from medzoo.landmark.networks.embedding import Embedders, SideBySide, matchers
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.shots import Domains, standardise
@@ -114,7 +116,7 @@ class CC2D(LandmarkMethod):
                 f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
             )
         self.stage = stage
-        self.cascade = Cascade(contrast(loss, window), upsampling=upsampling)
+        self.cascade = Cascade(contrast_of(loss, window), upsampling=upsampling)
         self.network: nn.Module | None = None
         self.patch_network: Embedders | None = None
         self.labels: PseudoLabels | None = None

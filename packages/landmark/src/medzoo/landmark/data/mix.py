@@ -66,7 +66,7 @@ class LandmarkMix(LandmarkDataModule):
 
 def _data_module(name: str, where: str) -> type[LandmarkDataModule]:
     """Return the class of a registered name or of its class path, as configuration files have it."""
-    found = load(registered("datamodule", name) if "." in name.rpartition(":")[2] else find("datamodule", name))
+    found: type = load(registered("datamodule", name) if "." in name.rpartition(":")[2] else find("datamodule", name))
     if not issubclass(found, LandmarkDataModule) or issubclass(found, LandmarkMix):
         raise ConfigError(f"{where}: {name} is not a landmark data set that can be a domain")
     return found

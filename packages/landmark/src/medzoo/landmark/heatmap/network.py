@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.backbones.encoders import copy_weights, timm_encoder
 from medzoo.landmark.networks.routing import PerDomain, route, route_norms
-from medzoo.landmark.networks.vgg import DoubleConv, climb, grey_weights
+from medzoo.landmark.networks.vgg import DoubleConv, climb
 
 
 class UNetEncoder(nn.Module):
@@ -82,18 +81,7 @@ class HeatmapNetwork(nn.Module):
         Raises:
             ValueError: A weight is missing or has another shape.
         """
-        # timm joins the names of the feature extractor's first levels with underscores.
-        given = {name.replace(".", "_"): value for name, value in weights.items()}
-        own = self.encoder.state_dict()
-        chosen: dict[str, Tensor] = {}
-        for name, value in own.items():
-            source = given.get(re.sub(r"\.each\.\d+", "", name).replace(".", "_"))
-            if source is not None and source.ndim == 4 and source.shape != value.shape:
-                source = grey_weights(source, value.shape[1])
-            if source is None or source.shape != value.shape:
-                raise ValueError(f"{name} is missing or of another shape; give the weights of the same timm model")
-            chosen[name] = source
-        self.encoder.load_state_dict(chosen)
+        copy_weights(self.encoder, weights)
 
     def forward(self, image: Tensor, domain: int) -> Tensor:
         """Return heat-map logits.
@@ -110,15 +98,3 @@ class HeatmapNetwork(nn.Module):
         if out.shape[-2:] != image.shape[-2:]:
             out = F.interpolate(out, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return out
-
-
-def timm_encoder(name: str, in_channels: int) -> nn.Module:
-    """Make the feature extractor of a timm model with random weights; raises `ValueError` where there is none."""
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name.partition('_')[0]}*")[:3]
-        raise ValueError(f"timm has no model {name!r}" + (f"; known are {', '.join(close)}" if close else ""))
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise ValueError(f"{name} of timm gives no features: {error}") from error
-    return model

@@ -13,15 +13,15 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
-from medzoo.landmark.cc2d.losses import contrast
-from medzoo.landmark.cc2d.network import Embedders, Form, matchers
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_warp
 from medzoo.landmark.matching.patches import Jitter
+from medzoo.landmark.matching.search import Form, contrast_of
 from medzoo.landmark.method import LandmarkMethod, one_of
+from medzoo.landmark.networks.embedding import Embedders, matchers
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.shots import Domains
 from medzoo.landmark.views import View
@@ -112,7 +112,7 @@ class IGUAug(LandmarkMethod):
                 f"got {references}, {medium}, {high} and {alpha}"
             )
         self.stage = stage
-        self.cascade = Cascade(contrast(loss, window), upsampling=upsampling)
+        self.cascade = Cascade(contrast_of(loss, window), upsampling=upsampling)
         self.view = View(self.input_size, augment)
         changes = Jitter(0.0, 0.0, 0.3 * augment, 0.03 * augment)
         self.sampler = partial(

@@ -22,6 +22,10 @@ Upsampling = Literal["nearest", "bilinear"]
 """How maps of coarse strides reach the finest one."""
 
 
+Form = Literal["classic", "v2"]
+"""The matching of the paper's time or that of the later public code, CC2Dv2."""
+
+
 def cells(points: Tensor, stride: int) -> Tensor:
     """Cell `(..., 2)` (x, y), int64, that holds each of the points `(..., 2)` in a map of `stride`."""
     return torch.floor((points + 0.5) / stride).long()
@@ -101,6 +105,13 @@ class Contrast:
     margin: float = 0.0
     margin_limit: float = 0.8
     clamp: bool = True
+
+
+def contrast_of(form: Form, window: int) -> Contrast:
+    """Return the contrastive loss of a form of CC2D's matching, with the half width of its window in cells."""
+    if form == "v2":
+        return Contrast(window, temperature=10.0, margin=0.07, margin_limit=0.8, clamp=False)
+    return Contrast(window)
 
 
 def window_cross_entropy(

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.seams import BatchNorm
+
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Apply a 1×1 convolution, weight `(out, in, 1, 1)`."""
@@ -60,7 +62,7 @@ def route_norms(network: nn.Module, domains: int) -> None:
     A batch holds one domain, so that shared running statistics would fit none of them in evaluation.
     """
     for name, child in network.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+        if isinstance(child, BatchNorm):
             setattr(network, name, RoutedNorm(child, domains))
         else:
             route_norms(child, domains)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.backbones.encoders import grey_weights
+
 Norm = Literal["none", "batch", "group"]
 """Normalisation after the convolutions of an encoder; `"none"` is VGG19 as published."""
 
@@ -92,11 +94,6 @@ def load_vgg(encoder: VGGEncoder, weights: Mapping[str, Tensor]) -> None:
     if wrong:
         raise ValueError(f"weights: {wrong[0]} is missing or of another shape; give those of a VGG of the same widths")
     encoder.features.load_state_dict({name: given[name] for name in own})
-
-
-def grey_weights(weight: Tensor, channels: int) -> Tensor:
-    """Weights `(out, in, …)` of a first layer for grey images: the sum over colours sees what three equal ones did."""
-    return weight.sum(dim=1, keepdim=True) if channels == 1 and weight.shape[1] == 3 else weight
 
 
 def upsample_to(x: Tensor, skip: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from medzoo.core.backbones.encoders import copy_weights, timm_encoder
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.cache import ImageCache
 from medzoo.core.errors import ConfigError, DataError
@@ -159,19 +160,13 @@ class FrozenFeatures(nn.Module):
 
     def __init__(self, name: str, weights: str | None = None) -> None:
         super().__init__()
-        from medzoo.landmark.heatmap.network import HeatmapNetwork
-        from medzoo.landmark.networks.routing import route
-
         try:
-            network = HeatmapNetwork([1], name)
+            encoder = timm_encoder(name, 1)
         except ValueError as error:
             raise ConfigError(f"--selector.backbone: {error}") from error
-        info = getattr(network.encoder, "feature_info", None)
-        if info is None:
-            raise ConfigError(f"--selector.backbone: expected a timm model, got {name}")
-        start_from(weights, network.load_encoder)
-        route(network, 0)
-        self.encoder = network.encoder.eval()
+        start_from(weights, partial(copy_weights, encoder))
+        self.encoder = encoder.eval()
+        info: Any = encoder.feature_info
         self.strides: list[int] = list(reversed(info.reduction()))
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:

@@ -16,8 +16,8 @@ from timm.models.swin_transformer import PatchMerging, get_relative_position_ind
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from medzoo.core.backbones.encoders import grey_weights
 from medzoo.landmark.networks.routing import PerDomain
-from medzoo.landmark.networks.vgg import grey_weights
 
 AttentionMode = Literal["query", "origin"]
 """Whether each domain has its own query projection."""

@@ -11,6 +11,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type
 
 from medzoo.core.ops.elastic_deform.transform import RandomElasticDeform
+from medzoo.core.seams import is_drawn
 
 
 class RandElasticDeformd(RandomizableTransform, MapTransform):
@@ -51,7 +52,7 @@ class RandElasticDeformd(RandomizableTransform, MapTransform):
         result = dict(data)
         self.randomize(None)
         seed = int(self.R.randint(0, 2**31 - 1))  # drawn in any case: the state does not depend on the outcome
-        if not self._do_transform:
+        if not is_drawn(self):
             return result
         arrays = {
             str(k): torch.as_tensor(data[k]).as_subclass(torch.Tensor).unsqueeze(0) for k in self.key_iterator(result)

@@ -1,0 +1,32 @@
+"""`medzoo fit`, `validate`, `test` and `predict`. Names are checked before torch is imported."""
+
+from __future__ import annotations
+
+from medzoo.core.cli.request import Request
+
+
+def fit(args: list[str]) -> None:
+    """Train a model, test it, leave a run folder."""
+    _start("fit", args)
+
+
+def validate(args: list[str]) -> None:
+    """Evaluate a checkpoint on the validation images."""
+    _start("validate", args)
+
+
+def test(args: list[str]) -> None:
+    """Evaluate a checkpoint on the test images."""
+    _start("test", args)
+
+
+def predict(args: list[str]) -> None:
+    """Write predictions for images."""
+    _start("predict", args)
+
+
+def _start(verb: str, args: list[str]) -> None:
+    request = Request.parse(verb, args)
+    from medzoo.core.cli.run import run
+
+    run(request)

@@ -1,0 +1,48 @@
+"""The only file with private names of other libraries, each behind a function or name of our own.
+
+An update of torch, torchmetrics, Lightning, jsonargparse or MONAI can break this file without notice, and no other.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
+"""Base of all batch normalisations."""
+CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"
+"""Keys beside a checkpoint's settings with the class, and with what Lightning would call to build it."""
+
+__all__ = ["CLASS_PATH", "INSTANTIATOR", "BatchNorm", "TorchDispatchMode"]
+
+
+def options_of(parser: Any) -> list[Any]:
+    """Return the actions of an argparse parser, which have `option_strings`, `dest` and `help`."""
+    actions: list[Any] = parser._actions
+    return actions
+
+
+def keep_settings(cli: Any) -> None:
+    """Have a LightningCLI note its settings for the checkpoints."""
+    cli._dump_config()
+
+
+def seed_as_asked(cli: Any) -> None:
+    """Have a LightningCLI seed all random generators as `--seed_everything` asks."""
+    cli._set_seed()
+
+
+def synced(metric: Any) -> AbstractContextManager[None]:
+    """Return a context in which a metric's state is that of all processes, if it is to be gathered at this moment."""
+    context: AbstractContextManager[None] = metric.sync_context(
+        dist_sync_fn=metric.dist_sync_fn, should_sync=metric._to_sync, should_unsync=metric._should_unsync
+    )
+    return context
+
+
+def is_drawn(transform: Any) -> bool:
+    """Tell whether a random transform of MONAI was drawn to be applied."""
+    return bool(transform._do_transform)
