@@ -34,7 +34,8 @@ _SETS = 20
 def error_of(model: LandmarkMethod, features: list[Tensor], templates: list[Tensor], tests: dict[str, Tensor]) -> float:
     """Mean radial error of these templates `(S, K, L)` at each stride, in the domain's unit."""
     cascade = model.cascade  # type: ignore[attr-defined]
-    points, _ = search.find(features, templates, model.embedder.strides, cascade.fuse, cascade.upsampling)  # type: ignore[union-attr]
+    found = search.find(features, templates, model.embedder.strides, cascade.fuse, cascade.upsampling)  # type: ignore[union-attr]
+    points = found.points
     away = (to_original(points, tests["affine"]) - tests["landmarks"]) * tests["scale"][:, None]
     return float(away.norm(dim=2)[tests["visible"]].mean())
 

@@ -22,7 +22,7 @@ def mean_error(model: torch.nn.Module, batches: list[dict[str, torch.Tensor]], t
     errors = []
     for batch in batches:
         with torch.no_grad():
-            points, _ = model(batch["image"], told)
+            points = model(batch["image"], told).points
         original = to_original(points, batch["affine"])
         count = min(original.shape[1], batch["landmarks"].shape[1])
         away = (original[:, :count] - batch["landmarks"][:, :count]) * batch["scale"][:, None]

@@ -51,7 +51,7 @@ def test_all_levels_together_beat_the_finest_and_the_coarsest_alone_and_copying(
     templates = take_templates(shown, points, matcher.strides, bilinear=True)
 
     def error(levels: slice) -> float:
-        found, _ = find(maps[levels], templates[levels], matcher.strides[levels], upsampling="bilinear")
+        found = find(maps[levels], templates[levels], matcher.strides[levels], upsampling="bilinear").points
         return (found - truth).norm(dim=-1).mean().item()
 
     together = CASCADE.find(matcher, shots, tests, 0)[0]
@@ -70,6 +70,6 @@ def test_a_translated_query_translates_the_predictions(matcher: Embedders) -> No
     for i, corner in enumerate((16, 48)):
         canvas[i, 0, corner : corner + SIDE, corner : corner + SIDE] = image[0, 0]
     shots: Shots = {"image": canvas[:1], "points": points + 16}
-    found, _ = CASCADE.find(matcher, shots, canvas, 0)
+    found = CASCADE.find(matcher, shots, canvas, 0).points
     assert (found[0] - shots["points"][0]).abs().max() <= 2
     assert (found[1] - found[0] - 32).abs().max() <= 2

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import ConfigError, DataError, DataErrors
 from medzoo.landmark.data import Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkDataModule, LandmarkFolder
-from medzoo.landmark.data.checks import DataErrors, check_image
+from medzoo.landmark.data.checks import check_image
 from medzoo.landmark.data.sources import FileImages
 
 Maker = Callable[..., Path]

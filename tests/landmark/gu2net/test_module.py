@@ -64,7 +64,7 @@ def test_scores_are_shares_and_points_lie_in_the_image(target: Any) -> None:
     torch.manual_seed(0)
     model = GU2Net({"head": ["a", "b"]}, size=(48, 32), width=2, global_width=2, target=target).eval()
     with torch.no_grad():
-        points, score = model(torch.rand(3, 1, 48, 32), 0)
+        points, score, _ = model(torch.rand(3, 1, 48, 32), 0)
     assert points.shape == (3, 2, 2)
     assert ((points >= 0) & (points < torch.tensor([32, 48]))).all()
     assert ((score > 0) & (score < 1)).all()

@@ -60,7 +60,7 @@ def test_points_are_the_mean_over_the_maps_or_those_of_the_last(heads: Any, monk
     for heat, (y, x), height in zip(maps, places, (0.5, 1.5, 0.8), strict=True):
         heat[0, 0, y, x] = height
     monkeypatch.setattr(model, "maps", lambda image, domain: maps)
-    points, score = model(torch.zeros(1, 1, 64, 32), 0)
+    points, score, _ = model(torch.zeros(1, 1, 64, 32), 0)
     found = [at_stride(torch.tensor([float(x), float(y)]), 1 / s) for (y, x), s in zip(places, (4, 2, 1), strict=True)]
     expected = torch.stack(found).mean(dim=0) if heads == "mean" else found[-1]
     torch.testing.assert_close(points[0, 0], expected)

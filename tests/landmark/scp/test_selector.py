@@ -249,7 +249,7 @@ def test_the_score_of_a_template_tells_its_error_among_spoiled_ones() -> None:
     errors = []
     for i in range(20):
         templates = take_templates([f[i : i + 1] for f in maps], truth[i : i + 1], STRIDES)
-        found, _ = find_points([f[good] for f in maps], templates, STRIDES)
+        found = find_points([f[good] for f in maps], templates, STRIDES).points
         errors.append(float((found - truth[good]).norm(dim=2).mean()))
     assert spearmanr(m.mean(axis=1), errors).statistic < -0.4
 
@@ -259,12 +259,12 @@ def test_of_two_templates_the_more_similar_one_decides_for_each_landmark() -> No
     features = [torch.randn(1, 6, 8, 8)]
     templates = [torch.randn(2, 5, 6)]  # two shots, five landmarks
     alone = [find_points(features, [t[s : s + 1] for t in templates], [4]) for s in range(2)]
-    points, scores = find_points(features, templates, [4])
-    winner = torch.stack([score for _, score in alone]).argmax(dim=0)
+    points, scores, _ = find_points(features, templates, [4])
+    winner = torch.stack([found.scores for found in alone]).argmax(dim=0)
     assert len(set(winner[0].tolist())) == 2, "each wins somewhere, or the case shows nothing"
     for k in range(5):
-        torch.testing.assert_close(points[0, k], alone[winner[0, k]][0][0, k])
-        assert scores[0, k] == max(score[0, k] for _, score in alone)
+        torch.testing.assert_close(points[0, k], alone[winner[0, k]].points[0, k])
+        assert scores[0, k] == max(found.scores[0, k] for found in alone)
 
 
 def test_a_timm_model_gives_maps_at_its_strides() -> None:

@@ -91,10 +91,10 @@ def test_the_score_of_the_detector_tells_flat_heat_maps_from_peaks() -> None:
     torch.manual_seed(0)
     model = UOD(stage="stage2", domains={"chest": ["a", "b", "c"]}, **settings).eval()
     with torch.no_grad():
-        _, flat = model(torch.rand(2, 1, 32, 32), 0)
+        _, flat, _ = model(torch.rand(2, 1, 32, 32), 0)
         for head in model.network.heads:
             head.weight *= 1e6
-        _, peaked = model(torch.rand(2, 1, 32, 32), 0)
+        _, peaked, _ = model(torch.rand(2, 1, 32, 32), 0)
     assert flat.shape == (2, 3)
     assert 0 < flat.max() < 0.2 < peaked.mean() <= peaked.max() <= 1.0001
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or a file has no room left."""
+
+
+_LISTED = 20
+"""Faults that a message lists at most."""
 
 
 def first_line(error: BaseException) -> str:
@@ -54,6 +59,24 @@ class DataError(MedzooError):
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
         # Raised inside a loader worker it travels through pickle, which would call __init__ with the finished message.
         return DataError, (self.path, self.problem, self.cure)
+
+
+class DataErrors(MedzooError):  # noqa: N818 - the plural of DataError
+    """Several files that cannot be used; the message lists the first 20, a line each."""
+
+    def __init__(self, errors: Sequence[DataError]) -> None:
+        self.errors = tuple(errors)
+        rest = f"\n… and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
+        super().__init__(f"{len(errors)} faults in the data:\n" + "\n".join(map(str, errors[:_LISTED])) + rest)
+
+    def __reduce__(self) -> tuple[type[DataErrors], tuple[tuple[DataError, ...]]]:
+        return DataErrors, (self.errors,)
+
+
+def raise_all(errors: Sequence[DataError]) -> None:
+    """Raise the one error, or all of them as one; do nothing without any."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else DataErrors(errors)
 
 
 class DiskError(MedzooError):

@@ -1,11 +1,17 @@
-"""The base of medzoo's methods: a LightningModule that tells the command line what it needs and leaves behind."""
+"""The base of medzoo's methods: a LightningModule that declares what it needs and which files it writes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from medzoo.core.data.wants import Wants
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.base import Evaluation, Prediction
 
 
 class Method(LightningModule):
@@ -17,7 +23,8 @@ class Method(LightningModule):
     `Trainer`.
 
     Conventions: `__init__` arguments are JSON-like (numbers, strings, lists, None) and saved by `save_hyperparameters`;
-    losses are logged as `train/<name>`, results in `test_step` as torchmetrics objects or at the end of the test epoch.
+    losses are logged as `train/<name>`. A method gives `outputs(batch)` and the evaluation of its task; the steps of
+    validation, test and prediction are here.
     All that training changes (a teacher's weights, a memory) lies in `state_dict` and changes in `training_step` or
     `on_before_zero_grad`: the module's `on_train_batch_end` comes after the checkpoint of the step.
     """
@@ -36,15 +43,37 @@ class Method(LightningModule):
     keeps_large_blocks: ClassVar[bool] = True
     """Freed memory is kept for the next step, blocks above 32 MiB too; not wise for volumes, whose sizes all differ."""
 
-    @property
-    def input_size(self) -> tuple[int, ...] | None:
-        """Size `(H, W)` of the images that the network wants; `None` leaves them as they are."""
+    trainable: ClassVar[bool] = True
+    """Whether the method has optimiser steps; otherwise it looks at its data once, or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.evaluation: Evaluation[Any] | None = None
+        """That of the running or last validation or test."""
+
+    def wants(self) -> Wants:
+        """Return what the method (its current stage) asks of its data."""
+        return Wants(trains=self.trainable)
+
+    def outputs(self, batch: Batch) -> Any:
+        """Return what the model gives for a batch: the outputs of its task, with gradients to the batch's images.
+
+        Test, validation and prediction, attacks and export start from it; a method with steps of its own for these
+        need not have it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no outputs(batch)")
+
+    def new_evaluation(self) -> Evaluation[Any] | None:
+        """Return a fresh evaluation for the data of the trainer; None where the method has test steps of its own."""
         return None
 
-    @property
-    def batch_size(self) -> int | None:
-        """Images a batch that the method asks for where the data module is not told one."""
-        return None
+    def predictions(self, batch: Batch, outputs: Any) -> list[Prediction]:
+        """Return the answers of a batch, in the geometry of the originals."""
+        raise NotImplementedError(f"{type(self).__name__} has no predictions(batch, outputs)")
+
+    def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+        """Choose what a validation logs, as `val/<name>`; one of them may be the `monitor`."""
+        return dict(scores)
 
     @property
     def max_epochs(self) -> int | None:
@@ -67,17 +96,54 @@ class Method(LightningModule):
         del folder
         return {}
 
+    def on_validation_start(self) -> None:
+        """Begin an evaluation."""
+        self.evaluation = self.new_evaluation()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge a batch."""
+        if self.evaluation is not None:
+            self.evaluation.update(batch, self.outputs(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what `validation_scores` chooses."""
+        if self.evaluation is not None:
+            scores = self.validation_scores(self.evaluation.compute())
+            self.evaluation = None
+            self.log_dict({f"val/{name}": value for name, value in scores.items()})
+
+    def on_test_start(self) -> None:
+        """Begin an evaluation."""
+        self.evaluation = self.new_evaluation()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge a batch."""
+        if self.evaluation is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither new_evaluation() nor a test_step")
+        self.evaluation.update(batch, self.outputs(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log all figures."""
+        if self.evaluation is not None:
+            self.log_dict(dict(self.evaluation.compute()))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Return the answers of a batch; nothing is written here, `medzoo predict` saves them as they come."""
+        return self.predictions(batch, self.outputs(batch))
+
     def report(self, folder: Path) -> None:
-        """Write figures (`folder/figures/*.png`) and tables after a test; called on the first process only.
+        """Write tables (`samples.csv`, a row a sample) and figures after a test; called on the first process only.
 
         Args:
             folder: The run folder (of this stage).
         """
+        if self.evaluation is not None:
+            self.evaluation.report(folder)
 
     def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
-        """Write tables and figures beside `predictions.json`; called on the first process, with the trainer attached.
+        """Write a table beside `predictions.json`; called on the first process, with the trainer attached.
 
         Args:
-            records: The records of all images, as `predict_step` returned them.
+            records: Of all samples, as `predict_step` returned them, with what saving added.
             folder: The run folder.
         """

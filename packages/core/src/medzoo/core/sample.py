@@ -1,37 +1,73 @@
 """The sample contract: the keys that readers fill, networks read and writers give back, for every package.
 
-Coordinates are `(x, y[, z])` in pixels of the ORIGINAL image, float, with the origin at the centre of the first pixel.
+A data set yields samples of one kind, a `TypedDict` below or one of a task or package that extends it. The annotation
+of a key says how its values become a batch: tensors are stacked, numbers become a tensor, everything else a list,
+unless a `Rule` is given. Coordinates are `(x, y[, z])` in pixels of the ORIGINAL image, float, with the origin at the
+centre of the first pixel.
 """
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, NotRequired, Required, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+
+from medzoo.core.errors import ConfigError
+
+
+class Rule(Enum):
+    """How the values of a key become those of a batch."""
+
+    STACK = "stack"
+    """Tensors of one shape, along a new first axis."""
+    PAD = "pad"
+    """Tensors that differ in the length of their first axis, stacked with zeros behind the shorter ones; the lengths
+    are in the key `<key>_length`, `(B,)` int64."""
+    NUMBER = "number"
+    """Numbers, as a tensor `(B,)`: int64, bool, or float32."""
+    LIST = "list"
+    """As they are."""
 
 
 class Sample(TypedDict):
-    """What a data set yields for one image."""
+    """What every data set yields."""
+
+    id: str
+    """Name of the sample, unique in its source."""
+    path: str
+    """File it was read from; empty for a phantom."""
+    source: NotRequired[str]
+    """Name of what it comes from: an anatomy, a category, a data set. Results are told apart by it."""
+    domain: NotRequired[int]
+    """Index of the source in the data module's list of them."""
+    patient: NotRequired[str]
+    """Whose it is; empty where nobody knows. Intervals draw patients."""
+    groups: NotRequired[dict[str, int]]
+    """Sensitive attributes by name, −1 where unknown."""
+
+
+class ImageSample(Sample):
+    """A sample with an image."""
 
     image: Tensor
     """`(C, *S)` float32, in `[0, 1]` for photographs and radiographs, Hounsfield units for CT."""
-    spacing: Tensor
-    """`(nd,)` float32, mm per original pixel along x, y[, z]; NaN where the file does not tell."""
     affine: Tensor
     """`(nd, nd + 1)` float64, maps original pixel coordinates to those of `image`."""
     original_size: Tensor
     """`(nd,)` int64, extent of the original image along x, y[, z]."""
-    id: str
-    """Name of the image, unique in its domain."""
-    path: str
-    """File it was read from; empty for a phantom."""
-    domain: int
-    """Index of the data set or anatomy in the data module's `domains`."""
+    spacing: NotRequired[Tensor]
+    """`(nd,)` float32, mm per original pixel along x, y[, z]; NaN where the file does not tell."""
+    world: NotRequired[Tensor]
+    """`(4, 4)` float64, maps original voxels `(x, y, z)` to the scanner's millimetres."""
+    stored: NotRequired[Tensor]
+    """`(4, 4)` float64, maps original voxels `(x, y, z)` to those of the file, whose axes may be others."""
 
 
-class LandmarkSample(Sample):
+class LandmarkSample(ImageSample):
     """A sample with points; training samples of one-shot methods do NOT carry these keys (the label firewall)."""
 
     landmarks: NotRequired[Tensor]
@@ -42,33 +78,112 @@ class LandmarkSample(Sample):
     """`(nd,)` float32, one original pixel in the domain's unit of error (mm, or pixels of a reference frame)."""
 
 
-class MaskSample(Sample):
+class MaskSample(ImageSample):
     """A sample of a segmentation or anomaly task."""
 
-    mask: NotRequired[Tensor]
+    mask: NotRequired[Annotated[Tensor, Rule.LIST]]
     """`(*S)` int64 labels or bool, in the geometry of the original image."""
     label: NotRequired[Tensor]
     """`()` int64 class of the whole image."""
-    world: NotRequired[Tensor]
-    """`(4, 4)` float64, maps original voxels `(x, y, z)` to the scanner's millimetres."""
-    stored: NotRequired[Tensor]
-    """`(4, 4)` float64, maps original voxels `(x, y, z)` to those of the file, whose axes may be others."""
+    kind: NotRequired[str]
+    """What is wrong with it, as far as known."""
 
 
 Batch = dict[str, Any]
-"""Samples of equal image size collated: tensors stacked along a new first axis; strings, and masks of several sizes, in
-lists."""
+"""Samples as `collate` joins them."""
 
 
-def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Stack samples into a batch; what is not a tensor or number becomes a list, and so do masks of several sizes."""
+@cache
+def rules(kind: type) -> dict[str, Rule]:
+    """Return the keys of a kind of samples with their rules.
+
+    Args:
+        kind: A `TypedDict`.
+    """
+    assert is_typeddict(kind), f"{kind} is not a TypedDict"
+    return {key: _rule(hint) for key, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+def _rule(hint: Any) -> Rule:
+    while get_origin(hint) in (Required, NotRequired):
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Annotated:
+        return next(extra for extra in get_args(hint)[1:] if isinstance(extra, Rule))
+    if hint is Tensor:
+        return Rule.STACK
+    return Rule.NUMBER if hint in (int, float, bool) else Rule.LIST
+
+
+def collate(samples: Sequence[Mapping[str, Any]], kind: type | None = None) -> Batch:
+    """Join samples to a batch.
+
+    Args:
+        samples: All with the same keys.
+        kind: Their `TypedDict`; None takes the rules from the values of the first sample.
+
+    Raises:
+        ConfigError: A sample lacks a key that others have or that its kind requires, or has one that its kind does not
+            know, or tensors cannot be stacked; the message names key and id.
+    """
+    keys = dict.fromkeys(key for sample in samples for key in sample)
+    known = {key: _rule_of_value(next(s[key] for s in samples if key in s)) for key in keys}
+    if kind is not None:
+        known = rules(kind)
+        keys |= dict.fromkeys(kind.__required_keys__)  # type: ignore[attr-defined]
     batch: Batch = {}
-    for key, first in samples[0].items():
-        values = [sample[key] for sample in samples]
-        if key == "mask" and len({value.shape for value in values}) > 1:
-            batch[key] = values
-        elif isinstance(first, Tensor):
-            batch[key] = torch.stack(values)
-        else:
-            batch[key] = default_collate(values) if isinstance(first, int | float | bool) else values
+    for key in keys:
+        without = next((sample for sample in samples if key not in sample), None)
+        if without is not None:
+            raise ConfigError(
+                f"sample {without.get('id', '?')!r} has no {key!r}, which others of its batch or kind have"
+            )
+        if key not in known:
+            name = samples[0].get("id", "?")
+            assert kind is not None
+            raise ConfigError(f"sample {name!r} has a key {key!r} that {kind.__name__} does not know; add it there")
+        batch |= _joined(key, [sample[key] for sample in samples], known[key], samples)
     return batch
+
+
+def _joined(key: str, values: list[Any], rule: Rule, samples: Sequence[Mapping[str, Any]]) -> Batch:
+    if rule is Rule.LIST:
+        return {key: values}
+    if rule is Rule.NUMBER:
+        return {key: torch.tensor(values)}
+    if rule is Rule.PAD:
+        lengths = torch.tensor([len(value) for value in values])
+        return {key: torch.nn.utils.rnn.pad_sequence(values, batch_first=True), f"{key}_length": lengths}
+    odd = next((i for i, value in enumerate(values) if value.shape != values[0].shape), None)
+    if odd is not None:
+        shapes = f"{tuple(values[odd].shape)}, that of {samples[0].get('id', '?')!r} {tuple(values[0].shape)}"
+        raise ConfigError(f"sample {samples[odd].get('id', '?')!r}: {key!r} is {shapes}; they cannot be stacked")
+    return {key: torch.stack(values)}
+
+
+def _rule_of_value(value: Any) -> Rule:
+    if isinstance(value, Tensor):
+        return Rule.STACK
+    return Rule.NUMBER if isinstance(value, bool | int | float) else Rule.LIST
+
+
+def misfit(batch: Batch, kind: type) -> str | None:
+    """Return why a batch is not one of samples of a kind, or None where it is.
+
+    Args:
+        batch: As `collate` made it.
+        kind: A `TypedDict`.
+    """
+    known = rules(kind)
+    lengths = {f"{key}_length" for key, rule in known.items() if rule is Rule.PAD}
+    for key in kind.__required_keys__:  # type: ignore[attr-defined]
+        if key not in batch:
+            return f"{key!r} is missing"
+    for key, value in batch.items():
+        if key not in known and key not in lengths:
+            return f"{key!r} is not a key of {kind.__name__}"
+        tensor = key in lengths or known[key] is not Rule.LIST
+        if tensor is not isinstance(value, Tensor):
+            return f"{key!r} is a {type(value).__name__}"
+        if len(value) != len(batch["id"]):
+            return f"{key!r} has {len(value)} values, 'id' {len(batch['id'])}"
+    return None

@@ -5,22 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.io.listing import content_hash, same_content
+from medzoo.core.sample import MaskSample, Sample
 
 _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224
@@ -36,7 +37,7 @@ class Item:
         load: Reads it, `(3, H, W)` in [0, 1].
         label: 1 where abnormal.
         mask: Reads where, `(H, W)` bool; None where that is not known. A normal image needs none.
-        group: Whose image it is; figures with an interval draw these.
+        patient: Whose image it is; figures with an interval draw patients.
         kind: What is wrong with it, as far as known.
         path: Its file; empty for a phantom.
         mask_path: File of the mask; empty where there is none.
@@ -46,7 +47,7 @@ class Item:
     load: Callable[[], NDArray[np.float32]]
     label: int = 0
     mask: Callable[[], NDArray[np.bool_]] | None = None
-    group: str = ""
+    patient: str = ""
     kind: str = ""
     path: str = ""
     mask_path: str = ""
@@ -74,6 +75,7 @@ class Queries(Dataset[dict[str, Any]]):
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
         self.members = [list(category.train) for category in categories]
+        self.names = [category.name for category in categories]
         self.items = [(c, i) for c, items in enumerate(self.members) for i in range(len(items))]
         self.groups = [c for c, _ in self.items]
         self.shots, self.size, self.seed = shots, size, seed
@@ -92,6 +94,8 @@ class Queries(Dataset[dict[str, Any]]):
             "image": self._image(category, own),
             "support": torch.stack([self._image(category, int(i)) for i in chosen]),
             "id": self.members[category][own].id,
+            "path": self.members[category][own].path,
+            "source": self.names[category],
             "domain": category,
         }
 
@@ -112,8 +116,7 @@ class Labelled(Dataset[dict[str, Any]]):
         self.groups = [c for c, _ in self.items]
         self.masked = [all(i.mask or not i.label for i in c.test) for c in categories]
         self.size = size
-        names = sorted({item.group or item.id for _, item in self.items})
-        self.owner = {name: number for number, name in enumerate(names)}
+        self.names = [category.name for category in categories]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -127,9 +130,10 @@ class Labelled(Dataset[dict[str, Any]]):
             "affine": torch.from_numpy(resize_affine((width, height), self.size[::-1])),
             "original_size": torch.tensor([width, height]),
             "label": torch.tensor(item.label),
-            "group": torch.tensor(self.owner[item.group or item.id]),
+            "patient": item.patient,
             "id": item.id,
             "path": item.path,
+            "source": self.names[category],
             "domain": category,
             "kind": item.kind,
         }
@@ -145,7 +149,16 @@ class Labelled(Dataset[dict[str, Any]]):
         return sample
 
 
-class CategoryDataModule(LightningDataModule):
+class QuerySample(Sample):
+    """A normal image to train on, with other normal images of its category."""
+
+    image: Tensor
+    """`(3, H, W)` float32 in [0, 1]."""
+    support: Tensor
+    """`(S, 3, H, W)`."""
+
+
+class CategoryDataModule(MedzooDataModule):
     """Base of the image data modules: a subclass tells the categories, everything else is here.
 
     The categories to test are never trained on: a method that learns gets the others, and of a tested category only the
@@ -161,6 +174,10 @@ class CategoryDataModule(LightningDataModule):
         seed: Seed of draws and order.
     """
 
+    sample = MaskSample
+    train_sample = QuerySample
+    batch = 32
+
     def __init__(
         self,
         test_categories: list[str] | None = None,
@@ -171,18 +188,12 @@ class CategoryDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
+        super().__init__(size, batch_size, num_workers, seed)
         if shots is not None and shots < 1:
             raise ConfigError(f"--data.shots: expected at least 1, got {shots}")
         if draw < 0:
             raise ConfigError(f"--data.draw: expected at least 0, got {draw}")
-        self._wanted, self._shots, self._draw, self._seed = test_categories, shots, draw, seed
-        sides = [size, size] if isinstance(size, int) else size
-        if sides is not None and (len(sides) != 2 or min(sides) < 16):
-            raise ConfigError(f"--data.size: expected one number or [height, width] of at least 16, got {size}")
-        self._size = None if sides is None else (sides[0], sides[1])
-        self._batch_size, self._num_workers = batch_size, num_workers
+        self._wanted, self._shots, self._draw = test_categories, shots, draw
         self._drawn: dict[str, tuple[Item, ...]] = {}
 
     @abstractmethod
@@ -225,7 +236,7 @@ class CategoryDataModule(LightningDataModule):
         if category.name not in self._drawn:
             # By content, so that neither a new name of a file nor one of its folder changes what a method may see.
             known = sorted(category.train, key=lambda item: content_hash(item.path) if item.path else b"")
-            order = np.random.default_rng((self._seed, self._draw, category.number)).permutation(len(known))
+            order = np.random.default_rng((self.seed, self._draw, category.number)).permutation(len(known))
             self._drawn[category.name] = tuple(known[i] for i in sorted(order[: self._shots]))
         return self._drawn[category.name]
 
@@ -241,14 +252,11 @@ class CategoryDataModule(LightningDataModule):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that the network sees."""
-        size = self._size or self._asked("input_size") or (_SIDE, _SIDE)
-        if len(size) != 2:
-            raise ConfigError(f"--model: this data holds images, but the model takes volumes of size {tuple(size)}")
-        return int(size[0]), int(size[1])
+        """Height and width that the network sees: the option, else what the model asks for, else 224 × 224."""
+        return super().size if self.given_size or self.wants.size else (_SIDE, _SIDE)
 
-    def check(self, stage: str | None = None) -> list[DataError]:
-        """Return everything that is wrong with the files of a stage as far as their headers tell.
+    def find_faults(self, stage: str | None) -> list[DataError]:
+        """Look over headers.
 
         A check of everything (`None`) also reads the masks. Whether a test image is a copy of a training image is
         looked at before all stages but a prediction.
@@ -284,7 +292,8 @@ class CategoryDataModule(LightningDataModule):
             return [error]
 
     def setup(self, stage: str) -> None:
-        """Tell what is trained on and what is tested."""
+        """Check the files of the stage, and print what is trained on and what is tested."""
+        super().setup(stage)
         tested = ", ".join(category.name for category in self.tested)
         shots = "all" if self._shots is None else self._shots
         learnt = ", ".join(category.name for category in self.others) or "the supports alone"
@@ -293,7 +302,7 @@ class CategoryDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Load single-category batches of images with supports; of a method that does not learn, the supports only."""
-        learns = bool(self._asked("learns"))
+        learns = self.wants.trains
         source: Sequence[Category] = (
             self.others
             if learns and self.others
@@ -302,27 +311,20 @@ class CategoryDataModule(LightningDataModule):
         source = [category for category in source if len(category.train) > 1 or not learns]
         if not source:
             raise ConfigError("--data.shots: with one image and no other category there are no pairs to learn from")
-        shots = 1 if not learns else int(self._asked("train_shots") or self._shots or 4)
+        shots = 1 if not learns else self.wants.supports or self._shots or 4
         if not learns:  # one batch that nobody looks at
             source = [Category(c.name, c.train[:1] * 2, ()) for c in source[:1]]
-        batch = int(self._batch_size or self._asked("batch_size") or 32)
-        data = Queries(source, shots, self.size, self._seed)
-        return ResumableLoader(
-            data, EpochBatches(partial(shuffled_batches, data.groups, batch, self._seed)), self._num_workers
-        )
+        data = Queries(source, shots, self.size, self.seed)
+        return self.train_loader(data, data.groups)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Load the test images of the tested categories, batch after batch of one category."""
         data = Labelled(self.tested, self.size)
-        batch = int(self._batch_size or self._asked("batch_size") or 32)
-        return evaluation_loader(data, batch, data.groups, self._num_workers)
+        return self.evaluation_loader(data, data.groups)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Load the same images as for the test."""
         return self.test_dataloader()
-
-    def _asked(self, name: str) -> Any:
-        return getattr(getattr(self.trainer, "lightning_module", None), name, None)
 
 
 def empty_mask(item: Item) -> DataError:

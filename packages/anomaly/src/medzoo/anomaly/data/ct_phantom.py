@@ -46,7 +46,7 @@ class CtPhantoms(VolumeDataModule):
     def make_cases(self) -> Cases:
         """Number the patients."""
         train, val, test = self._counts
-        base = 100_000 * self._seed
+        base = 100_000 * self.seed
         healthy = [self._case(base + i, ()) for i in range(train + val)]
         ill = [self._case(base + _LESION_SEED + i, (self._kinds[i % len(self._kinds)],)) for i in range(test)]
         return Cases(tuple(healthy[:train]), tuple(healthy[train:]), tuple(ill))

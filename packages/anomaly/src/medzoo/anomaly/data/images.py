@@ -97,13 +97,13 @@ class ClassFolder(CategoryDataModule):
         for folder in (train, test, test / self._normal):
             if not folder.is_dir():
                 raise DataError(folder, "is no folder", "give train/<normal class> and test/<every class>")
-        known = tuple(_item(self._root, p, group=_patient(p)) for p in some_images(train))
+        known = tuple(_item(self._root, p, patient=_patient(p)) for p in some_images(train))
         tested = tuple(
             _item(self._root, p, int(kind.name != self._normal), None, kind.name, _patient(p))
             for kind in folders_in(test)
             for p in some_images(kind)
         )
-        shared = {i.group for i in known if i.group} & {i.group for i in tested if i.group}
+        shared = {i.patient for i in known if i.patient} & {i.patient for i in tested if i.patient}
         if shared:
             raise DataError(
                 self._root,
@@ -208,14 +208,14 @@ def file_faults(item: Item) -> list[DataError]:
     return []
 
 
-def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind: str = "", group: str = "") -> Item:
+def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind: str = "", patient: str = "") -> Item:
     """Return an item whose id is the place of the file in `root`, without its ending: no two have one."""
     return Item(
         "/".join((*path.relative_to(root).parent.parts, stem(path))),
         partial(_read_rgb, path),
         label,
         partial(read_mask, mask) if mask else None,
-        group,
+        patient,
         kind,
         str(path),
         str(mask or ""),

@@ -31,7 +31,7 @@ class TexturePhantoms(CategoryDataModule):
         """Number the pictures."""
         from medzoo.core.phantoms.textures import CATEGORIES, DEFECTS
 
-        base = 100_000 * self._seed
+        base = 100_000 * self.seed
         found = []
         for name in CATEGORIES:
             train = tuple(self._item(name, base + i, "") for i in range(self._train))

@@ -6,20 +6,21 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, NotRequired
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from medzoo.anomaly.lesions.draws import gaussian
-from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.module import Loader, MedzooDataModule
 from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.sample import MaskSample, Sample
 
 _PATCH = (32, 40, 40)
 
@@ -130,6 +131,7 @@ class Patches(Dataset[dict[str, Any]]):
             "organ": _resized(organs, self.size)[:, 0] >= 0.5,
             "spacing": torch.tensor(network[::-1], dtype=torch.float32),
             "id": case.id,
+            "path": case.path,
         }
 
 
@@ -168,7 +170,8 @@ class Wholes(Dataset[dict[str, Any]]):
             "id": case.id,
             "path": case.path,
             "domain": 0,
-            "group": self.patients[case.patient],
+            "patient": case.patient,
+            "number": self.patients[case.patient],
             "kind": case.kind,
         }
         sample["world"] = torch.from_numpy(np.diag([*loaded.spacing, 1.0]) if loaded.world is None else loaded.world)
@@ -181,7 +184,31 @@ class Wholes(Dataset[dict[str, Any]]):
         return sample
 
 
-class VolumeDataModule(LightningDataModule):
+class PatchSample(Sample):
+    """Patches of one healthy volume to train on; never a mask of lesions."""
+
+    image: Tensor
+    """`(P, D, H, W)` float32 HU."""
+    organ: Tensor
+    """`(P, D, H, W)` bool."""
+    spacing: Tensor
+    """`(3,)` float32, mm per voxel of the patches along x, y, z."""
+
+
+class VolumeSample(MaskSample):
+    """One whole volume."""
+
+    organ: Tensor
+    """`(1, D, H, W)` bool, like `image`."""
+    number: int
+    """Number of the patient in the data set, which seeds what a validation draws."""
+    original: NotRequired[Tensor]
+    """`(1, *S)` float32 HU as they were before resampling, where the volume was."""
+    original_organ: NotRequired[Tensor]
+    """`(1, *S)` bool."""
+
+
+class VolumeDataModule(MedzooDataModule):
     """Base of the CT data modules: a subclass tells the cases, everything else is here.
 
     Training batches hold `image (B, P, D, H, W)` in HU, `organ` and `spacing` (mm per voxel of the patch along x, y, z)
@@ -196,6 +223,10 @@ class VolumeDataModule(LightningDataModule):
         cache_mb: Megabytes for decoded training volumes.
     """
 
+    sample = VolumeSample
+    train_sample = PatchSample
+    batch = 2
+
     def __init__(
         self,
         spacing: float | None = None,
@@ -205,13 +236,11 @@ class VolumeDataModule(LightningDataModule):
         seed: int = 0,
         cache_mb: int = 2048,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
-        for option, value in (("batch_size", batch_size), ("patches", patches), ("spacing", spacing)):
+        super().__init__(None, batch_size, num_workers, seed)
+        for option, value in (("patches", patches), ("spacing", spacing)):
             if value is not None and not value > 0:
                 raise ConfigError(f"--data.{option}: expected more than 0, got {value}")
-        self._spacing, self._batch_size, self._patches = spacing, batch_size, patches
-        self._num_workers, self._seed, self._cache_mb = num_workers, seed, cache_mb
+        self._spacing, self._patches, self._cache_mb = spacing, patches, cache_mb
 
     @abstractmethod
     def make_cases(self) -> Cases:
@@ -226,8 +255,8 @@ class VolumeDataModule(LightningDataModule):
         """The cases; folders are looked at when this is first asked for."""
         return self.make_cases()
 
-    def check(self, stage: str | None = None) -> list[DataError]:
-        """Return everything that is wrong with the files of a stage (of all) as far as their headers tell."""
+    def find_faults(self, stage: str | None) -> list[DataError]:
+        """Look over headers."""
         try:
             cases = self.cases
         except DataError as error:
@@ -249,31 +278,26 @@ class VolumeDataModule(LightningDataModule):
         """Load patches of healthy volumes, whose order and place depend on seed and epoch alone."""
         if not self.cases.train:
             raise ConfigError("there are no training volumes; give healthy ones")
-        patch = self._asked("input_size") or _PATCH
+        patch = self.wants.size or _PATCH
         if len(patch) != 3:
             raise ConfigError(f"--model: this data holds volumes, but the model takes images of size {tuple(patch)}")
-        data = Patches(self.cases.train, patch, self._patches, self._spacing, self._seed, self._cache_mb)
-        batch = int(self._batch_size or self._asked("batch_size") or 2)
-        plan = partial(shuffled_batches, [0] * len(data), batch, self._seed)
-        return ResumableLoader(data, EpochBatches(plan), self._num_workers)
+        data = Patches(self.cases.train, patch, self._patches, self._spacing, self.seed, self._cache_mb)
+        return self.train_loader(data)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> Loader:
         """Load the healthy validation volumes whole."""
         return self._whole(self.cases.val)
 
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def test_dataloader(self) -> Loader:
         """Load the test volumes whole, with masks."""
         return self._whole(self.cases.test)
 
-    def predict_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def predict_dataloader(self) -> Loader:
         """Load the volumes to predict."""
         return self._whole(self.cases.predict or self.cases.test)
 
-    def _whole(self, cases: Sequence[Case]) -> DataLoader[Any] | list[Any]:
-        return evaluation_loader(Wholes(cases, self._spacing), 1, num_workers=self._num_workers) if cases else []
-
-    def _asked(self, name: str) -> Any:
-        return getattr(getattr(self.trainer, "lightning_module", None), name, None)
+    def _whole(self, cases: Sequence[Case]) -> Loader:
+        return self.evaluation_loader(Wholes(cases, self._spacing), batch_size=1) if cases else []
 
 
 def _crop(

@@ -161,7 +161,7 @@ class NormNet(Method):
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         scale = batch["affine"][0].diagonal().cpu()
         spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
-        generator = torch.Generator().manual_seed(mix(int(batch["group"][0]), 7))
+        generator = torch.Generator().manual_seed(mix(int(batch["number"][0]), 7))
         certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
         made = certain(windowed(hu) * organ, organ, spacing, generator)
         spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)

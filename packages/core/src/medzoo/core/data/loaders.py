@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,14 +106,17 @@ class ResumableLoader(DataLoader[Any]):
         dataset: Map-style data set indexed with `(index, epoch)`.
         batches: The order to follow.
         num_workers: Loader processes; results do not depend on their number.
+        kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
 
-    def __init__(self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int = 0) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int = 0, kind: type | None = None
+    ) -> None:
         super().__init__(
             dataset,
             batch_sampler=batches,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, kind=kind),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             worker_init_fn=let_main_process_decide,
@@ -167,7 +171,11 @@ class EvaluationBatches(Sampler[list[int]]):
 
 
 def evaluation_loader(
-    dataset: Dataset[Any], batch_size: int, groups: Sequence[int] | None = None, num_workers: int = 0
+    dataset: Dataset[Any],
+    batch_size: int,
+    groups: Sequence[int] | None = None,
+    num_workers: int = 0,
+    kind: type | None = None,
 ) -> DataLoader[Any]:
     """Make a loader that visits every sample exactly once over all processes, without padding.
 
@@ -176,13 +184,14 @@ def evaluation_loader(
         batch_size: Samples a batch.
         groups: Group (domain) of each sample; samples of different groups never share a batch. `None` is one group.
         num_workers: Loader processes.
+        kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
     groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
     return DataLoader(
         dataset,
         batch_sampler=EvaluationBatches(groups, batch_size),
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=partial(collate, kind=kind),
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=let_main_process_decide,
     )

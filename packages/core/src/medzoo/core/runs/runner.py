@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.distributed import is_first_process, print_once
@@ -22,6 +22,7 @@ from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
+from medzoo.core.runs.writers import PredictionWriter
 from medzoo.core.seeding import mix
 
 ModelBuilder = Callable[[dict[str, Any]], LightningModule]
@@ -164,10 +165,10 @@ class Run:
             model.report(folder)
         return metrics
 
-    def _evaluator(self) -> Trainer:
+    def _evaluator(self, *more: Callback) -> Trainer:
         """Build a trainer that trains nothing."""
         return self.build_trainer(
-            {"callbacks": [StepSeed(self.seed), self.signals], "default_root_dir": str(self.folder)}
+            {"callbacks": [StepSeed(self.seed), self.signals, *more], "default_root_dir": str(self.folder)}
         )
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
@@ -191,14 +192,14 @@ class Run:
     def predict(self, model: LightningModule, ckpt_path: str) -> Path:
         """Write one record for each image to `predictions.json`, in original pixels; return the file.
 
-        `predict_step` returns a list of JSON-like dictionaries; what else is written of them is the model's
-        `report_predictions`.
+        `predict_step` returns a list of `Prediction`s (or of JSON-like dictionaries), which are saved batch by batch.
         """
         with self.signals, restoring(ckpt_path, self.model):
             check_data(self.datamodule, "predict")
-            trainer = self._evaluator()
-            batches = trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path) or []
-        records = _in_order(trainer, [record for batch in batches for record in batch])
+            writer = PredictionWriter(self.folder)
+            trainer = self._evaluator(writer)
+            trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        records = _in_order(trainer, writer.records)
         path = self.folder / "predictions.json"
         if trainer.is_global_zero:
             write_json(path, {"schema": 1, "model": self.model, "checkpoint": ckpt_path, "predictions": records})

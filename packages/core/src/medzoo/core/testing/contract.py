@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from medzoo.core.cli import main
+from medzoo.core.method import Method
 from medzoo.core.registry import Spec, find, load
 from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
@@ -148,9 +149,9 @@ class ModelContract:
 
     def test_it_predicts_a_record_for_each_image(self, run: Path, spec: Spec) -> None:
         """`predictions.json` has a version, its model and checkpoint, and records with an `id`."""
-        from lightning.pytorch import LightningModule
-
-        if load(spec).predict_step is LightningModule.predict_step:
+        model = load(spec)
+        own = [getattr(model, name, None) is not getattr(Method, name) for name in ("predict_step", "predictions")]
+        if not any(own):
             pytest.skip(f"{self.name} predicts nothing")
         last = str(run / "checkpoints" / LAST)
         options = ["--trainer.accelerator", "cpu", "--run_dir", "predict", "--quiet"]

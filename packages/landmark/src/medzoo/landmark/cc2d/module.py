@@ -13,6 +13,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
+from medzoo.landmark.found import Found
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import Form, contrast_of
@@ -229,14 +230,14 @@ class CC2D(LandmarkMethod):
 
     # Prediction.
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain: by the shots in stage 1, by votes in stage 2.
 
         The score is the similarity to the shot in stage 1 and the share of votes in stage 2.
         """
         if self.stage == "stage2":
             heat, offset_x, offset_y = self._voters(standardise(image), domain)
-            return vote(heat, offset_x, offset_y, self.radius)
+            return Found(*vote(heat, offset_x, offset_y, self.radius), heat)
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
     def hand_over(self, folder: Path) -> dict[str, Any]:

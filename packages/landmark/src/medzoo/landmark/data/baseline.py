@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medzoo.core.errors import raise_all
 from medzoo.core.geometry import apply, resize_affine
 from medzoo.core.metrics import radial_errors
-from medzoo.landmark.data.checks import check_image, raise_all
+from medzoo.landmark.data.checks import check_image
 from medzoo.landmark.data.datasets import read_points
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import LandmarkSource, Size

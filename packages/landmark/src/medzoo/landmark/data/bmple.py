@@ -170,7 +170,7 @@ class Bmple(FolderDataModule):
         test = tuple(name for name in names if name.startswith(f"{self._test_set}-"))
         train = tuple(name for name in names if name not in test)
         keep = {resolve(name, train) or name for name in named(self._shots) or (_USUAL_SHOT,)}
-        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self._seed, keep)
+        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
         return Split(inner.train, inner.val, test)
 
 

@@ -195,7 +195,7 @@ class Cephalometric(FolderDataModule):
         test = tuple(name for name in paths if first <= int(name) <= last)
         train = tuple(name for name in paths if int(name) <= 150)
         keep = {resolve(name, train) or name for name in named(self._shots) or ("126",)}
-        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self._seed, keep)
+        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
         return Split(inner.train, inner.val, test)
 
 

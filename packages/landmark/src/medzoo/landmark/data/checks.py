@@ -4,39 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from medzoo.core.data.module import SMALLEST
 from medzoo.core.data.splits import Split
-from medzoo.core.errors import DataError, MedzooError
+from medzoo.core.errors import DataError
 from medzoo.core.io import Header, spacing_fault
 from medzoo.core.io.listing import same_content
 from medzoo.landmark.data.shots import Wanted, find_shots
 from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 
-Stage = Literal["fit", "validate", "test", "predict"]
-SMALLEST, LARGEST = 16, 32767
-"""Sides in pixels that an image may have."""
-_SHOWN = 20
-
-
-class DataErrors(MedzooError):  # noqa: N818 - the plural of DataError
-    """Several files that cannot be used; the message lists the first 20, a line each."""
-
-    def __init__(self, errors: Sequence[DataError]) -> None:
-        self.errors = tuple(errors)
-        rest = f"\n… and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
-        super().__init__(f"{len(errors)} faults in the data:\n" + "\n".join(map(str, errors[:_SHOWN])) + rest)
-
-    def __reduce__(self) -> tuple[type[DataErrors], tuple[tuple[DataError, ...]]]:
-        return DataErrors, (self.errors,)
-
-
-def raise_all(errors: Sequence[DataError]) -> None:
-    """Raise the one error, or all of them as one; do nothing without any."""
-    if errors:
-        raise errors[0] if len(errors) == 1 else DataErrors(errors)
+LARGEST = 32767
+"""Longest side in pixels that an image may have; the shortest is `SMALLEST`."""
 
 
 def check_image(images: Images, name: str) -> tuple[Size | None, list[DataError]]:
@@ -151,7 +131,7 @@ def _others(count: int, what: str) -> str:
     return f" (and so {'have' if count > 1 else 'has'} {count} more {what}{'s' if count > 1 else ''})" if count else ""
 
 
-def check_stage(source: LandmarkSource, wanted: Wanted, stage: Stage | None) -> list[DataError]:
+def check_stage(source: LandmarkSource, wanted: Wanted, stage: str | None) -> list[DataError]:
     """Return what is wrong with the files that a stage needs, with all of them for `None`.
 
     A fit needs the labels of the shots and of the validation images, a test those of the test images. A check of all

@@ -114,7 +114,7 @@ class Chest(FolderDataModule):
         keep = named(self._shots)
         if len(names) == _SHENZHEN and all(name.startswith("CHNCXR") for name in names):
             train, test = names[:-_SHENZHEN_TEST], names[-_SHENZHEN_TEST:]
-            inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self._seed, keep)
+            inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
             return Split((*inner.train, *extra), inner.val, test)
-        drawn = split_by_fraction(names, read_patients(root), self._test_fraction, self._val_fraction, self._seed, keep)
+        drawn = split_by_fraction(names, read_patients(root), self._test_fraction, self._val_fraction, self.seed, keep)
         return Split((*drawn.train, *extra), drawn.val, drawn.test)

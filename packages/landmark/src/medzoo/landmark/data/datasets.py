@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from medzoo.core.data.cache import ImageCache, Key, Prepared
 from medzoo.core.errors import DataError
 from medzoo.core.geometry import fit_affine, resample, resize_affine
-from medzoo.core.sample import LandmarkSample, Sample
+from medzoo.core.sample import ImageSample, LandmarkSample
 from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.sources import Images, LandmarkSource, Points, Size
 
@@ -38,7 +38,7 @@ class Geometry:
         return make(original, (self.size[1], self.size[0]))
 
 
-class UnlabelledImages(Dataset[Sample]):
+class UnlabelledImages(Dataset[ImageSample]):
     """Images without labels; an index is a number or `(number, epoch)`.
 
     It holds `Images`, which know no labels, so nothing that trains on it can read one.
@@ -48,10 +48,19 @@ class UnlabelledImages(Dataset[Sample]):
         keys: Domain index and name of each sample.
         geometry: How images reach the network's size.
         cache: Memory for decoded images, shared with other data sets of the run.
+        sources: Names of the domains.
     """
 
-    def __init__(self, images: Sequence[Images], keys: Sequence[Key], geometry: Geometry, cache: ImageCache) -> None:
+    def __init__(
+        self,
+        images: Sequence[Images],
+        keys: Sequence[Key],
+        geometry: Geometry,
+        cache: ImageCache,
+        sources: Sequence[str] = (),
+    ) -> None:
         self.images, self.keys, self.geometry, self.cache = list(images), list(keys), geometry, cache
+        self.sources = list(sources) or [""] * len(self.images)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,7 +70,7 @@ class UnlabelledImages(Dataset[Sample]):
         """Domain index of each sample."""
         return [domain for domain, _ in self.keys]
 
-    def __getitem__(self, index: int | tuple[int, int]) -> Sample:
+    def __getitem__(self, index: int | tuple[int, int]) -> ImageSample:
         number = index if isinstance(index, int) else index[0]
         domain, name = self.keys[number]
         image, size, spacing = self._prepared(domain, name)
@@ -72,6 +81,7 @@ class UnlabelledImages(Dataset[Sample]):
             "original_size": torch.tensor(size, dtype=torch.int64),
             "id": name,
             "path": self.images[domain].path(name),
+            "source": self.sources[domain],
             "domain": domain,
         }
 

@@ -218,7 +218,7 @@ class LandmarkFolder(FolderDataModule):
         keep = {resolve(name, names) or name for name in named(self._shots)}
         spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep))
         test = min(self._test_fraction, max(0, spare) / max(1, len(labelled)))
-        drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self._seed, keep)
+        drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self.seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
         known = set(labelled)

@@ -150,8 +150,8 @@ class HandAtlas(FolderDataModule):
         if self._all_test:
             return Split(test=names)
         if len(names) <= _TRAIN:
-            return split_by_fraction(names, {}, self._test_fraction, self._val_fraction, self._seed, keep)
-        inner = split_by_fraction(names[:_TRAIN], {}, 0.0, self._val_fraction, self._seed, keep)
+            return split_by_fraction(names, {}, self._test_fraction, self._val_fraction, self.seed, keep)
+        inner = split_by_fraction(names[:_TRAIN], {}, 0.0, self._val_fraction, self.seed, keep)
         return Split(inner.train, inner.val, names[_TRAIN:])
 
 

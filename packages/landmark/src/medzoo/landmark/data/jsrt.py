@@ -170,8 +170,8 @@ class Jsrt(FolderDataModule):
         keep = named(self._shots) or ("JPCLN035",)
         lists = {prefix: [name for name in names if name.startswith(prefix)] for prefix in _TEST}
         if sum(map(len, lists.values())) < len(names) or any(len(lists[p]) <= count for p, count in _TEST.items()):
-            return split_by_fraction(names, {}, self._test_fraction, self._val_fraction, self._seed, keep)
+            return split_by_fraction(names, {}, self._test_fraction, self._val_fraction, self.seed, keep)
         test = {name for prefix, count in _TEST.items() for name in lists[prefix][-count:]}
         train = [name for name in names if name not in test]
-        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self._seed, keep)
+        inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
         return Split(inner.train, inner.val, tuple(sorted(test)))

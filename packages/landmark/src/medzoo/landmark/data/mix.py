@@ -49,7 +49,7 @@ class LandmarkMix(LandmarkDataModule):
         missing = [p.name for p in known.values() if p.default is Parameter.empty and p.name not in options]
         if missing:
             raise ConfigError(f"{where} ({name}): missing {', '.join(missing)}")
-        options.setdefault("seed", self._seed)
+        options.setdefault("seed", self.seed)
         options.setdefault("shots", self._shots if isinstance(self._shots, int) or self._shots == ALL else 1)
         part = kind(**options)
         assert isinstance(part, LandmarkDataModule)

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from medzoo.core.data.cache import ImageCache, Key
-from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.module import Loader, MedzooDataModule
+from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import LandmarkSample
-from medzoo.landmark.data.checks import SMALLEST, Stage, check_stage, missing_shot_points, raise_all
+from medzoo.landmark.data.checks import check_stage, missing_shot_points
 from medzoo.landmark.data.datasets import Fit, Geometry, LabelledImages, UnlabelledImages
 from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, resolve
 from medzoo.landmark.data.sources import Domain, LandmarkSource
 
-_BATCH = 8
-_TOLD = 10
+_LISTED = 10
 """Shots named in the summary at most."""
 
 
-class LandmarkDataModule(LightningDataModule):
+class LandmarkDataModule(MedzooDataModule):
     """Base of the landmark data modules: a subclass builds sources, everything else is here.
 
     Training batches hold images of one domain: keys `image`, `spacing`, `affine`, `original_size`, `id`, `path` and
@@ -46,6 +45,8 @@ class LandmarkDataModule(LightningDataModule):
         cache_mb: Megabytes of memory for decoded images; what does not fit is decoded again in each epoch.
     """
 
+    sample = LandmarkSample
+
     def __init__(
         self,
         shots: int | str | list[str | int] = 1,
@@ -56,27 +57,14 @@ class LandmarkDataModule(LightningDataModule):
         seed: int = 0,
         cache_mb: int = 512,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
-        self._shots, self._size, self._fit, self._seed = (
-            shots,
-            checked_size("size", size) if size is not None else None,
-            fit,
-            seed,
-        )
-        for option, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("cache_mb", cache_mb, 0),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
+        super().__init__(size, batch_size, num_workers, seed)
+        if cache_mb < 0:
+            raise ConfigError(f"--data.cache_mb: expected at least 0, got {cache_mb}")
         if fit not in ("stretch", "pad"):
             raise ConfigError(f"--data.fit: expected stretch or pad, got {fit}")
-        self._batch_size, self._num_workers, self._cache_bytes = batch_size, num_workers, cache_mb * 2**20
+        self._shots, self._fit, self._cache_bytes = shots, fit, cache_mb * 2**20
         self._cache: tuple[Geometry, ImageCache] | None = None
-        self._told = False
+        self._shown = False
 
     @abstractmethod
     def make_sources(self) -> Sequence[LandmarkSource]:
@@ -140,11 +128,11 @@ class LandmarkDataModule(LightningDataModule):
     def _shot_keys(self) -> list[Key]:
         return [(domain, name) for domain, names in enumerate(self.shot_ids) for name in names]
 
-    def check(self, stage: Stage | None = None) -> list[DataError]:
-        """Return everything that is wrong with the files of a stage (all of them by default), from headers and labels.
+    def find_faults(self, stage: str | None) -> list[DataError]:
+        """Look over headers and label files; no pixel is decoded.
 
-        No pixel is decoded. Labels of training images other than the shots may be missing; where they exist, a check of
-        everything looks at them.
+        Labels of training images other than the shots may be missing; where they exist, a check of everything looks at
+        them.
         """
         try:
             sources, wanted = self.sources, self.wanted()
@@ -156,12 +144,17 @@ class LandmarkDataModule(LightningDataModule):
         return errors
 
     def setup(self, stage: str) -> None:
-        """Check the files of the stage and, once, tell what there is."""
+        """Check the files of the stage and, once, print what there is.
+
+        Raises:
+            DataError: There is one fault.
+            DataErrors: There are several.
+        """
         if stage not in ("fit", "validate", "test", "predict"):
             raise ValueError(f"stage: expected fit, validate, test or predict, got {stage!r}")
-        raise_all(self.check(stage))  # type: ignore[arg-type]
-        if not self._told:
-            self._told = True
+        super().setup(stage)
+        if not self._shown:
+            self._shown = True
             for line in self.summary(stage):
                 rank_zero_info(line)
 
@@ -174,7 +167,7 @@ class LandmarkDataModule(LightningDataModule):
             scored = sum(map(source.labelled, split.test))
             parts = [f"{len(split.train)} training images" if split.train else ""]
             named = f"shot{'s' if len(shots) > 1 else ''} {', '.join(shots)}"
-            parts += [(f"{len(shots)} shots" if len(shots) > _TOLD else named) if shots else ""]
+            parts += [(f"{len(shots)} shots" if len(shots) > _LISTED else named) if shots else ""]
             parts += [f"{len(split.val)} for validation" if split.val else ""]
             parts += [
                 f"{len(split.test)} for test" + ("" if scored else " (none has a label)") if split.test else "no test"
@@ -190,27 +183,16 @@ class LandmarkDataModule(LightningDataModule):
         Raises:
             ConfigError: Neither is known.
         """
-        size = self._size or self._asked("input_size")
-        if size is None:
-            raise ConfigError("--data.size: the model names no input size; give one, such as 256 or [384, 320]")
-        return Geometry((int(size[0]), int(size[1])), self._fit)
-
-    def _asked(self, name: str) -> Any:
-        """Return what the model that is being trained asks for, `None` without one."""
-        model = getattr(self.trainer, "lightning_module", None)
-        return getattr(model, name, None)
-
-    @property
-    def _images_a_batch(self) -> int:
-        return int(self._batch_size or self._asked("batch_size") or _BATCH)
+        return Geometry(self.size, self._fit)
 
     def _images(self, keys: Sequence[Key]) -> UnlabelledImages:
         """Make a data set over the run's one cache."""
         geometry = self.geometry
         if self._cache is None or self._cache[0] != geometry:
             cached = [(i, name) for i, s in enumerate(self.sources) for name in (*s.split.train, *s.split.val)]
-            self._cache = geometry, ImageCache(cached, geometry.size, self._cache_bytes, self._num_workers)
-        return UnlabelledImages([source.images for source in self.sources], keys, geometry, self._cache[1])
+            self._cache = geometry, ImageCache(cached, geometry.size, self._cache_bytes, self.num_workers)
+        images, names = [s.images for s in self.sources], [s.domain.name for s in self.sources]
+        return UnlabelledImages(images, keys, geometry, self._cache[1], names)
 
     def _keys(self, part: Literal["train", "val", "test"], labelled: bool) -> list[Key]:
         return [
@@ -222,7 +204,7 @@ class LandmarkDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Load single-domain batches in an order drawn anew each epoch, domains in proportion to their size."""
-        supervised = bool(self._asked("supervised"))
+        supervised = self.wants.labels
         keys = self._shot_keys if supervised else self._keys("train", labelled=False)
         if supervised and self._shots == 0:
             raise ConfigError("--data.shots: this model trains on annotated images, expected at least 1, got 0")
@@ -233,33 +215,32 @@ class LandmarkDataModule(LightningDataModule):
             )
         images = self._images(keys)
         samples = LabelledImages(images, self.sources, keep=True) if supervised else images
-        plan = partial(shuffled_batches, images.groups, self._images_a_batch, self._seed)
-        return ResumableLoader(samples, EpochBatches(plan), self._num_workers)
+        return self.train_loader(samples, images.groups)
 
     def unlabelled_loader(self) -> DataLoader[Any]:
         """Load each training image once, in order and without labels, such as for pseudo labels."""
         images = self._images(self._keys("train", labelled=False))
-        return evaluation_loader(images, self._images_a_batch, images.groups, self._num_workers)
+        return self.evaluation_loader(images, images.groups)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+    def val_dataloader(self) -> Loader:
         """Load the validation images with labels; no loader where there are none, or no shots to find anything with."""
         return [] if self._shots == 0 else self._labelled("val")
 
-    def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+    def test_dataloader(self) -> Loader:
         """Load the test images with labels; no loader where there are none, or no shots to find anything with."""
         return [] if self._shots == 0 else self._labelled("test")
 
-    def _labelled(self, part: Literal["val", "test"]) -> DataLoader[Any] | list[DataLoader[Any]]:
+    def _labelled(self, part: Literal["val", "test"]) -> Loader:
         keys = self._keys(part, labelled=True)
         if not keys:
             return []
         samples = LabelledImages(self._images(keys), self.sources)
-        return evaluation_loader(samples, self._images_a_batch, samples.groups, self._num_workers)
+        return self.evaluation_loader(samples, samples.groups)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Load the images to predict, without labels: the test set, or all images of a plain folder."""
         images = self._images([(domain, name) for domain, source in enumerate(self.sources) for name in source.predict])
-        return evaluation_loader(images, self._images_a_batch, images.groups, self._num_workers)
+        return self.evaluation_loader(images, images.groups)
 
 
 class FolderDataModule(LandmarkDataModule):
@@ -286,13 +267,3 @@ class FolderDataModule(LandmarkDataModule):
     def domain_name(self) -> str:
         """Name of the domain in results."""
         return self._name or self.layout_name
-
-
-def checked_size(option: str, size: int | list[int]) -> tuple[int, int]:
-    """Return height and width from one number or two, at least 16 each."""
-    sides = [size, size] if isinstance(size, int) else list(size)
-    if len(sides) != 2 or min(sides) < SMALLEST:
-        raise ConfigError(
-            f"--data.{option}: expected one number or [height, width] of at least {SMALLEST} pixels, got {size}"
-        )
-    return sides[0], sides[1]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from medzoo.core.data.module import checked_size
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
-from medzoo.landmark.data.module import LandmarkDataModule, checked_size
+from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import NO_SPACING, Domain, Images, LandmarkSource, Points, Size
 
 _THRESHOLDS = {"head": (2.0, 2.5, 3.0, 4.0)}
@@ -74,7 +75,7 @@ class PhantomSource(LandmarkSource):
 
     def __init__(self, domain: Domain, images: PhantomImages, split: Split) -> None:
         super().__init__(domain, images, split)
-        self._anatomy, self._seed = images.anatomy, images.seed
+        self._anatomy, self.seed = images.anatomy, images.seed
 
     def labelled(self, name: str) -> bool:
         """Tell that every phantom has exact landmarks."""
@@ -87,12 +88,12 @@ class PhantomSource(LandmarkSource):
 
     def points(self, name: str, size: Size) -> Points:
         """Draw the phantom and return its landmarks."""
-        return draw(self._anatomy, self._seed, name, (size[1], size[0])).landmarks
+        return draw(self._anatomy, self.seed, name, (size[1], size[0])).landmarks
 
     def scale(self, name: str, points: Points, size: Size) -> tuple[float, float]:
         """Return mm per pixel."""
         del points
-        return draw(self._anatomy, self._seed, name, (size[1], size[0])).spacing
+        return draw(self._anatomy, self.seed, name, (size[1], size[0])).spacing
 
 
 class LandmarkPhantoms(LandmarkDataModule):
@@ -124,7 +125,7 @@ class LandmarkPhantoms(LandmarkDataModule):
             if value < least:
                 raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
         self._anatomies, self._numbers = tuple(domains), (n_train, n_val, n_test)
-        self._drawn = checked_size("image_size", image_size)
+        self._drawn = checked_size("data.image_size", image_size)
 
     def make_sources(self) -> Sequence[LandmarkSource]:
         """Make one source an anatomy; nothing is drawn yet."""
@@ -136,4 +137,4 @@ class LandmarkPhantoms(LandmarkDataModule):
             for part, count in zip(_PARTS, self._numbers, strict=True)
         }
         domain = Domain(anatomy, ANATOMIES[anatomy].landmarks, "mm", _THRESHOLDS.get(anatomy, _OTHERS))
-        return PhantomSource(domain, PhantomImages(anatomy, self._seed, self._drawn), Split(**names))
+        return PhantomSource(domain, PhantomImages(anatomy, self.seed, self._drawn), Split(**names))

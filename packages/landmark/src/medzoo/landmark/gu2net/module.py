@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.found import Found
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
@@ -111,7 +112,7 @@ class GU2Net(LandmarkMethod):
         self.log("train/loss", loss)
         return loss
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain; the score is read from the product of both heat maps (`find_points`)."""
         h = self.hparams
         target: Target = "gaussian" if h["target"] == "patch" else h["target"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.found import Found
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
 from medzoo.landmark.method import LandmarkMethod
@@ -129,16 +130,16 @@ class HAN(LandmarkMethod):
         self.log("train/loss", loss)
         return loss
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain in each of its heat maps; points and scores are means over them."""
         h = self.hparams
         maps = list(zip(self.maps(image, domain), h["sigmas"], strict=True))
         points, scores = [], []
         for heat, sigma in maps if h["heads"] == "mean" else maps[-1:]:
             if h["target"] == "softmax":
-                found, score = find_points(heat, "softmax", h["decoder"], sigma)
+                found, score, _ = find_points(heat, "softmax", h["decoder"], sigma)
             else:
                 found, score = decode.DECODERS[h["decoder"]](heat.float())
             points.append(at_stride(found, heat.shape[-1] / image.shape[-1]))
             scores.append(score.clamp(0, 1))
-        return torch.stack(points).mean(dim=0), torch.stack(scores).mean(dim=0)
+        return Found(torch.stack(points).mean(dim=0), torch.stack(scores).mean(dim=0), maps[-1][0])

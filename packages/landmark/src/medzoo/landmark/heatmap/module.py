@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.found import Found
 from medzoo.landmark.heatmap.network import HeatmapNetwork
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import DecoderName
@@ -111,7 +112,7 @@ class Heatmap(LandmarkMethod):
         self.log("train/loss", loss)
         return loss
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain in its heat maps."""
         h = self.hparams
         return find_points(self.logits(image, domain), h["target"], h["decoder"], h["sigma"])

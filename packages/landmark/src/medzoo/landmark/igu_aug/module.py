@@ -13,6 +13,7 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
+from medzoo.landmark.found import Found
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
@@ -174,7 +175,7 @@ class IGUAug(LandmarkMethod):
         self.log("train/loss", loss)
         return loss
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain by the shots; the score is the similarity."""
         assert self.network is not None
         return self.cascade.find(self.network, self.shots[domain], image, domain)
@@ -203,7 +204,7 @@ class IGUAug(LandmarkMethod):
     def match(self, image: Tensor, points: Tensor, others: Tensor, domain: int) -> Tensor:
         """Find points `(1, K, 2)` of an image in others, see `intensity.Find`."""
         assert self.network is not None
-        return self.cascade.find(self.network, {"image": image, "points": points}, others, domain)[0]
+        return self.cascade.find(self.network, {"image": image, "points": points}, others, domain).points
 
     def references(self) -> list[Tensor]:
         """Return the first training images of each domain, `(N, 1, H, W)`."""

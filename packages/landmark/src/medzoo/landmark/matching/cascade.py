@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.landmark.found import Found
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.embedder import Embedder
 from medzoo.landmark.matching.patches import Jitter, Patches, Warp, sample_patches
@@ -57,7 +58,7 @@ class Cascade:
         points = shots["points"].to(device)
         return search.take_templates(shown, points, network.strides, self.upsampling == "bilinear")
 
-    def find(self, network: Embedder, shots: Shots, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def find(self, network: Embedder, shots: Shots, image: Tensor, domain: int) -> Found:
         """Find the landmarks of the shots in images.
 
         Args:
@@ -67,7 +68,7 @@ class Cascade:
             domain: Index of the domain.
 
         Returns:
-            Points `(B, K, 2)` in pixels of `image` and similarities `(B, K)`.
+            Points in pixels of `image`, similarities, and the maps of similarities.
         """
         templates = self.templates(network, shots, domain, image.device)
         features = network(standardise(image), domain)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.landmark.found import Found
 from medzoo.landmark.networks.decode import argmax, parabola
 
 Fuse = Literal["product", "softmax_product"]
@@ -232,7 +233,7 @@ def find(
     fuse: Fuse = "product",
     upsampling: Upsampling = "nearest",
     corrected: bool = True,
-) -> tuple[Tensor, Tensor]:
+) -> Found:
     """Find landmarks: of all cells and all shots the one most similar to the landmark's template (SCP, §2.5).
 
     Args:
@@ -244,14 +245,17 @@ def find(
         corrected: Give centres of cells, not their first pixels as the public code does.
 
     Returns:
-        Points `(B, K, 2)` in input pixels, and the similarity `(B, K)` there.
+        Points in input pixels, the similarity there, and the maps of the shot that each was found by.
     """
     decode = argmax if upsampling == "nearest" else parabola
-    shots = [
-        decode(fuse_maps(features, [t[s : s + 1] for t in templates], fuse, upsampling))
-        for s in range(len(templates[0]))
-    ]
-    points, scores = (torch.stack(parts) for parts in zip(*shots, strict=True))  # (S, B, K, 2), (S, B, K)
-    score, best = scores.max(dim=0)
-    chosen = points.gather(0, best[None, ..., None].expand(1, -1, -1, 2))[0]
-    return grid_to_input(chosen, strides[-1], corrected), score
+    best: Found | None = None
+    for shot in range(len(templates[0])):
+        maps = fuse_maps(features, [t[shot : shot + 1] for t in templates], fuse, upsampling)
+        found = Found(*decode(maps), maps)
+        if best is not None:
+            surer = found.scores > best.scores  # (B, K)
+            found = Found(*(torch.where(surer.view(*surer.shape, *[1] * (new.ndim - 2)), new, old)
+                            for new, old in zip(found, best, strict=True)))  # fmt: skip
+        best = found
+    assert best is not None, "templates of one annotated image at least"
+    return best._replace(points=grid_to_input(best.points, strides[-1], corrected))

@@ -7,6 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.landmark.found import Found
 from medzoo.landmark.networks.decode import DECODERS, DecoderName, mass_near
 from medzoo.landmark.networks.targets import alpha_power, gaussian, profiles
 
@@ -74,7 +75,7 @@ def heatmap(logits: Tensor, target: Target) -> Tensor:
     return (flat - flat.amax(dim=2, keepdim=True)).exp().view_as(logits)
 
 
-def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: float) -> tuple[Tensor, Tensor]:
+def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: float) -> Found:
     """Read points from the logits of heat maps, and how sure they are.
 
     Args:
@@ -84,9 +85,9 @@ def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: flo
         sigma: Standard deviation of the target in pixels of the heat map.
 
     Returns:
-        Points `(B, K, 2)` and scores `(B, K)` in [0, 1]: the height of the peak, or with the `"softmax"` target the
-        probability that the landmark lies within 3 σ of the point.
+        Points, scores in [0, 1] (the height of the peak, or with the `"softmax"` target the probability that the
+        landmark lies within 3 σ of the point), and the logits.
     """
     heat = heatmap(logits, target)
     points, peak = DECODERS[decoder](heat)
-    return points, mass_near(heat, points, 3 * sigma) if target == "softmax" else peak
+    return Found(points, mass_near(heat, points, 3 * sigma) if target == "softmax" else peak, logits)

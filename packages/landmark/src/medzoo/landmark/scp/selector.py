@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from medzoo.core.backbones.encoders import copy_weights, timm_encoder
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.cache import ImageCache
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.selectors import Choice, Selector
-from medzoo.landmark.data.checks import check_image, raise_all
+from medzoo.landmark.data.checks import check_image
 from medzoo.landmark.data.datasets import Geometry, UnlabelledImages
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import LandmarkSource

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.geometry.points import to_network
 from medzoo.core.runs.schema import check_field
+from medzoo.landmark.found import Found
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.method import LandmarkMethod, one_of
@@ -279,7 +280,7 @@ class UOD(LandmarkMethod):
 
     # Prediction.
 
-    def forward(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain: by the shots in stage 1, from heat maps in stage 2.
 
         The score is the similarity to the shot in stage 1, and that of `find_points` in stage 2.

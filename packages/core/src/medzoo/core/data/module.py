@@ -1,0 +1,146 @@
+"""The base of medzoo's data modules: options that all have, one check of the files, loaders that resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.data.wants import Wants
+from medzoo.core.errors import ConfigError, DataError, raise_all
+from medzoo.core.sample import Sample
+
+Loader = DataLoader[Any] | list[Any]
+"""A loader; an empty list where there is nothing to load."""
+SMALLEST = 16
+"""Least height and width of a network's images."""
+
+
+class MedzooDataModule(LightningDataModule):
+    """A LightningDataModule whose samples follow `medzoo.core.sample`; a subclass finds the files and makes data sets.
+
+    Order and augmentation depend on (seed, epoch, index) alone. Samples keep the geometry of the original image.
+
+    Args:
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
+        batch_size: Samples a batch; empty: what the model asks for.
+        num_workers: Processes that load samples; results do not depend on their number.
+        seed: Seed of splits, draws and order.
+    """
+
+    sample: ClassVar[type] = Sample
+    """The `TypedDict` of its samples, which says how they become a batch."""
+    train_sample: ClassVar[type | None] = None
+    """That of samples to train on, where they have other keys."""
+    batch: ClassVar[int] = 8
+    """Samples a batch where neither an option nor the model says."""
+
+    def __init__(
+        self,
+        size: int | list[int] | None = None,
+        batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
+        for option, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
+            if value is not None and value < least:
+                raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
+        self.given_size = None if size is None else checked_size("data.size", size)
+        self.given_batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self._checked: dict[str | None, list[DataError]] = {}
+
+    @property
+    def wants(self) -> Wants:
+        """What the model that is trained, tested or predicts asks for; without one, or of another library, nothing."""
+        wants = getattr(getattr(self.trainer, "lightning_module", None), "wants", None)
+        return wants() if callable(wants) else Wants()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the network sees: the option, else what the model asks for.
+
+        Raises:
+            ConfigError: Neither is known, or the model takes volumes.
+        """
+        size = self.given_size or self.wants.size
+        if size is None:
+            raise ConfigError("--data.size: the model names no input size; give one, such as 256 or [384, 320]")
+        if len(size) != 2:
+            raise ConfigError(f"--model: this data holds images, but the model takes volumes of size {tuple(size)}")
+        return int(size[0]), int(size[1])
+
+    @property
+    def samples_a_batch(self) -> int:
+        """Samples a batch: the option, else what the model asks for, else `batch`."""
+        return self.given_batch_size or self.wants.batch_size or self.batch
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        """Return everything that is wrong with the files of a stage, as far as headers and label files tell.
+
+        Args:
+            stage: `"fit"`, `"validate"`, `"test"` or `"predict"`; None checks all there is.
+        """
+        if stage not in self._checked:
+            self._checked[stage] = self.find_faults(stage)
+        return list(self._checked[stage])
+
+    def find_faults(self, stage: str | None) -> list[DataError]:
+        """Look for what `check` returns; a data module without files has none."""
+        del stage
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Check the files of the stage.
+
+        Raises:
+            DataError: There is one fault.
+            DataErrors: There are several.
+        """
+        raise_all(self.check(stage))
+
+    def summary(self, stage: str = "fit") -> list[str]:
+        """Return what there is, a line for each source."""
+        del stage
+        return []
+
+    def train_loader(self, dataset: Dataset[Any], groups: Sequence[int] | None = None) -> ResumableLoader:
+        """Load a data set that is indexed with `(index, epoch)`, in an order drawn anew each epoch.
+
+        Args:
+            dataset: What to train on.
+            groups: Source of each sample; samples of different ones never share a batch.
+        """
+        groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+        plan = partial(shuffled_batches, groups, self.samples_a_batch, self.seed)
+        return ResumableLoader(dataset, EpochBatches(plan), self.num_workers, self.train_sample or self.sample)
+
+    def evaluation_loader(
+        self, dataset: Dataset[Any], groups: Sequence[int] | None = None, batch_size: int | None = None
+    ) -> DataLoader[Any]:
+        """Load every sample of a data set once over all processes, in order, each batch of one source."""
+        size = batch_size or self.samples_a_batch
+        return evaluation_loader(dataset, size, groups, self.num_workers, self.sample)
+
+
+def checked_size(option: str, size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width from one number or two.
+
+    Args:
+        option: Its name in messages, such as `data.size`.
+        size: One number for a square, or height and width.
+
+    Raises:
+        ConfigError: It is neither, or below 16.
+    """
+    sides = [size, size] if isinstance(size, int) else list(size)
+    if len(sides) != 2 or min(sides) < SMALLEST:
+        raise ConfigError(
+            f"--{option}: expected one number or [height, width] of at least {SMALLEST} pixels, got {size}"
+        )
+    return int(sides[0]), int(sides[1])

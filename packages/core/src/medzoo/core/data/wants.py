@@ -1,0 +1,24 @@
+"""What a method asks of its data: one typed object in the place of attributes that are asked for by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What a method asks for; None leaves the choice to the data module or its options.
+
+    Attributes:
+        size: `(H, W)` or `(D, H, W)` of the images (training patches, of volumes).
+        batch_size: Samples a batch.
+        trains: Whether the method has optimiser steps; otherwise it looks at its data once, or not at all.
+        labels: Train on annotated samples only; otherwise on all training samples, without labels.
+        supports: Reference samples beside each training sample.
+    """
+
+    size: tuple[int, ...] | None = None
+    batch_size: int | None = None
+    trains: bool = True
+    labels: bool = False
+    supports: int | None = None
