@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from medzoo.anomaly.data.categories import Labelled
 from medzoo.anomaly.data.images import MvtecFolder
 from medzoo.anomaly.images.fewshot import FewShot
+from medzoo.core.errors import DataError
 from medzoo.core.io import write_image
 from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics
 from medzoo.core.sample import collate
@@ -45,14 +47,19 @@ def write_image_at(path: Path, array: np.ndarray) -> None:
     write_image(path, array)
 
 
-def figures(root: Path, size: tuple[int, int]) -> dict[str, float]:
+def seen_by(root: Path, size: tuple[int, int], kind: type[Brightness] = Brightness) -> Brightness:
     data = MvtecFolder(str(root), size=list(size))
     samples = Labelled(data.tested, size)
-    model = Brightness(list(size), 4, 0.0, 0.05)
+    model = kind(list(size), 4, 0.0, 0.05)
     model.names, model.supports = ["c"], {"c": data.supports()["c"]}
     model.pixel_metrics = {"c": PixelAnomalyMetrics()}
     model.image_metrics = {"c": ImageAnomalyMetrics()}
     model.test_step(collate([samples[i] for i in range(len(samples))]), 0)
+    return model
+
+
+def figures(root: Path, size: tuple[int, int]) -> dict[str, float]:
+    model = seen_by(root, size)
     found = {key: float(value) for key, value in model.pixel_metrics["c"].compute().items()}
     return found | {"pixels": sum(len(part) for part in model.pixel_metrics["c"].weights)}
 
@@ -78,3 +85,53 @@ def test_masks_of_images_of_several_sizes_make_a_batch(tmp_path: Path) -> None:
     batch = collate([samples[i] for i in range(len(samples))])
     assert {tuple(mask.shape) for mask in batch["mask"]} == {(64, 96), (40, 50)}
     assert figures(root, (32, 48))["pixels"] == 4 * 64 * 96 + 40 * 50
+
+
+def test_pictures_have_the_shape_of_the_images_and_maps_and_masks_their_place(tmp_path: Path) -> None:
+    """The network sees a square, people see the image."""
+    root = dataset(tmp_path, "truth")
+    model = seen_by(root, (64, 64))
+    assert len(model.pictures) == 3
+    for _, image, heat, mask in model.pictures:
+        assert (image.shape, heat.shape) == ((3, 64, 96), (64, 96))
+        assert mask is not None
+        assert mask.shape == (64, 96)
+        centres = [part.float().nonzero().float().mean(0) for part in (image[0] > 0.3, heat > 0.3, mask)]
+        for centre in centres[:2]:
+            assert (centre - centres[2]).abs().max() < 1
+
+
+def test_a_large_picture_is_drawn_smaller_in_its_own_shape(tmp_path: Path) -> None:
+    root = dataset(tmp_path, "truth")
+    tall = np.zeros((1536, 512), np.float32)
+    tall[:300] = 1
+    write_image_at(root / "c/test/line/9.png", tall)
+    write_image_at(root / "c/ground_truth/line/9_mask.png", tall)
+    _, image, heat, mask = seen_by(root, (32, 32)).pictures[-1]
+    assert mask is not None
+    assert image.shape[1:] == heat.shape == mask.shape == (512, 171)
+
+
+class Broken(Brightness):
+    """A model whose score overflows where a picture is bright."""
+
+    def coarse_scores(self, reference: None, images: Tensor) -> tuple[Tensor, None]:
+        return torch.where(images.mean(1) > 0.99, torch.nan, images.mean(1)), None
+
+
+def test_an_image_without_a_finite_score_is_named(tmp_path: Path) -> None:
+    root = dataset(tmp_path, "truth")
+    with pytest.raises(DataError) as caught:
+        seen_by(root, (64, 96), Broken)
+    line = root / "c" / "test" / "line"
+    assert str(caught.value).startswith(
+        f"{line / '0.png'}: gets a score that is not finite, as 2 more: {line / '1.png'}, {line / '2.png'}; "
+    )
+
+
+def test_a_support_without_a_finite_score_is_named() -> None:
+    supports = torch.rand(3, 3, 16, 16) * 0.5
+    supports[1] = 1
+    model = Broken([16, 16], 4, 0.0, 0.05)
+    with pytest.raises(DataError, match=r"^b\.png: gets a score that is not finite; look at its values"):
+        model.threshold_of(supports, ["a.png", "b.png", "c.png"])

@@ -89,10 +89,19 @@ def test_a_test_leaves_the_table_of_the_papers_and_tells_what_scores_are_worth(r
     assert -1 <= metrics["folder/score_spearman"] <= 1
     rows = [line.split("|") for line in (run / "table.md").read_text().splitlines() if line.startswith("|")]
     head, _, model = [[cell.strip() for cell in row[1:-1]] for row in rows]
-    assert head == ["folder", "MRE ± STD, mm", "95 %", *(f"SDR {r:g} mm" for r in (2, 2.5, 3, 4)), "not found"]
+    assert head == [
+        "folder",
+        "MRE ± STD, mm",
+        "95 %",
+        "median, mm",
+        *(f"SDR {r:g} mm" for r in (2, 2.5, 3, 4)),
+        "not found",
+    ]
     assert model[:2] == ["model", f"{metrics['folder/mre_mm']:.2f} ± {metrics['folder/std_mm']:.2f}"]
     assert model[2] == f"{metrics['folder/mre_mm_low']:.2f} to {metrics['folder/mre_mm_high']:.2f}"
-    assert model[3] == f"{metrics['folder/sdr_2']:.2f}"
+    assert model[3] == f"{metrics['folder/median_mm']:.2f}"
+    assert model[4] == f"{metrics['folder/sdr_2']:.2f}"
+    assert "Weights of last.ckpt." in (run / "table.md").read_text()
     by_landmark = list(csv.DictReader((run / "landmarks.csv").open()))
     assert {row["visible"] for row in by_landmark} >= {"3", "4"}, "a missing point is not counted"
     assert all(np.isfinite(float(row["score"])) for row in by_landmark)
@@ -232,6 +241,7 @@ def test_two_annotators_are_compared_beside_the_model(run: Path, chests: Path, t
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| two annotators | 1.00" in table
     assert "ground truth: mean of R and S" in table
+    assert f"Weights of {run / 'checkpoints' / 'last.ckpt'}." in table
 
 
 def test_validation_images_are_scored_after_each_epoch_and_choose_the_best_checkpoint(

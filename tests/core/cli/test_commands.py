@@ -32,6 +32,20 @@ def test_a_first_fit_leaves_a_whole_run_folder(workdir: Path) -> None:
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
 
 
+def test_a_table_of_results_says_of_which_checkpoint_it_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "2", "--run_dir", "fit") == 0
+    assert "toy on toy-data, weights of last.ckpt\n" in capsys.readouterr().out
+    last, best = "fit/checkpoints/last.ckpt", "fit/checkpoints/best.ckpt"
+    fitted = json.loads(Path("fit/results.json").read_text())
+    assert fitted["ckpt_path"] == last
+    for path in (last, best):
+        assert medzoo("test", "--ckpt_path", path, "--run_dir", Path(path).stem) == 0
+        assert f"toy on toy-data, weights of {path}\n" in capsys.readouterr().out
+        tested = json.loads(Path(Path(path).stem, "results.json").read_text())
+        assert tested["ckpt_path"] == path
+        assert (tested["metrics"] == fitted["metrics"]) == (path == last or Path(last).samefile(best))
+
+
 def test_a_second_run_never_overwrites_the_first(workdir: Path) -> None:
     for _ in range(2):
         assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "1") == 0

@@ -64,15 +64,18 @@ def test_a_case_worked_out_by_hand() -> None:
     scores = {name: float(value) for name, value in metric.compute().items()}
     assert scores["mre_mm"] == pytest.approx(9 / 4)
     assert scores["std_mm"] == pytest.approx(math.sqrt((5**2 + 2**2 + 2**2) / 4 - (9 / 4) ** 2))
+    assert scores["median_mm"] == 2  # of 0, 2, 2, 5 and one that was not found
     assert scores["sdr_2"] == pytest.approx(100 * 3 / 5)
     assert scores["sdr_4"] == pytest.approx(100 * 3 / 5)
     assert scores["missing"] == 1
     assert list(scores) == [
-        "mre_mm", "std_mm", "sdr_2", "sdr_2.5", "sdr_3", "sdr_4", "missing", "mre_mm_low", "mre_mm_high"
+        "mre_mm", "std_mm", "median_mm",
+        "sdr_2", "sdr_2.5", "sdr_3", "sdr_4", "missing", "mre_mm_low", "mre_mm_high",
     ]  # fmt: skip
     table = metric.per_landmark()
     torch.testing.assert_close(table["mre_mm"], torch.tensor([3.5, 2.0, 0.0]))
     torch.testing.assert_close(table["std_mm"], torch.tensor([1.5, 0.0, 0.0]))
+    torch.testing.assert_close(table["median_mm"], torch.tensor([3.5, torch.inf, 0.0]))
     torch.testing.assert_close(table["sdr_2"], torch.tensor([50.0, 50.0, 100.0]))
     assert table["visible"].tolist() == [2, 2, 1]
     assert table["missing"].tolist() == [0, 1, 0]
@@ -96,6 +99,7 @@ def test_scores_agree_with_a_plain_loop() -> None:
     scores = measured(data).compute()
     assert float(scores["mre_mm"]) == pytest.approx(np.mean(pool), rel=1e-6)
     assert float(scores["std_mm"]) == pytest.approx(np.std(pool), rel=1e-6)
+    assert float(scores["median_mm"]) == pytest.approx(np.median([*pool, *[math.inf] * missing]), rel=1e-6)
     assert float(scores["missing"]) == missing
     for radius in RADII:
         expected = 100 * sum(error <= radius for error in pool) / visible
@@ -123,7 +127,7 @@ def test_errors_scale_with_spacing_and_rates_with_the_radii(seed: int, factor: f
     before = landmark_scores(radial_errors(**data), RADII)
     grown = landmark_scores(radial_errors(**{**data, "scale": data["scale"] * factor}), [r * factor for r in RADII])
     for old, new in zip(before.items(), grown.items(), strict=True):
-        expected = old[1] * (factor if "mre" in old[0] or "std" in old[0] else 1)
+        expected = old[1] * (factor if old[0].startswith(("mre", "std", "median")) else 1)
         torch.testing.assert_close(new[1], expected, rtol=2e-5, atol=0, equal_nan=True)
 
 
@@ -142,7 +146,7 @@ def test_duplicating_the_data_changes_only_the_interval_and_the_count(seed: int)
     data = case(5, 4, seed)
     once = measured(data).compute()
     twice = measured({key: torch.cat([value, value]) for key, value in data.items()}).compute()
-    for name in ("mre_mm", "std_mm", *(f"sdr_{radius:g}" for radius in RADII)):
+    for name in ("mre_mm", "std_mm", "median_mm", *(f"sdr_{radius:g}" for radius in RADII)):
         torch.testing.assert_close(twice[name], once[name], rtol=1e-6, atol=0, equal_nan=True)
     assert twice["missing"] == 2 * once["missing"]
 

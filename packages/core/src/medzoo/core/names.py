@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _LONGEST = 100
 """Bytes of a file name: file systems take 255, of which endings and temporary names need some."""
@@ -52,6 +53,11 @@ def csv_text(cell: str) -> str:
 def printable(text: object) -> str:
     r"""Return one line for a terminal: control characters, line ends and broken characters become `\x1b` and alike."""
     return "".join(c if _visible(c) else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def listed(names: Sequence[object], most: int = 4) -> str:
+    """Return the first names with commas between them, and an ellipsis where there are more."""
+    return ", ".join([*map(str, names[:most]), *["…"] * (len(names) > most)])
 
 
 def markdown_cell(text: object) -> str:

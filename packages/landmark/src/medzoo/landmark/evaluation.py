@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
-from medzoo.core.geometry.points import to_network, to_original
+from medzoo.core.geometry.points import to_original
 from medzoo.core.io import file_name, markdown_cell, replacing, write_csv
-from medzoo.core.metrics import LandmarkMetrics, landmark_scores, score_spearman
+from medzoo.core.metrics import LandmarkMetrics, landmark_scores, radial_errors, score_spearman
 from medzoo.core.metrics.landmark import landmark_table, sdr_name
 from medzoo.core.plots import Case, error_cdf, landmark_grid, per_landmark_bars, save, score_reliability, spread
-from medzoo.landmark.data.sources import Domain
+from medzoo.landmark.data.sources import Domain, Images
+from medzoo.landmark.outputs import picture, tell_gaps
 
 _KEPT = 64
 _SHOWN = 6
+_SIDE = 512  # pixels of a picture in a grid
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a figure needs of a tested image, all in original pixels."""
+
+    id: str
+    points: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    error: float
+
+    def case(self, images: Images) -> Case:
+        """Read the image, whose shape the figure keeps."""
+        shown, affine = picture(images, self.id, _SIDE)
+        return Case(shown, apply(affine, self.points), apply(affine, self.truth), self.known, self.id, self.error)
 
 
 def model_domain(names: Sequence[str], domain: Domain) -> int:
@@ -47,7 +69,9 @@ class LandmarkEvaluation(nn.Module):
         self.domains = list(domains)
         self.observers = dict(observers or {})
         self.metrics = nn.ModuleList(LandmarkMetrics(d.thresholds, d.unit, d.landmarks) for d in domains)
-        self.cases: list[list[Case]] = [[] for _ in domains]
+        self.cases: list[list[_Seen]] = [[] for _ in domains]
+        self.tested: list[tuple[int, str, bool, bool]] = []
+        """Of each image its domain and name, whether a point was not found, and whether a score is not finite."""
         self.errors: list[Tensor] = []
         """Of each domain, `(N, K)` over all processes, once computed."""
         self.scores: list[Tensor] = []
@@ -65,13 +89,16 @@ class LandmarkEvaluation(nn.Module):
         predicted = to_original(points, batch["affine"])
         target, visible, scale = batch["landmarks"].double(), batch["visible"], batch["scale"].double()
         self._metric(index).update(predicted, target, visible, scale, score)
+        unfound = (~predicted.isfinite().all(dim=2) & visible).any(dim=1).tolist()
+        unsure = [False] * len(points) if score is None else (~score.isfinite()).any(dim=1).tolist()
+        self.tested += [(index, *each) for each in zip(batch["id"], unfound, unsure, strict=True)]
         room = _KEPT - len(self.cases[index])
-        shown = to_network(target, batch["affine"])
-        errors = ((predicted - target) * scale[:, None]).norm(dim=2).masked_fill(~visible, torch.nan).nanmean(dim=1)
+        errors = radial_errors(predicted, target, visible, scale)
+        means = torch.where(errors.isinf(), torch.nan, errors).nanmean(dim=1)
+        means = torch.where(means.isnan() & errors.isinf().any(dim=1), torch.inf, means)
         for i in range(min(room, len(points))):
-            picture = batch["image"][i, 0].cpu().numpy()
-            found, truth, known = (t[i].cpu().numpy() for t in (points, shown, visible))
-            self.cases[index].append(Case(picture, found, truth, known, batch["id"][i], float(errors[i])))
+            found, truth, known = (t[i].cpu().numpy() for t in (predicted, target, visible))
+            self.cases[index].append(_Seen(batch["id"][i], found, truth, known, float(means[i])))
 
     def compute(self) -> dict[str, Tensor]:
         """Return `<domain>/<metric>` of every domain that was tested, see `medzoo.core.metrics.landmark_scores`.
@@ -97,10 +124,22 @@ class LandmarkEvaluation(nn.Module):
         assert isinstance(metric, LandmarkMetrics)
         return metric
 
-    def report(self, folder: Path) -> None:
+    def tell_gaps(self) -> None:
+        """Name the images of which points were not found, or whose scores are not finite; to be called everywhere."""
+        tested = gather_all(self.tested)
+        for index, domain in enumerate(self.domains):
+            own = [entry for entry in tested if entry[0] == index]
+            tell_gaps(domain.name, len(own), [e[1] for e in own if e[2]], [e[1] for e in own if e[3]])
+
+    def report(self, folder: Path, images: Mapping[str, Images], weights: str) -> None:
         """After `compute`, write `table.md`, `landmarks.csv` and `figures/`.
 
         The figures are overlays, error distributions, errors by landmark, and errors by score.
+
+        Args:
+            folder: Where to write.
+            images: The images of each domain.
+            weights: The checkpoint that was tested, for the table.
         """
         rows: list[dict[str, object]] = []
         by_unit: dict[str, dict[str, Any]] = {}
@@ -115,7 +154,7 @@ class LandmarkEvaluation(nn.Module):
             if (errors.isfinite() & scores.isfinite()).any():
                 reliability = score_reliability(errors.numpy(), scores.numpy(), domain.unit)
                 save(reliability, figures / f"{file_name(domain.name)}_scores.png")
-            chosen = [cases[i] for i in spread([case.score for case in cases], _SHOWN)]
+            chosen = [cases[i].case(images[domain.name]) for i in spread([case.error for case in cases], _SHOWN)]
             if chosen:
                 save(
                     landmark_grid(chosen, columns=3, unit=domain.unit),
@@ -128,7 +167,7 @@ class LandmarkEvaluation(nn.Module):
         if rows:
             write_csv(folder / "landmarks.csv", rows, columns)
             with replacing(folder / "table.md") as part:
-                part.write_text("\n".join(self._table()) + "\n", encoding="utf-8")
+                part.write_text("\n".join(self._table(weights)) + "\n", encoding="utf-8")
 
     def _by_landmark(self, domain: Domain, errors: Tensor, scores: Tensor) -> list[dict[str, object]]:
         table = {
@@ -145,17 +184,20 @@ class LandmarkEvaluation(nn.Module):
             for k, landmark in enumerate(domain.landmarks)
         ]
 
-    def _table(self) -> list[str]:
-        """The table of the papers in Markdown: mean ± deviation with its interval, success rates, missing points."""
+    def _table(self, weights: str) -> list[str]:
+        """The table of the papers in Markdown: mean ± deviation, its interval, median, success rates, lost points."""
         lines = [
-            "MRE ± STD over all points, its 95 % interval from drawing images; SDR: share of points within a radius."
+            "MRE ± STD over the points found, its 95 % interval from drawing images; median and SDR (the share within "
+            "a radius) over all points, where one that was not found is a miss.",
+            "",
+            f"Weights of {markdown_cell(weights)}.",
         ]
         for domain, errors in zip(self.domains, self.errors, strict=True):
             if errors.isnan().all():
                 continue
             unit = domain.unit
             radii = [f"SDR {radius:g} {unit}" for radius in domain.thresholds]
-            head = [domain.name, f"MRE ± STD, {unit}", "95 %", *radii, "not found"]
+            head = [domain.name, f"MRE ± STD, {unit}", "95 %", f"median, {unit}", *radii, "not found"]
             lines += ["", _row(head), _row(["---", *["--:"] * (len(head) - 1)])]
             for label, pool in (("model", errors), ("two annotators", self.observers.get(domain.name))):
                 if pool is None:
@@ -164,7 +206,8 @@ class LandmarkEvaluation(nn.Module):
                 rates = [f"{s[sdr_name(radius)]:.2f}" for radius in domain.thresholds]
                 interval = f"{s[f'mre_{unit}_low']:.2f} to {s[f'mre_{unit}_high']:.2f}"
                 mean = f"{s[f'mre_{unit}']:.2f} ± {s[f'std_{unit}']:.2f}"
-                lines.append(_row([label, mean, interval, *rates, f"{s['missing']:.0f}"]))
+                median = f"{s[f'median_{unit}']:.2f}"
+                lines.append(_row([label, mean, interval, median, *rates, f"{s['missing']:.0f}"]))
             lines += ["", domain.note] if domain.note else []
         return lines
 

@@ -14,9 +14,10 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network, to_original
 from medzoo.core.method import Method
 from medzoo.core.optim.schedules import warm_cosine
+from medzoo.core.runs.callbacks import LAST
 from medzoo.core.runs.schema import check_field
 from medzoo.landmark.data.baseline import copy_shot_baseline, observer_errors
-from medzoo.landmark.data.sources import Domain
+from medzoo.landmark.data.sources import Domain, Images
 from medzoo.landmark.evaluation import LandmarkEvaluation, model_domain, records
 from medzoo.landmark.outputs import write_predictions
 from medzoo.landmark.pseudo import PseudoLabels
@@ -291,6 +292,7 @@ class LandmarkMethod(Method):
         """Log the errors of each domain, and beside them what copying the shot's coordinates gives."""
         assert self.evaluation is not None
         scores = self.evaluation.compute()
+        self.evaluation.tell_gaps()
         for name, error in copy_shot_baseline(self.data).items():
             domain, _, metric = name.rpartition("/")
             if name in scores:
@@ -300,7 +302,8 @@ class LandmarkMethod(Method):
     def report(self, folder: Path) -> None:
         """Write the table of the papers, that by landmark, and figures: overlays, errors, errors by score."""
         assert self.evaluation is not None
-        self.evaluation.report(folder)
+        tested = self.trainer.ckpt_path  # none after a training, whose final weights are tested
+        self.evaluation.report(folder, self._images(), str(tested or LAST))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record an image, in original pixels."""
@@ -311,7 +314,10 @@ class LandmarkMethod(Method):
 
     def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
         """Write `predictions.csv` and overlays."""
-        write_predictions(records, {s.domain.name: s.images for s in self.data.sources}, folder)
+        write_predictions(records, self._images(), folder)
+
+    def _images(self) -> dict[str, Images]:
+        return {source.domain.name: source.images for source in self.data.sources}
 
     @torch.no_grad()
     def label_training_images(self, find: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None) -> PseudoLabels:

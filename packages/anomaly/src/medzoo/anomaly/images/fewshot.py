@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.anomaly.lesions.draws import gaussian
-from medzoo.anomaly.outputs import save_png
+from medzoo.anomaly.outputs import places, require_finite, save_png
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import figure_text, file_name, write_csv
@@ -27,6 +27,7 @@ from medzoo.core.runs.schema import check_field
 Reference = TypeVar("Reference")
 _FOLDS = 8  # of the supports, to score each by the others
 _SHOWN = 4  # abnormal images with a picture
+_SIDE = 512  # pixels of a picture
 
 
 class FewShot(Method, Generic[Reference]):
@@ -108,19 +109,29 @@ class FewShot(Method, Generic[Reference]):
         return (maps.flatten(1).amax(1) if whole is None else whole), maps
 
     @torch.no_grad()
-    def threshold_of(self, supports: Tensor) -> float:
-        """Return the threshold from scoring each support image by the others; NaN with fewer than two."""
+    def threshold_of(self, supports: Tensor, names: Sequence[str] | None = None) -> float:
+        """Return the threshold from scoring each support image by the others; NaN with fewer than two.
+
+        Args:
+            supports: `(K, 3, H, W)` normal images.
+            names: Their files or names, for a message; their numbers from 0 where not given.
+
+        Raises:
+            DataError: A score is not finite.
+        """
         count = len(supports)
         if count < 2:
             return math.nan
         parts = torch.arange(count).tensor_split(min(count, _FOLDS))
-        scores = []
+        scores: list[Tensor] = []
         for part in parts:
             kept = torch.ones(count, dtype=torch.bool)
             kept[part] = False
             reference = self.reference(supports[kept])
             scores += [self.score(reference, batch)[0] for batch in supports[part].split(16)]
-        return quantile_threshold(torch.cat(scores), self.false_alarms)
+        found = torch.cat(scores)
+        require_finite(list(found), names or [f"support {i}" for i in range(count)])
+        return quantile_threshold(found, self.false_alarms)
 
     def on_train_epoch_end(self) -> None:
         """After the last epoch keep the supports and their thresholds."""
@@ -137,12 +148,14 @@ class FewShot(Method, Generic[Reference]):
         offered = getattr(self.trainer.datamodule, "supports", None)  # type: ignore[attr-defined]
         if offered is None:
             raise ConfigError("--data: this model needs categories of images with normal ones to compare with")
-        tested = [category.name for category in self.trainer.datamodule.tested]  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        tested = [category.name for category in data.tested]
         if refresh or any(name not in self.supports for name in tested):
+            named = {c.name: [item.path or item.id for item in data.support_items(c)] for c in data.tested}
             for name, images in offered().items():
                 if refresh or name not in self.supports:
                     self.supports[name] = images
-                    self.thresholds[name] = self.threshold_of(images.to(self.device).float())
+                    self.thresholds[name] = self.threshold_of(images.to(self.device).float(), named[name])
         self.names = tested
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -175,6 +188,12 @@ class FewShot(Method, Generic[Reference]):
             self.current = name, self.reference(images)
         return self.current[1]
 
+    def _scored(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the scores of a batch and its maps, all of them finite."""
+        scores, maps = self.score(self._reference(name), batch["image"])
+        require_finite([*torch.cat([scores[:, None], maps.flatten(1)], dim=1)], places(batch))
+        return scores, maps
+
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test and see that every category has its support."""
         self.current, self.rows, self.pictures = None, [], []
@@ -187,7 +206,7 @@ class FewShot(Method, Generic[Reference]):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score images of one category."""
         name = self.names[int(batch["domain"][0])]
-        scores, maps = self.score(self._reference(name), batch["image"])
+        scores, maps = self._scored(name, batch)
         self.image_metrics[name].update(scores, batch["label"], batch["group"])
         if "mask" in batch:
             for heat, mask in zip(maps, batch["mask"], strict=True):  # masks keep the size of their images
@@ -203,9 +222,8 @@ class FewShot(Method, Generic[Reference]):
                     "score": value,
                 }
             )
-            if label and sum(p[0].startswith(name) for p in self.pictures) < _SHOWN:
-                mask = _reduced(batch["mask"][index], self.size).cpu() if "mask" in batch else None
-                self.pictures.append((name, batch["image"][index].cpu(), maps[index].cpu(), mask))
+            if label and sum(p[0] == name for p in self.pictures) < _SHOWN:
+                self.pictures.append((name, *_shown(batch, index, maps[index])))
 
     def on_test_epoch_end(self) -> None:
         """Log each category, and the mean over categories."""
@@ -243,7 +261,7 @@ class FewShot(Method, Generic[Reference]):
         from medzoo.core.io import replacing
 
         name = self.names[int(batch["domain"][0])]
-        scores, maps = self.score(self._reference(name), batch["image"])
+        scores, maps = self._scored(name, batch)
         limit = self.thresholds[name]
         folder = Path(self.trainer.default_root_dir) / "maps" / file_name(name)
         records = []
@@ -256,7 +274,7 @@ class FewShot(Method, Generic[Reference]):
             with replacing(target) as part, part.open("wb") as file:
                 np.save(file, whole.cpu().numpy())
             save_png(
-                overlays([(name, batch["image"][index].cpu(), maps[index].cpu(), None)], f"score {value:.4g}"),
+                overlays([(name, *_shown(batch, index, maps[index], known=False))], f"score {value:.4g}"),
                 target.with_suffix(".png"),
             )
             records.append(
@@ -282,8 +300,18 @@ def _enlarged(heat: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(heat[None, None], (size[0], size[1]), mode="bilinear", align_corners=False)[0, 0]
 
 
+def _shown(batch: dict[str, Any], index: int, heat: Tensor, known: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return picture `(3, h, w)`, score map and mask `(h, w)` of an image of a batch, in the shape of the original."""
+    width, height = batch["original_size"][index].tolist()
+    zoom = min(1.0, _SIDE / max(width, height))
+    size = max(1, round(height * zoom)), max(1, round(width * zoom))
+    picture = F.interpolate(batch["image"][index][None].float(), size, mode="bilinear", align_corners=False)[0]
+    mask = _reduced(batch["mask"][index], size).cpu() if known and "mask" in batch else None
+    return picture.cpu(), _enlarged(heat, size).cpu(), mask
+
+
 def _reduced(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a mask to the network's size, for a picture; a cell counts where any of it is marked."""
+    """Bring a mask to the size of a picture; a cell counts where any of it is marked."""
     return F.adaptive_max_pool2d(mask[None].float(), size)[0] > 0
 
 

@@ -14,7 +14,7 @@ from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
-from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, save_png
+from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, places, require_finite, save_png
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry.boxes import box_of
@@ -217,6 +217,7 @@ class NormNet(Method):
             raise DataError(batch["path"][0] or batch["id"][0], "has an empty organ mask", "give a mask of the lungs")
         scale = batch["affine"][0].diagonal().cpu()
         score, mask = self.segment(hu, organ, (batch["spacing"][0].cpu() / scale).tolist()[::-1])
+        require_finite([score], places(batch))
         size = batch["original_size"][0].tolist()[::-1]
         if size != list(score.shape):
             score = F.interpolate(score[None, None], size, mode="trilinear", align_corners=False)[0, 0]

@@ -63,6 +63,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
 
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
+    from medzoo.core.runs.callbacks import LAST
     from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
@@ -102,6 +103,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         steps=cli.config.trainer.max_steps if cli.config.trainer.max_steps not in (None, -1) else None,
         init_from=request.init_from,
         echo=not terminal and "--quiet" not in request.switches,
+        bar=_bar(cli, terminal),
         resume=resume,
     )
     try:
@@ -127,12 +129,21 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     finally:
         folders.announce(None)
     if is_first_process():
-        print_table(f"{run_.model} on {run_.data}", metrics)
+        weights = LAST if request.verb == "fit" else request.ckpt_path
+        print_table(f"{run_.model} on {run_.data}, weights of {weights}", metrics)
         if dry:
             print("fast_dev_run: one batch of everything went through; nothing is kept")
             folders.discard(folder, numbered=False)
         else:
             print(f"run folder: {folder}")
+
+
+def _bar(cli: Any, terminal: bool) -> bool:
+    """Tell whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
+    given = cli.config.trainer.callbacks or []
+    names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
+    asked = cli.config.trainer.enable_progress_bar
+    return (terminal if asked is None else bool(asked)) and not any("ProgressBar" in name for name in names)
 
 
 def _test_all_of_another_set(request: Request, cli: Any) -> None:

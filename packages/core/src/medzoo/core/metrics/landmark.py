@@ -47,6 +47,8 @@ def landmark_scores(
 
     * `mre_<unit>`: mean over all annotated points that were found, pooled over images.
     * `std_<unit>`: population standard deviation of the same pool (that of the images' means is far smaller).
+    * `median_<unit>`: median over all annotated points; a point not found counts as infinitely far, so that the median
+      is at most r where `sdr_<r>` is more than half.
     * `sdr_<r>`: percentage of annotated points with error ≤ r (`inclusive`) or < r; a point not found is a failure.
     * `missing`: annotated points that were not found.
     * `mre_<unit>_low`, `mre_<unit>_high`: 95 % percentile interval of the mean, from drawing images with replacement.
@@ -66,6 +68,7 @@ def landmark_scores(
     values = pool[found].sort().values  # sorted, so that the sums do not depend on the order of images
     mean = _ratio(values.sum(), values.numel())
     scores = {f"mre_{unit}": mean, f"std_{unit}": _ratio((values - mean).square().sum(), values.numel()).sqrt()}
+    scores[f"median_{unit}"] = _median(pool)
     visible = int((~torch.isnan(pool)).sum())
     for radius in thresholds:
         scores[sdr_name(radius)] = _ratio(_within(pool, radius, inclusive).sum() * 100, visible)
@@ -78,14 +81,18 @@ def landmark_scores(
 def landmark_table(
     errors: Tensor, thresholds: Sequence[float], unit: str = "mm", inclusive: bool = True
 ) -> dict[str, Tensor]:
-    """Return `mre_<unit>`, `std_<unit>`, `sdr_<r>`, `visible` and `missing` of each landmark, `(K,)` each."""
+    """Return `mre_<unit>`, `std_<unit>`, `median_<unit>`, `sdr_<r>`, `visible` and `missing` of each landmark, `(K,)`.
+
+    See `landmark_scores`.
+    """
     pool = errors.detach().cpu().double()
     found, visible = torch.isfinite(pool), ~torch.isnan(pool)
     values = torch.where(found, pool, 0.0).sort(dim=0).values
     count = found.sum(0)
     mean = values.sum(0) / count  # 0/0 is NaN without a warning in torch
     spread = torch.where(found, pool - mean, 0.0).square().sort(dim=0).values.sum(0) / count
-    table = {f"mre_{unit}": mean, f"std_{unit}": spread.sqrt()}
+    median = torch.stack([_median(column) for column in pool.T]) if pool.shape[1] else mean
+    table = {f"mre_{unit}": mean, f"std_{unit}": spread.sqrt(), f"median_{unit}": median}
     for radius in thresholds:
         table[sdr_name(radius)] = 100 * _within(pool, radius, inclusive).double().sum(0) / visible.sum(0)
     table = {name: value.to(torch.get_default_dtype()) for name, value in table.items()}
@@ -283,6 +290,14 @@ class LandmarkMetrics(DataSetMetric):
 
 def _within(errors: Tensor, radius: float, inclusive: bool) -> Tensor:
     return errors <= radius * (1 + _SLACK) if inclusive else errors < radius * (1 - _SLACK)  # false for NaN
+
+
+def _median(errors: Tensor) -> Tensor:
+    """Median of what was annotated, as `landmark_scores` counts it; NaN where nothing was."""
+    ranked = errors[~torch.isnan(errors)].double().sort().values
+    if not len(ranked):
+        return torch.tensor(math.nan, dtype=torch.float64)
+    return (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
 
 
 def _ratio(total: Tensor, count: int) -> Tensor:

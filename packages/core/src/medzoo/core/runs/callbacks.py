@@ -18,8 +18,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from medzoo.core.distributed import print_once
 from medzoo.core.errors import Interrupted, TrainingError
 from medzoo.core.io import csv_text, write_csv
+from medzoo.core.names import listed
+from medzoo.core.runs.bar import progress
 from medzoo.core.seeding import mix
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -79,7 +82,7 @@ class FiniteGuard(Callback):
         if not torch.isfinite(loss).all():
             parts = sorted(k for k, v in trainer.callback_metrics.items() if not bool(torch.isfinite(v).all()))
             which = f" ({', '.join(parts)})" if parts else ""
-            ids = f", images {', '.join(map(str, self.ids[:4]))}{', …' * (len(self.ids) > 4)}" if self.ids else ""
+            ids = f", images {listed(self.ids)}" if self.ids else ""
             raise TrainingError(
                 f"the loss is {float(loss.detach().sum())}{which} at epoch {trainer.current_epoch}, "
                 f"step {trainer.global_step}{ids}; {_ADVICE}, or check these images"
@@ -105,7 +108,7 @@ class EpochTable(Callback):
     Args:
         path: The table to write.
         label: What the printed lines start with, such as `"uod stage1"`.
-        echo: Print a line an epoch.
+        echo: Print a line an epoch, or one for each per cent where a training counts steps.
     """
 
     def __init__(self, path: Path, label: str, echo: bool) -> None:
@@ -119,6 +122,7 @@ class EpochTable(Callback):
         self.stepped = False  # in this process; what was trained before it resumed does not count
         self.row: dict[str, Any] = {}
         self.started = time.perf_counter()
+        self.told: int | None = None  # per cent at the last printed line
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values of the epoch so far."""
@@ -175,10 +179,12 @@ class EpochTable(Callback):
         append_row(self.path, self.row)
         if self.echo:
             values = "  ".join(f"{k} {v:.4g}" for k, v in self.row.items() if k != "epoch")
-            epochs = max(trainer.max_epochs or 0, 0)
-            step = "" if epochs else f" step {trainer.global_step}/{trainer.max_steps}"
-            done = f"{self.label} epoch {self.row['epoch'] + 1}{f'/{epochs}' if epochs else step}"
-            print(f"{done}  {values}  ({time.perf_counter() - self.started:.1f} s)", flush=True)
+            where, share = progress(trainer)
+            done = int(100 * (share or 0.0))
+            if where.startswith("step") and done == self.told:
+                return  # epochs of few images: a line for each per cent is enough to read
+            self.told = done
+            print_once(f"{self.label} {where}  {values}  ({time.perf_counter() - self.started:.1f} s)")
 
 
 def _size(batch: Any) -> int:

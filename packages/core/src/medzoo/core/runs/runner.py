@@ -16,6 +16,7 @@ from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.method import Method
+from medzoo.core.runs.bar import TrainingBar
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
 from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import remove_leftovers
@@ -50,6 +51,8 @@ class Run:
     """`--init_from` where given: a checkpoint whose weights a training starts from."""
     echo: bool = False
     """Print a line an epoch (not on a terminal, which has bars)."""
+    bar: bool = False
+    """Show bars."""
     resume: bool = False
     signals: StopSignals = field(init=False)
 
@@ -107,7 +110,8 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
         checkpoints = folder / "checkpoints"
-        table = EpochTable(folder / "metrics.csv", f"{self.model}{' ' + stage if stage else ''}", self.echo)
+        label = f"{self.model}{' ' + stage if stage else ''}"
+        table = EpochTable(folder / "metrics.csv", label, self.echo)
         monitor = (model.monitor, model.monitor_mode) if isinstance(model, Method) else (Method.monitor, "min")
         self.signals.checkpoints = checkpoints
         overrides: dict[str, Any] = {
@@ -119,6 +123,7 @@ class Run:
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
                 *([InitialWeights(self.init_from)] if self.init_from else []),
+                *([TrainingBar(label)] if self.bar else []),
             ],
             "default_root_dir": str(folder),
         }
@@ -152,11 +157,12 @@ class Run:
             handed = model.eval().hand_over(folder)
             trainer.strategy.barrier("hand_over")  # the next stage reads files that another process may still write
         metrics = {**(earlier or {}), **metrics}
-        self._write_results(folder, stage, metrics, seconds, table.samples / max(seconds, 1e-9), handed)
+        rate, last = table.samples / max(seconds, 1e-9), str(checkpoints / LAST)
+        self._write_results(folder, stage, metrics, seconds, rate, handed, ckpt_path=last)
         return metrics, handed
 
     def _test(self, trainer: Trainer, model: LightningModule, folder: Path) -> dict[str, float]:
-        """Test with the final weights; a data module without a test set gives no metrics."""
+        """Test with the final weights, those of `last.ckpt`; a data module without a test set gives no metrics."""
         if not has_batches(self.datamodule, "test_dataloader"):
             return {}
         trainer.test(model, datamodule=self.datamodule, verbose=False)
@@ -167,8 +173,9 @@ class Run:
 
     def _evaluator(self, *more: Callback) -> Trainer:
         """Build a trainer that trains nothing."""
+        bars = [TrainingBar(self.model)] if self.bar else []
         return self.build_trainer(
-            {"callbacks": [StepSeed(self.seed), self.signals, *more], "default_root_dir": str(self.folder)}
+            {"callbacks": [StepSeed(self.seed), self.signals, *bars, *more], "default_root_dir": str(self.folder)}
         )
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
