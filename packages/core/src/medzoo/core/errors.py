@@ -97,3 +97,18 @@ class Interrupted(BaseException):
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
         self.signum, self.exit_code = signum, 128 + signum
+
+
+def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value of an option that is none of those allowed.
+
+    Args:
+        option: Name of the option without dashes, such as `model.stage`.
+        value: What was given.
+        allowed: The names to choose from.
+
+    Raises:
+        ConfigError: The value is another.
+    """
+    if value not in allowed:
+        raise ConfigError(f"--{option}: expected {', '.join(allowed)}, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -63,7 +63,7 @@ class Method(LightningModule):
         """
         raise NotImplementedError(f"{type(self).__name__} has no outputs(batch)")
 
-    def new_evaluation(self) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
         """Return a fresh evaluation for the data of the trainer; None where the method has test steps of its own."""
         return None
 
@@ -98,7 +98,7 @@ class Method(LightningModule):
 
     def on_validation_start(self) -> None:
         """Begin an evaluation."""
-        self.evaluation = self.new_evaluation()
+        self.evaluation = self.new_evaluation("validate")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch."""
@@ -114,7 +114,7 @@ class Method(LightningModule):
 
     def on_test_start(self) -> None:
         """Begin an evaluation."""
-        self.evaluation = self.new_evaluation()
+        self.evaluation = self.new_evaluation("test")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch."""

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.core.distributed import print_once
+from medzoo.core.errors import ConfigError
 from medzoo.core.phantoms import ANATOMIES, radiograph
-from medzoo.landmark.data.sources import LandmarkSource
+from medzoo.core.sample import Batch
 from medzoo.landmark.matching.patches import uniform
 from medzoo.landmark.views import View
+
+if TYPE_CHECKING:
+    from medzoo.landmark.method import LandmarkMethod
 
 
 def drawn_anatomy(landmarks: Sequence[str]) -> str | None:
     """Return the built-in anatomy that has landmarks of these names in this order, or None."""
     return next((name for name, anatomy in ANATOMIES.items() if anatomy.landmarks == tuple(landmarks)), None)
-
-
-def rehearsals(sources: Sequence[LandmarkSource], size: tuple[int, int]) -> dict[int, Rehearsal]:
-    """Return a rehearsal for each domain that can be drawn, by index, and tell it.
-
-    Never for phantoms: their test images are drawn in the same way.
-    """
-    found = {}
-    for index, source in enumerate(sources):
-        anatomy = drawn_anatomy(source.domain.landmarks)
-        if anatomy and source.on_disk:
-            found[index] = Rehearsal(anatomy, size)
-            print_once(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
-    return found
 
 
 class Rehearsal:
@@ -86,3 +77,56 @@ def _cloud(image: Tensor) -> Tensor:
 def _smooth(image: Tensor, knots: int) -> Tensor:
     field = torch.randn(len(image), 1, knots, knots, device=image.device)
     return F.interpolate(field, size=image.shape[-2:], mode="bicubic", align_corners=True)
+
+
+class Rehearsals:
+    """The drawn radiographs that the first part of a method's training is on.
+
+    Args:
+        method: A landmark method; `rehearsal` of its `hparams` is the share of the epochs.
+    """
+
+    def __init__(self, method: LandmarkMethod) -> None:
+        self._method = method
+        self.by_domain: dict[int, Rehearsal] = {}
+        """By index, of the domains that can be drawn."""
+
+    def prepare(self) -> None:
+        """Find the domains that can be drawn, where the method rehearses at all, and name them.
+
+        Never phantoms: their test images are drawn in the same way.
+
+        Raises:
+            ConfigError: The share is not from 0 to 1.
+        """
+        share = self._method.hparams.get("rehearsal", 0.0)
+        if not 0 <= share <= 1:
+            raise ConfigError(f"--model.rehearsal: expected a share from 0 to 1, got {share}")
+        self.by_domain = {}
+        for index, source in enumerate(self._method.data.sources if share else ()):
+            anatomy = drawn_anatomy(source.domain.landmarks)
+            if anatomy and source.on_disk:
+                self.by_domain[index] = Rehearsal(anatomy, self._method.input_size)
+                print_once(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
+
+    def __bool__(self) -> bool:
+        return bool(self.by_domain)
+
+    @property
+    def share_done(self) -> float:
+        """Share of the epochs of this training that came before the current one."""
+        trainer = self._method.trainer
+        return float(self._method.current_epoch * trainer.num_training_batches / trainer.estimated_stepping_batches)
+
+    @property
+    def running(self) -> bool:
+        """Whether domains that can be drawn are, in this epoch."""
+        return bool(self) and self.share_done < self._method.hparams["rehearsal"]
+
+    def draw(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Draw as many radiographs as a batch has, with their landmarks, while its domain is rehearsed."""
+        domain = int(batch["domain"][0])
+        if domain not in self.by_domain or not self.running:
+            return None
+        image, points = self.by_domain[domain](len(batch["image"]))
+        return image.to(self._method.device), points.to(self._method.device)

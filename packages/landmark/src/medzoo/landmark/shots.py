@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
+import torch
 from torch import Tensor
+
+from medzoo.core.errors import ConfigError
+from medzoo.core.geometry.points import to_network
 
 Domains = dict[str, list[str]]
 """Landmark names by domain, in the order of the domains' indices."""
@@ -23,3 +27,37 @@ def standardise(image: Tensor) -> Tensor:
     """Bring each image of `(B, C, H, W)` to mean 0 and standard deviation 1."""
     mean, std = image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
     return (image - mean) / (std + 1e-3)
+
+
+def shots_of(data: Any, who: str) -> list[Shots]:
+    """Return the annotated images of each domain of a landmark data module at network size.
+
+    Args:
+        data: The data module.
+        who: Name of the method, for the message.
+
+    Returns:
+        One a domain; none for a matcher that is trained before anything is annotated.
+
+    Raises:
+        ConfigError: Some domains have a shot and others have none.
+    """
+    groups = data.shots()
+    if not any(groups):
+        return []
+    found: list[Shots] = []
+    for domain, samples in zip(data.domains, groups, strict=True):
+        if not samples:
+            raise ConfigError(f"domain {domain.name} has no shot, and {who} needs one of each")
+        image = torch.stack([s["image"] for s in samples])
+        points = torch.stack([to_network(s["landmarks"][None], s["affine"][None])[0] for s in samples])
+        found.append({"image": image, "points": points})
+    return found
+
+
+def is_shot(shot: object) -> bool:
+    """Tell whether a value is the annotated images of a domain: `(S, C, H, W)` and points `(S, K, 2)`."""
+    image, points = (shot.get("image"), shot.get("points")) if isinstance(shot, dict) else (None, None)
+    if not isinstance(image, Tensor) or not isinstance(points, Tensor):
+        return False
+    return image.ndim == 4 and points.ndim == 3 and len(image) == len(points) and points.shape[2] == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 
 
@@ -26,3 +28,25 @@ def warm_cosine(module: LightningModule, rise: float = 0.1) -> Callable[[int], f
         return step / top if step < top else 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - top) / (steps - top + 1)))
 
     return factor
+
+
+def cosine_decay(module: LightningModule, optimizer: torch.optim.Optimizer, rise: float = 0.1) -> dict[str, Any]:
+    """Return what `configure_optimizers` returns: the optimiser with `warm_cosine`, step by step.
+
+    Args:
+        module: A module with its trainer attached.
+        optimizer: Its optimiser.
+        rise: Share of the steps that the rise takes.
+    """
+    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(module, rise))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+
+def adamw(module: LightningModule, lr: float) -> dict[str, Any]:
+    """Return AdamW over all parameters with warm-up and cosine decay, as `configure_optimizers` returns it.
+
+    Args:
+        module: A module with its trainer attached.
+        lr: Highest learning rate.
+    """
+    return cosine_decay(module, torch.optim.AdamW(module.parameters(), lr, weight_decay=1e-4))

@@ -55,3 +55,21 @@ class Prediction:
 
     record: dict[str, Any]
     save: Callable[[Path], dict[str, Any]] | None = None
+
+
+def identity(batch: Batch, index: int, source: str) -> dict[str, Any]:
+    """Return the beginning of a sample's row: id, source, patient, sensitive groups where known, path.
+
+    Args:
+        batch: As `medzoo.core.sample.collate` made it.
+        index: Place of the sample in it.
+        source: What it comes from.
+    """
+    groups = batch["groups"][index] if "groups" in batch else {}
+    return {
+        "id": batch["id"][index],
+        "source": source,
+        "patient": batch["patient"][index] if "patient" in batch else "",
+        **{f"group_{name}": value for name, value in groups.items()},
+        "path": batch["path"][index],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
-from medzoo.core.errors import ConfigError
+from medzoo.core.data.wants import Wants
+from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.found import Found
+from medzoo.landmark.labelling import write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import Form, contrast_of
-from medzoo.landmark.method import LandmarkMethod, one_of
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import vote
 from medzoo.landmark.networks.embedding import Embedders, SideBySide, matchers
 from medzoo.landmark.networks.vgg import Norm
@@ -110,8 +113,8 @@ class CC2D(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        one_of("stage", stage, ("all", *self.stages))
-        one_of("loss", loss, ("classic", "v2"))
+        check_choice("model.stage", stage, ("all", *self.stages))
+        check_choice("model.loss", loss, ("classic", "v2"))
         if detect_batch < 2:
             raise ConfigError(
                 f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
@@ -123,14 +126,14 @@ class CC2D(LandmarkMethod):
         self.labels: PseudoLabels | None = None
         self.view = View(self.input_size, augment)
         self.sample = patch_sampler(patch, points, augment, 0.8 if loss == "v2" else None)
-        self.know(domains)
+        self.build_for_domains(domains)
 
     # What the method asks of the data and the runner.
 
-    @property
-    def batch_size(self) -> int:
-        """Images a batch in this stage, without the shot."""
-        return super().batch_size - (self.stage == "stage2")
+    def wants(self) -> Wants:
+        """A batch of stage 2 has an image less, in whose place comes the shot."""
+        wants = super().wants()
+        return replace(wants, batch_size=(wants.batch_size or 1) - (self.stage == "stage2"))
 
     @property
     def radius(self) -> int:
@@ -189,8 +192,8 @@ class CC2D(LandmarkMethod):
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return self.adamw()
-        epochs, factor = self.setting("decay")
-        optimizer = torch.optim.Adam(self.parameters(), self.setting("lr"), weight_decay=1e-4)
+        epochs, factor = self.stage_hparam("decay")
+        optimizer = torch.optim.Adam(self.parameters(), self.stage_hparam("lr"), weight_decay=1e-4)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
 
     # Training.
@@ -242,4 +245,4 @@ class CC2D(LandmarkMethod):
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
-        return self.write_labels(folder, "cc2d", self.stage)
+        return write_labels(self, folder, "cc2d")

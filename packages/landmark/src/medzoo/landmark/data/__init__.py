@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.data.mix import LandmarkMix
     from medzoo.landmark.data.module import FolderDataModule, LandmarkDataModule
     from medzoo.landmark.data.phantoms import LandmarkPhantoms
-    from medzoo.landmark.data.sources import Domain, LandmarkSource
+    from medzoo.landmark.data.sources import LandmarkSource
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -25,7 +25,6 @@ __getattr__, __dir__ = lazy(
         "Bmple": "bmple",
         "Cephalometric": "cephalometric",
         "Chest": "chest",
-        "Domain": "sources",
         "FolderDataModule": "module",
         "HandAtlas": "hand_atlas",
         "Jsrt": "jsrt",
@@ -41,7 +40,6 @@ __all__ = [
     "Bmple",
     "Cephalometric",
     "Chest",
-    "Domain",
     "FolderDataModule",
     "HandAtlas",
     "Jsrt",

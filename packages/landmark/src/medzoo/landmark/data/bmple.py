@@ -15,9 +15,10 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import apply, resize_affine
 from medzoo.core.io import read_json
 from medzoo.core.io.listing import image_files
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
-from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 KEPT = (*range(10), *range(13, 23))
 """Points of a label that are landmarks: the public code drops those from 10 to 12 and from 23 on."""

@@ -12,10 +12,11 @@ from medzoo.core.data.files import existing_root
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import image_files
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, point_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named, resolve
-from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 NAMES = (
     *(

@@ -11,10 +11,11 @@ import numpy as np
 from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
 from medzoo.core.errors import DataError
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, read_count
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named
-from medzoo.landmark.data.sources import Domain, FileImages, Images, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 
 NAMES = (
     *("right apex", "right costophrenic angle", "right cardiophrenic angle"),

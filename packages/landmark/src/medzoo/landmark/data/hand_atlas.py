@@ -13,10 +13,11 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import stem
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_table
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named
-from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 NAMES = (
     *(f"wrist {i}" for i in range(5)),

@@ -13,10 +13,11 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io.listing import files_in
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.chest import NAMES, RatioSource
 from medzoo.landmark.data.module import FolderDataModule
 from medzoo.landmark.data.shots import named
-from medzoo.landmark.data.sources import Domain, FileImages, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 SPACING, SIDE = 0.175, 2048
 """mm per pixel of the scanned film, and its side in pixels."""

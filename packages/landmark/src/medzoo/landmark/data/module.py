@@ -16,10 +16,11 @@ from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
 from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import LandmarkSample
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.checks import check_stage, missing_shot_points
 from medzoo.landmark.data.datasets import Fit, Geometry, LabelledImages, UnlabelledImages
 from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, resolve
-from medzoo.landmark.data.sources import Domain, LandmarkSource
+from medzoo.landmark.data.sources import LandmarkSource
 
 _LISTED = 10
 """Shots named in the summary at most."""

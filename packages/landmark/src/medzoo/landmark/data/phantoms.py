@@ -11,8 +11,9 @@ from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
+from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.module import LandmarkDataModule
-from medzoo.landmark.data.sources import NO_SPACING, Domain, Images, LandmarkSource, Points, Size
+from medzoo.landmark.data.sources import NO_SPACING, Images, LandmarkSource, Points, Size
 
 _THRESHOLDS = {"head": (2.0, 2.5, 3.0, 4.0)}
 _OTHERS = (2.0, 4.0, 10.0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +11,13 @@ from numpy.typing import NDArray
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import DataError
 from medzoo.core.io import Header, Image, read_header, read_image
+from medzoo.core.tasks.landmark_types import Domain
 
 Points = NDArray[np.float64]
 """`(K, 2)` x, y in original pixels, NaN where a point is missing."""
 Size = tuple[int, int]
 """Width and height of an image in pixels."""
 NO_SPACING = (float("nan"), float("nan"))
-
-
-@dataclass(frozen=True)
-class Domain:
-    """One anatomy in one kind of image, with the rules by which errors in it are told.
-
-    Args:
-        name: Name in results and on the command line.
-        landmarks: Names of the K landmarks, in the order of the label files; empty where nobody knows them (images
-            without labels).
-        unit: Unit of errors.
-        thresholds: Radii of the success detection rate, in `unit`.
-        frame: Width and height of the frame in whose pixels errors are counted; `None` with `unit="px"` means pixels
-            of the original image.
-        note: What a report must tell of the labels, such as whose they are.
-    """
-
-    name: str
-    landmarks: tuple[str, ...]
-    unit: Literal["mm", "px"]
-    thresholds: tuple[float, ...]
-    frame: Size | None = None
-    note: str = ""
 
 
 class Images(ABC):

@@ -77,7 +77,7 @@ class GU2Net(LandmarkMethod):
         self.network: nn.Module | None = None
         rate = 0.0 if nudge == "none" else 0.1
         self.view = View(size, augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
-        self.know(domains)
+        self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
         """Make the network."""
@@ -105,7 +105,7 @@ class GU2Net(LandmarkMethod):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
-        image, points = self.rehearsed(batch) or annotated(batch, self.view)
+        image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))
         target, sigma = self.hparams["target"], self.hparams["sigma"]
         loss = patch_loss(logits, points, sigma) if target == "patch" else heatmap_loss(logits, points, sigma, target)

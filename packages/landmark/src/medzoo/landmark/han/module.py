@@ -87,7 +87,7 @@ class HAN(LandmarkMethod):
             )
         self.network: HANNetwork | None = None
         self.view = View(size, augment)
-        self.know(domains)
+        self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
         """Make the network."""
@@ -121,7 +121,7 @@ class HAN(LandmarkMethod):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
-        image, points = self.rehearsed(batch) or annotated(batch, self.view)
+        image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         softmax = self.hparams["target"] == "softmax"
         weights = (1.0, 1.0, 1.0) if softmax else (1000.0, 3000.0, 3000.0)
         size = (image.shape[-2], image.shape[-1])

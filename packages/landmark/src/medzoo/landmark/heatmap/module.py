@@ -71,7 +71,7 @@ class Heatmap(LandmarkMethod):
             raise ConfigError("--model.weights are those of a timm model; backbone is unet")
         self.network: HeatmapNetwork | None = None
         self.view = View(size, augment)
-        self.know(domains)
+        self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
         """Make the network."""
@@ -106,7 +106,7 @@ class Heatmap(LandmarkMethod):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
-        image, points = self.rehearsed(batch) or annotated(batch, self.view)
+        image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))
         loss = heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
         self.log("train/loss", loss)

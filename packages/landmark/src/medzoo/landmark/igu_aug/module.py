@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_json, write_json
 from medzoo.landmark.found import Found
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
@@ -21,7 +21,7 @@ from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_warp
 from medzoo.landmark.matching.patches import Jitter
 from medzoo.landmark.matching.search import Form, contrast_of
-from medzoo.landmark.method import LandmarkMethod, one_of
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.embedding import Embedders, matchers
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.shots import Domains
@@ -104,9 +104,9 @@ class IGUAug(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        one_of("stage", stage, ("all", *self.stages))
-        one_of("loss", loss, ("classic", "v2"))
-        one_of("mi", mi, ("joint", "counts"))
+        check_choice("model.stage", stage, ("all", *self.stages))
+        check_choice("model.loss", loss, ("classic", "v2"))
+        check_choice("model.mi", mi, ("joint", "counts"))
         if references < 2 or not 0 < medium < high or alpha < 0:
             raise ConfigError(
                 "--model: expected references of at least 2, 0 < medium < high and alpha of at least 0, "
@@ -123,7 +123,7 @@ class IGUAug(LandmarkMethod):
         self.samplers: list[InformedSampler] = []
         self.network: Embedders | None = None
         self.patch_network: Embedders | None = None
-        self.know(domains)
+        self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
         """Make the networks, one for each domain."""

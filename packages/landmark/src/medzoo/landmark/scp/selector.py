@@ -21,7 +21,6 @@ from medzoo.landmark.data.checks import check_image
 from medzoo.landmark.data.datasets import Geometry, UnlabelledImages
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import LandmarkSource
-from medzoo.landmark.evaluation import model_domain
 from medzoo.landmark.matching.embedder import Embedder
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.scp import keypoints as proposals
@@ -81,7 +80,7 @@ class SCP(Selector):
                 raise ConfigError(
                     f"--budget: expected 1 to {len(names)}, the images of {source.domain.name}, got {budget}"
                 )
-            domain = model_domain(model.names, source.domain) if isinstance(model, LandmarkMethod) else 0
+            domain = model.place_of(source.domain.name) if isinstance(model, LandmarkMethod) else 0
             images = UnlabelledImages(
                 [s.images for s in data.sources],
                 [(index, name) for name in names],

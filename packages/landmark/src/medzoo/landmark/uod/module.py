@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.errors import check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.core.runs.schema import check_field
 from medzoo.landmark.found import Found
+from medzoo.landmark.labelling import label_training_images, write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
-from medzoo.landmark.method import LandmarkMethod, one_of
+from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.networks.vgg import Norm
@@ -139,7 +141,7 @@ class UOD(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        one_of("stage", stage, ("all", *self.stages))
+        check_choice("model.stage", stage, ("all", *self.stages))
         self.stage = stage
         contrast = search.Contrast(window, temperature, margin, clamp=clamp)
         self.cascade = Cascade(contrast, fuse, upsampling)
@@ -150,7 +152,7 @@ class UOD(LandmarkMethod):
         """Epoch for which the model labelled the training images itself; None while the labels are those of stage 1."""
         self.view = View(self.input_size, augment)
         self.sample = patch_sampler(patch, points, augment)
-        self.know(domains)
+        self.build_for_domains(domains)
 
     # Networks and what they need besides weights.
 
@@ -197,7 +199,7 @@ class UOD(LandmarkMethod):
         if self.stage == "stage2":
             start_from(self.hparams["swin_weights"], lambda weights: load_swin(self._detector.encoder, weights))
             self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
-            self.rehearse()
+            self.rehearsals.prepare()
         else:
             start_from(self.hparams["vgg_weights"], self._fill_matchers)
 
@@ -228,7 +230,7 @@ class UOD(LandmarkMethod):
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return self.adamw()
-        lr = self.setting("lr")
+        lr = self.stage_hparam("lr")
         if self.stage == "stage2":
             optimizer = torch.optim.Adam(self.parameters(), lr)
             cycle = torch.optim.lr_scheduler.CyclicLR(optimizer, lr, 10 * lr, 300, cycle_momentum=False)
@@ -241,15 +243,15 @@ class UOD(LandmarkMethod):
     def on_train_epoch_start(self) -> None:
         """Label the training images anew after the rehearsal, and in each epoch once the self-training has begun."""
         epoch = self.current_epoch
-        itself = epoch >= 1 and self.share_done >= self.hparams["self_training"]
-        rehearsed = bool(self.rehearsals) and not self.rehearsing and self.own_labels_of is None
+        itself = epoch >= 1 and self.rehearsals.share_done >= self.hparams["self_training"]
+        rehearsed = bool(self.rehearsals) and not self.rehearsals.running and self.own_labels_of is None
         # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
         if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
             assert self.labels is not None
             self.eval()
-            own = self.label_training_images()
+            own = label_training_images(self)
             self.train()
-            kept = [] if itself else [n for i, n in enumerate(self.names) if i not in self.rehearsals]
+            kept = [] if itself else [n for i, n in enumerate(self.names) if i not in self.rehearsals.by_domain]
             own.points |= {name: self.labels.points[name] for name in kept}
             own.scores |= {name: self.labels.scores[name] for name in kept}
             self.labels, self.own_labels_of = own, epoch
@@ -267,7 +269,7 @@ class UOD(LandmarkMethod):
 
     def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
         assert self.labels is not None
-        drawn = self.rehearsed(batch)
+        drawn = self.rehearsals.draw(batch)
         if drawn is not None:
             image, points = drawn
         else:
@@ -292,7 +294,7 @@ class UOD(LandmarkMethod):
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the labels of all training images for stage 2."""
-        return self.write_labels(folder, "uod", self.stage)
+        return write_labels(self, folder, "uod")
 
 
 def _are_labels(made: object) -> bool:
