@@ -1,8 +1,7 @@
-"""RegAD beside PaDiM and PatchCore on categories that it never saw, and on real radiographs where they are at hand.
+"""RegAD beside PaDiM and PatchCore on built-in categories that it never saw. Real images: anomaly_draws.py.
 
     medzoo fit --model regad --run_dir runs/regad-textures
     python benchmarks/anomaly_fewshot.py runs/regad-textures/checkpoints/last.ckpt --draws 3
-    python benchmarks/anomaly_fewshot.py runs/regad-textures/checkpoints/last.ckpt --npz pneumonia28.npz --shots 16
 
 The baselines have the same network with random weights of the same seed; `PaDiM 22` is PaDiM with all channels and
 RegAD's 22 versions of each support, so that training is all that differs between it and RegAD.
@@ -13,13 +12,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from medzoo.anomaly.data.categories import CategoryDataModule, Labelled
-from medzoo.anomaly.data.images import NpzImages
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
@@ -27,9 +25,9 @@ from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.support import augmented
-from medzoo.core.metrics.anomaly import aupro, auroc, auroc_interval, region_weights
+from medzoo.core.metrics.anomaly import aupro, auroc, region_weights
 
-SMALL = {"size": [128, 128], "widths": [32, 64, 128], "weights": "none", "smooth": 2.0}
+SMALL: dict[str, Any] = {"size": [128, 128], "widths": [32, 64, 128], "weights": "none", "smooth": 2.0}
 
 
 class PaDiM22(PaDiM):
@@ -41,29 +39,12 @@ class PaDiM22(PaDiM):
         return PositionGaussians.fit(self.features(augmented(supports)))
 
 
-class Pixels(FewShot[PositionGaussians]):
-    """No network: one Gaussian over all grey values of an image of 28 × 28."""
-
-    def values(self, images: Tensor) -> Tensor:
-        """Return `(B, 784, 1, 1)`."""
-        return functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 28).flatten(1)[:, :, None, None]
-
-    def reference(self, supports: Tensor) -> PositionGaussians:
-        """Estimate the one Gaussian."""
-        return PositionGaussians.fit(self.values(supports))
-
-    def coarse_scores(self, reference: PositionGaussians, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return one Mahalanobis distance an image."""
-        found = reference.distance(self.values(images))
-        return found, found.flatten(1).amax(1)
-
-
-def seeded(build: Callable[[], FewShot[object]]) -> FewShot[object]:
+def seeded(build: Callable[[], FewShot[Any]]) -> FewShot[Any]:
     torch.manual_seed(0)
     return build().eval()
 
 
-def measured(model: FewShot[object], data: CategoryDataModule, domain: int, supports: Tensor) -> dict[str, float]:
+def measured(model: FewShot[Any], data: CategoryDataModule, domain: int, supports: Tensor) -> dict[str, float]:
     items = Labelled(data.tested, model.size)
     chosen = [items[i] for i, group in enumerate(items.groups) if group == domain]
     reference = model.reference(supports.float())
@@ -75,16 +56,11 @@ def measured(model: FewShot[object], data: CategoryDataModule, domain: int, supp
             maps.append(part)
     values, labels = torch.cat(scores), torch.stack([s["label"] for s in chosen])
     found = {"image AUROC": auroc(values, labels)}
-    if "mask" in chosen[0]:
-        weights = torch.stack([region_weights(s["mask"]) for s in chosen])
-        found |= {"pixel AUROC": auroc(torch.cat(maps), weights), "AUPRO": aupro(torch.cat(maps), weights)}
-    else:
-        low, high = auroc_interval(values, labels, torch.arange(len(values)))
-        found |= {"low": low, "high": high}
-    return found
+    weights = torch.stack([region_weights(s["mask"]) for s in chosen])
+    return found | {"pixel AUROC": auroc(torch.cat(maps), weights), "AUPRO": aupro(torch.cat(maps), weights)}
 
 
-def table(models: dict[str, FewShot[object]], made: Iterable[CategoryDataModule]) -> None:
+def table(models: dict[str, FewShot[Any]], made: Iterable[CategoryDataModule]) -> None:
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in models}
     for data in made:
         supports = data.supports()
@@ -97,10 +73,10 @@ def table(models: dict[str, FewShot[object]], made: Iterable[CategoryDataModule]
                     f"  {name:18} {category.name:12}", "  ".join(f"{k} {v:.3f}" for k, v in found.items()), flush=True
                 )
             print(f"  {name:18} {time.perf_counter() - started:.0f} s", flush=True)
-    for name, found in rows.items():
-        for key in found[0]:
-            values = torch.tensor([row[key] for row in found])
-            spread = f"  sd over draws and categories {values.std():.3f}" if len(found) > 1 else ""
+    for name, done in rows.items():
+        for key in done[0]:
+            values = torch.tensor([row[key] for row in done])
+            spread = f"  sd over draws and categories {values.std():.3f}" if len(done) > 1 else ""
             print(f"{name:18} {key:12} mean {values.mean():.3f}{spread}")
 
 
@@ -110,10 +86,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--anomalib", action="store_true", help="anomalib's Padim and Patchcore too")
-    parser.add_argument("--npz", help="a MedMNIST file; label 0 is normal, its validation part is tested")
-    parser.add_argument("--only", nargs="+", help="rows of the table, such as PaDiM pixels")
+    parser.add_argument("--only", nargs="+", help="rows of the table, such as PaDiM")
     options = parser.parse_args()
-    models: dict[str, FewShot[object]] = {
+    models: dict[str, FewShot[Any]] = {
         "RegAD": RegAD.load_from_checkpoint(options.checkpoint, map_location="cpu").eval(),
         "PaDiM": seeded(lambda: PaDiM(**SMALL)),
         "PaDiM 22": seeded(lambda: PaDiM22(**SMALL, channels=0)),
@@ -125,14 +100,8 @@ def main() -> None:
         own = {"backbone": "resnet18", "pre_trained": False}
         for name in ("Padim", "Patchcore"):
             models[f"anomalib {name}"] = AnomalibModel(name, own, [128, 128]).eval()
-    if options.npz:
-        models["pixels"] = Pixels([128, 128], 32, 0.0, 0.05)
     models = {name: model for name, model in models.items() if name in (options.only or models)}
-    common = {"shots": options.shots, "size": 128}
-    if options.npz:
-        table(models, (NpzImages(options.npz, part="val", draw=d, **common) for d in range(options.draws)))
-    else:
-        table(models, (TexturePhantoms(draw=d, **common) for d in range(options.draws)))
+    table(models, (TexturePhantoms(draw=d, shots=options.shots, size=128) for d in range(options.draws)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
+from scipy import ndimage
 
 from medzoo.anomaly.images.coreset import coreset, neighbours
 from medzoo.anomaly.padim.module import PaDiM
@@ -80,6 +81,53 @@ def test_a_normal_image_of_the_bank_scores_nothing_and_a_spoiled_one_scores_ther
     y, x = divmod(int(maps[1].argmax()), 32)
     assert 0 <= y <= 16
     assert 14 <= x <= 32
+
+
+def test_patchcore_interpolates_the_coarse_level_between_centres_of_cells() -> None:
+    torch.manual_seed(0)
+    net = PatchCore(**SMALL).eval()
+    images = torch.rand(1, 3, 32, 32)
+    fine, coarse = (torch.nn.functional.avg_pool2d(f, 3, 1, 1)[0].numpy() for f in next(iter(net.staged(images))))
+    found = net.patches(images)[0].numpy()
+    assert np.allclose(found[: len(fine)], fine, atol=1e-6)
+    at = np.meshgrid(*[(np.arange(4) + 0.5) / 2 - 0.5] * 2, indexing="ij")  # 2 x 2 cells raised to 4 x 4
+    for channel, plane in zip(found[len(fine) :], coarse, strict=True):
+        assert np.allclose(channel, ndimage.map_coordinates(plane, at, order=1, mode="nearest"), atol=1e-5)
+
+
+def test_padim_copies_coarse_cells_as_its_public_code_does() -> None:
+    net = PaDiM(**SMALL, channels=0).eval()
+    images = torch.rand(1, 3, 32, 32)
+    coarse = next(iter(net.staged(images)))[2][0].numpy()
+    assert np.array_equal(net.features(images)[0, -16:].numpy(), np.kron(coarse, np.ones((1, 4, 4), np.float32)))
+
+
+def test_maps_are_smoothed_as_scipy_does_up_to_the_border() -> None:
+    torch.manual_seed(0)
+    net = PaDiM(**{**SMALL, "smooth": 4.0}, channels=0).eval()
+    images = torch.rand(3, 3, 32, 32)
+    reference = net.reference(images[:2])
+    coarse, _ = net.coarse_scores(reference, images)
+    fine = torch.nn.functional.interpolate(coarse[:, None], (32, 32), mode="bilinear", align_corners=False)[:, 0]
+    scores, maps = net.score(reference, images)
+    expected = [ndimage.gaussian_filter(plane, 4.0) for plane in fine.numpy()]
+    assert np.allclose(maps.numpy(), expected, rtol=1e-4)
+    assert np.allclose(scores.numpy(), np.max(expected, axis=(1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [PaDiM, PatchCore])
+def test_an_image_score_is_the_statistic_of_the_map_that_was_asked_for(kind: type[PaDiM] | type[PatchCore]) -> None:
+    images = torch.rand(6, 3, 32, 32)
+    found = {}
+    for rule in ("max", "p95", "mean"):
+        torch.manual_seed(0)
+        net = kind(**SMALL, score=rule).eval()
+        scores, maps = net.score(net.reference(images[:4]), images[4:])
+        found[rule] = scores.numpy()
+    planes = maps.flatten(1).numpy()
+    assert np.allclose(found["mean"], planes.mean(1), rtol=1e-5)
+    assert np.array_equal(found["p95"], np.percentile(planes, 95, axis=1, method="inverted_cdf"))
+    assert np.allclose(found["max"], planes.max(1)) == (kind is PaDiM)  # PatchCore re-weights its own
 
 
 def test_padim_keeps_as_many_features_as_asked_and_its_network_still() -> None:

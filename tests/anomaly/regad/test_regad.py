@@ -51,7 +51,7 @@ def test_rotation_and_scale_leave_the_off_diagonal_unscaled() -> None:
 def test_features_come_back_to_the_frame_of_the_image() -> None:
     """With fixed maps at every stage, the returned features match those of a network without transformers."""
     torch.manual_seed(0)
-    net = Registrar(Stages("resnet18", (8, 12, 16)), (64, 64), "translation").eval()
+    net = Registrar(Stages("resnet18", (8, 12, 16)), "translation").eval()
     x = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), (64, 64), mode="bicubic")
     plain = net.stages(x)
     net.transformers[0].last.bias.data = torch.tensor([0.25, 0.0])  # two pixels of the 16 × 16 map
@@ -73,6 +73,13 @@ def test_the_gradient_stops_at_the_encoded_side_and_reaches_the_predicted_one() 
     assert registration_loss(zq, zs, zs, zq).item() == pytest.approx(-1)
 
 
+def test_convolutions_have_no_biases_as_in_the_public_code() -> None:
+    net = RegAD(**SMALL)
+    convolutions = [part for part in net.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert len(convolutions) == 21  # 10 of stem and blocks with side ways, 2 a transformer, 5 of the head
+    assert all(part.bias is None for part in convolutions)
+
+
 def test_the_head_keeps_positions_apart() -> None:
     head = Siamese(6).eval()
     x = torch.rand(1, 6, 5, 5)
@@ -90,7 +97,8 @@ def test_a_support_image_gives_22_versions() -> None:
     assert len(versions) == 3 * VERSIONS == 66
     assert torch.equal(versions[:3], images)
     grey = versions[18 * 3 : 19 * 3]
-    assert torch.equal(grey[:, 0], grey[:, 2])
+    luma = 0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]
+    assert all(torch.allclose(grey[:, channel], luma) for channel in range(3))
     assert torch.equal(versions[19 * 3 : 20 * 3], images.rot90(1, (-2, -1)))
     assert augmented(torch.rand(1, 3, 24, 32)).shape == (22, 3, 24, 32)
 
@@ -188,7 +196,9 @@ def test_wrong_options_are_refused_in_one_line() -> None:
         with pytest.raises(ConfigError, match=text):
             RegAD(**{**SMALL, **wrong})
     with pytest.raises(CheckpointError, match="no such file"):
-        RegAD(size=[32, 32], weights="/nowhere/net.pth")
+        RegAD(size=[32, 32], weights="/nowhere/net.pth").registrar(torch.rand(1, 3, 32, 32))
+    with pytest.raises(ConfigError, match=r"score.*p95"):
+        RegAD(**SMALL, score="p99")
 
 
 def fitted(folder: Path, test: int) -> Path:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from medzoo.anomaly.images.fewshot import FewShot
+from medzoo.anomaly.scores import Rule
 from medzoo.core.errors import ConfigError, first_line
 
 _PIECE = 32  # images through the network at a time
@@ -29,6 +30,8 @@ class AnomalibModel(FewShot[Any]):
         size: Height and width of the images.
         batch: Images a batch.
         false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made: "max" leaves it to the detector, whatever that takes; "p95" and "mean" are
+            of its map.
 
     Raises:
         ConfigError: anomalib is not installed, has no such class, or the class trains by gradient or refuses its
@@ -42,8 +45,9 @@ class AnomalibModel(FewShot[Any]):
         size: list[int] = [256, 256],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         batch: int = 16,
         false_alarms: float = 0.05,
+        score: Rule = "max",
     ) -> None:
-        super().__init__(size, batch, 0.0, false_alarms)
+        super().__init__(size, batch, 0.0, false_alarms, score)
         self.save_hyperparameters()
         self.detector, self.options = detector, dict(options or {})
         self._build()  # so that a slip is told now

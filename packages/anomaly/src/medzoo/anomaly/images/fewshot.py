@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.anomaly.images.backbone import Stages
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.outputs import places, require_finite, save_png
+from medzoo.anomaly.scores import RULES, Rule, image_scores
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import figure_text, file_name, write_csv
@@ -46,16 +48,20 @@ class FewShot(Method, Generic[Reference]):
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal; a few supports cannot promise less
             than one in their number.
+        score: How an image's score is made from its map: max, p95 or mean.
     """
 
     learns = False
     """Whether the method trains on other categories."""
 
-    def __init__(self, size: list[int], batch: int, smooth: float, false_alarms: float) -> None:
+    def __init__(self, size: list[int], batch: int, smooth: float, false_alarms: float, score: Rule = "max") -> None:
         super().__init__()
+        if score not in RULES:
+            raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
         if len(size) != 2 or min(size) < 16:
             raise ConfigError(f"--model.size: expected [height, width] of at least 16, got {size}")
         self.size, self.batch, self.smooth, self.false_alarms = (size[0], size[1]), batch, smooth, false_alarms
+        self.rule = score
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}
         self.current: tuple[str, Reference] | None = None
@@ -71,7 +77,7 @@ class FewShot(Method, Generic[Reference]):
 
     @abstractmethod
     def coarse_scores(self, reference: Reference, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return `(B, h, w)` scores of positions, and `(B,)` of images where they are not the largest of the map."""
+        """Return `(B, h, w)` scores of positions, and `(B,)` of images where "max" is not the largest of the map."""
 
     @property
     def input_size(self) -> tuple[int, ...]:
@@ -89,9 +95,13 @@ class FewShot(Method, Generic[Reference]):
         return 1
 
     def setup(self, stage: str) -> None:
-        """Refuse a fit on several devices where there is nothing to share."""
+        """Refuse a fit on several devices where there is nothing to share; read the weights that a fit starts from."""
         if stage == "fit" and not self.learns and self.trainer.world_size > 1:
             raise ConfigError("--trainer.devices: this model trains nothing; fit it on 1 device")
+        if stage == "fit" and self.trainer.ckpt_path is None:
+            for part in self.modules():
+                if isinstance(part, Stages):
+                    part.start()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """Do nothing: the reference is made from the supports at the end of the epoch."""
@@ -106,7 +116,7 @@ class FewShot(Method, Generic[Reference]):
         coarse, whole = self.coarse_scores(reference, images)
         fine = F.interpolate(coarse[:, None], images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         maps = gaussian(fine, [0.0, self.smooth, self.smooth])
-        return (maps.flatten(1).amax(1) if whole is None else whole), maps
+        return (whole if whole is not None and self.rule == "max" else image_scores(maps, self.rule)), maps
 
     @torch.no_grad()
     def threshold_of(self, supports: Tensor, names: Sequence[str] | None = None) -> float:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from medzoo.anomaly.images.backbone import Stages
 from medzoo.anomaly.images.fewshot import FewShot, Reference
+from medzoo.anomaly.scores import Rule
 
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PIECE = 32  # images through the network at a time
 
 
@@ -20,13 +20,19 @@ class FixedNetwork(FewShot[Reference]):
 
     Args:
         size: Height and width of the images.
-        backbone: Residual network of timm.
-        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        backbone: Network of timm that gives features.
+        widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
+        levels: Levels of the features in timm's list; empty: the last of each of the strides.
+        strides: Of the levels where none are given.
         batch: Images a batch.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made from its map: max, p95 or mean.
     """
+
+    mean: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -34,15 +40,18 @@ class FixedNetwork(FewShot[Reference]):
         backbone: str,
         widths: list[int] | None,
         weights: str,
+        levels: list[int] | None,
+        strides: tuple[int, ...],
         batch: int,
         smooth: float,
         false_alarms: float,
+        score: Rule,
     ) -> None:
-        super().__init__(size, batch, smooth, false_alarms)
-        self.net = Stages(backbone, widths or (), weights).requires_grad_(False)
-        # Features of networks that saw ImageNet's mean and spread; random ones do not care.
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None])
+        super().__init__(size, batch, smooth, false_alarms, score)
+        self.net = Stages(backbone, widths or (), weights, self.size, levels, strides).requires_grad_(False)
+        # Those of the images that the weights were learnt on; random ones do not care.
+        self.register_buffer("mean", torch.tensor(self.net.mean)[:, None, None])
+        self.register_buffer("spread", torch.tensor(self.net.spread)[:, None, None])
 
     def train(self, mode: bool = True) -> Self:
         """Keep the fixed network's batch statistics as they are."""
@@ -51,6 +60,6 @@ class FixedNetwork(FewShot[Reference]):
         return self
 
     def staged(self, images: Tensor) -> Iterator[list[Tensor]]:
-        """Yield the features of the three stages, piece by piece of `(B, 3, H, W)` in [0, 1]."""
+        """Yield the features of the levels, piece by piece of `(B, 3, H, W)` in [0, 1]."""
         for piece in images.split(_PIECE):
             yield self.net((piece - self.mean) / self.spread)

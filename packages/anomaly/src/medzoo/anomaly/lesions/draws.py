@@ -31,7 +31,10 @@ def choice(weights: Sequence[float], generator: Generator) -> int:
 
 
 def gaussian(field: Tensor, sigma: Sequence[float]) -> Tensor:
-    """Smooth `(*S)` with a Gaussian of standard deviation `sigma` voxels along each axis; borders are repeated."""
+    """Smooth `(*S)` with a Gaussian of standard deviation `sigma` voxels along each axis.
+
+    Borders are mirrored, the voxel at the border included, as by `scipy.ndimage.gaussian_filter`.
+    """
     for axis, width in enumerate(sigma):
         if width <= 0:
             continue
@@ -40,6 +43,8 @@ def gaussian(field: Tensor, sigma: Sequence[float]) -> Tensor:
         kernel = torch.exp(-0.5 * (offsets / width) ** 2)
         lines = field.movedim(axis, -1)
         shape = lines.shape
-        flat = F.pad(lines.reshape(-1, 1, shape[-1]), (radius, radius), mode="replicate")
+        # F.pad's "reflect" leaves the border voxel out and ends where the reach is longer than the axis.
+        place = torch.arange(-radius, shape[-1] + radius, device=field.device) % (2 * shape[-1])
+        flat = lines.reshape(-1, 1, shape[-1])[..., torch.minimum(place, 2 * shape[-1] - 1 - place)]
         field = F.conv1d(flat, (kernel / kernel.sum())[None, None]).reshape(shape).movedim(-1, axis)
     return field

@@ -8,6 +8,7 @@ from torch import Tensor
 from medzoo.anomaly.images.backbone import stacked
 from medzoo.anomaly.images.fixed import FixedNetwork
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.scores import Rule
 from medzoo.core.errors import ConfigError
 
 
@@ -16,13 +17,16 @@ class PaDiM(FixedNetwork[PositionGaussians]):
 
     Args:
         size: Height and width of the images.
-        backbone: Residual network of timm.
-        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        backbone: Network of timm that gives features, such as resnet18, convnext_tiny or tf_efficientnet_lite0.
+        widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
-        channels: Features chosen at random of those of the three stages; 0 keeps all, as does more than there are.
+        levels: Levels of the features in timm's list; empty: the last of stride 4, 8 and 16.
+        channels: Features chosen at random of those of all levels; 0 keeps all, as does more than there are.
         batch: Images a batch.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made from its map: its largest value as in the paper, the value that 95 % of the
+            pixels do not exceed, or its mean.
     """
 
     def __init__(
@@ -31,12 +35,14 @@ class PaDiM(FixedNetwork[PositionGaussians]):
         backbone: str = "resnet18",
         widths: list[int] | None = None,
         weights: str = "imagenet",
+        levels: list[int] | None = None,
         channels: int = 100,
         batch: int = 32,
         smooth: float = 4.0,
         false_alarms: float = 0.05,
+        score: Rule = "max",
     ) -> None:
-        super().__init__(size, backbone, widths, weights, batch, smooth, false_alarms)
+        super().__init__(size, backbone, widths, weights, levels, (4, 8, 16), batch, smooth, false_alarms, score)
         self.save_hyperparameters()
         total = sum(self.net.channels)
         if channels < 0:

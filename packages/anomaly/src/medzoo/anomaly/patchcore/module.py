@@ -11,6 +11,7 @@ from torch import Tensor
 from medzoo.anomaly.images.backbone import stacked
 from medzoo.anomaly.images.coreset import coreset, neighbours
 from medzoo.anomaly.images.fixed import FixedNetwork
+from medzoo.anomaly.scores import Rule
 from medzoo.core.errors import ConfigError
 
 
@@ -26,15 +27,19 @@ class PatchCore(FixedNetwork[Bank]):
 
     Args:
         size: Height and width of the images.
-        backbone: Residual network of timm.
-        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        backbone: Network of timm that gives features, such as resnet18, convnext_tiny or tf_efficientnet_lite0.
+        widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
+        levels: Levels of the features in timm's list; empty: the last of stride 8 and of stride 16.
         share: Part of the patches that the coreset keeps.
         most: Patches that the coreset keeps at most.
         nearest: Neighbours that the image score is re-weighted by; 1 leaves it as it is.
         batch: Images a batch.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made from its map: "max" is the paper's, the distance of the farthest patch
+            re-weighted by the neighbours of its match; "p95" and "mean" are of the smoothed map, which nothing
+            re-weights.
     """
 
     def __init__(
@@ -43,14 +48,16 @@ class PatchCore(FixedNetwork[Bank]):
         backbone: str = "wide_resnet50_2",
         widths: list[int] | None = None,
         weights: str = "imagenet",
+        levels: list[int] | None = None,
         share: float = 0.1,
         most: int = 20000,
         nearest: int = 9,
         batch: int = 16,
         smooth: float = 4.0,
         false_alarms: float = 0.05,
+        score: Rule = "max",
     ) -> None:
-        super().__init__(size, backbone, widths, weights, batch, smooth, false_alarms)
+        super().__init__(size, backbone, widths, weights, levels, (8, 16), batch, smooth, false_alarms, score)
         self.save_hyperparameters()
         if not 0 < share <= 1:
             raise ConfigError(f"--model.share: expected more than 0 and at most 1, got {share}")
@@ -58,8 +65,9 @@ class PatchCore(FixedNetwork[Bank]):
 
     @torch.no_grad()
     def patches(self, images: Tensor) -> Tensor:
-        """Return features of the second and third stage, averaged over 3 × 3 neighbours, `(B, C, H/8, W/8)`."""
-        return torch.cat([stacked([F.avg_pool2d(f, 3, 1, 1) for f in stages[1:]]) for stages in self.staged(images)])
+        """Return features averaged over 3 × 3 neighbours, coarse ones interpolated, `(B, C, H/8, W/8)`."""
+        pooled = ([F.avg_pool2d(f, 3, 1, 1) for f in stages] for stages in self.staged(images))
+        return torch.cat([stacked(stages, "bilinear") for stages in pooled])
 
     @torch.no_grad()
     def reference(self, supports: Tensor) -> Bank:

@@ -14,6 +14,7 @@ from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
+from medzoo.anomaly.scores import Rule
 from medzoo.core.errors import ConfigError
 
 _PIECE = 32  # images through the backbone at a time
@@ -24,9 +25,11 @@ class RegAD(FewShot[PositionGaussians]):
 
     Args:
         size: Height and width of the images.
-        backbone: Residual network of timm.
-        widths: Channels of a small backbone with one block a stage; empty: timm's own.
+        backbone: Network of timm that is a chain of stages, such as resnet18 or tf_efficientnet_lite0.
+        widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" or a local file.
+        levels: Levels of the features in timm's list, each followed by a spatial transformer; empty: the last of stride
+            4, 8 and 16.
         mode: Maps of the spatial transformers.
         train_shots: Supports of each training image; empty: as many as are tested with.
         batch: Images a batch, all of one category.
@@ -36,6 +39,8 @@ class RegAD(FewShot[PositionGaussians]):
             weights, theirs must stay low, or they turn images until nothing is left of them.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made from its map: its largest value as in the paper, the value that 95 % of the
+            pixels do not exceed, or its mean.
     """
 
     learns = True
@@ -46,6 +51,7 @@ class RegAD(FewShot[PositionGaussians]):
         backbone: str = "resnet18",
         widths: list[int] | None = None,
         weights: str = "imagenet",
+        levels: list[int] | None = None,
         mode: str = "rotation_scale",
         train_shots: int | None = None,
         batch: int = 32,
@@ -54,14 +60,15 @@ class RegAD(FewShot[PositionGaussians]):
         transformer_lr: float | None = None,
         smooth: float = 4.0,
         false_alarms: float = 0.05,
+        score: Rule = "max",
     ) -> None:
-        super().__init__(size, batch, smooth, false_alarms)
+        super().__init__(size, batch, smooth, false_alarms, score)
         self.save_hyperparameters()
         if mode not in MODES:
             raise ConfigError(f"--model.mode: expected one of {', '.join(MODES)}, got {mode}")
-        stages = Stages(backbone, widths or (), weights)
-        self.registrar = Registrar(stages, self.size, mode)
-        self.siamese = Siamese(stages.channels[2])
+        stages = Stages(backbone, widths or (), weights, self.size, levels)
+        self.registrar = Registrar(stages, mode)
+        self.siamese = Siamese(stages.channels[-1])
         self.train_shots, self.epochs, self.lr = train_shots, epochs, lr
         self.transformer_lr = lr if transformer_lr is None else transformer_lr
 
@@ -81,7 +88,7 @@ class RegAD(FewShot[PositionGaussians]):
         return loss
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the registered features of all stages in the frame of the images, `(B, ΣC, H/4, W/4)`."""
+        """Return the registered features of all levels in the frame of the images, `(B, ΣC, H/4, W/4)`."""
         return torch.cat([stacked(self.registrar(part)[1]) for part in images.split(_PIECE)])
 
     @torch.no_grad()

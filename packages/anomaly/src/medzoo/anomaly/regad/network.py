@@ -77,11 +77,11 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         self.mode = mode
         self.look = nn.Sequential(
-            nn.Conv2d(channels, 64, 3, padding=1),
+            nn.Conv2d(channels, 64, 3, padding=1, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
-            nn.Conv2d(64, 16, 3, padding=1),
+            nn.Conv2d(64, 16, 3, padding=1, bias=False),
             nn.BatchNorm2d(16),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
@@ -102,20 +102,22 @@ class SpatialTransformer(nn.Module):
 
 
 class Registrar(nn.Module):
-    """Backbone with a spatial transformer after each stage.
+    """Backbone with a spatial transformer after each level.
 
     Args:
-        stages: The backbone.
-        size: Height and width of the images.
+        stages: The backbone; a chain of stages.
         mode: Maps of the transformers.
+
+    Raises:
+        ConfigError: The backbone is no chain of stages.
     """
 
-    def __init__(self, stages: Stages, size: tuple[int, int], mode: str = "rotation_scale") -> None:
+    def __init__(self, stages: Stages, mode: str = "rotation_scale") -> None:
         super().__init__()
         self.stages = stages
-        sizes = [tuple(-(-n // stride) for n in size) for stride in (4, 8, 16)]
+        stages.steps()  # so that a network that has none is told now
         self.transformers = nn.ModuleList(
-            SpatialTransformer(c, (s[0], s[1]), mode) for c, s in zip(stages.channels, sizes, strict=True)
+            SpatialTransformer(c, s, mode) for c, s in zip(stages.channels, stages.sizes, strict=True)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -125,14 +127,14 @@ class Registrar(nn.Module):
             x: `(B, 3, H, W)` in [0, 1], neither centred nor scaled.
 
         Returns:
-            `(B, C3, H/16, W/16)`, and three maps `(B, C, h, w)` in the frame of the input, without gradient to the
-            transformers through the way back.
+            Features of the last level, and of all levels `(B, C, h, w)` in the frame of the input, without gradient to
+            the transformers through the way back.
         """
-        x = self.stages.stem(x)
+        self.stages.start()
         back: Tensor | None = None
         found = []
-        for layer, transformer in zip(self.stages.layers, self.transformers, strict=True):
-            x, maps = transformer(layer(x))
+        for step, transformer in zip(self.stages.steps(), self.transformers, strict=True):
+            x, maps = transformer(step(x))
             undo = torch.linalg.inv(maps.detach().double()).to(maps.dtype)
             # T₁⁻¹T₂⁻¹…: sampling once with the product blurs less than sampling once a stage.
             back = undo if back is None else undo @ back
@@ -149,8 +151,8 @@ class Siamese(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*_point(channels), *_point(channels), nn.Conv2d(channels, channels, 1))
-        self.predictor = nn.Sequential(*_point(channels), nn.Conv2d(channels, channels, 1))
+        self.encoder = nn.Sequential(*_point(channels), *_point(channels), _conv(channels))
+        self.predictor = nn.Sequential(*_point(channels), _conv(channels))
 
     def forward(self, query: Tensor, support: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `z` and `p` of the query, then of the support."""
@@ -158,5 +160,9 @@ class Siamese(nn.Module):
         return zq, self.predictor(zq), zs, self.predictor(zs)
 
 
+def _conv(channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 1, bias=False)
+
+
 def _point(channels: int) -> Sequence[nn.Module]:
-    return nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    return _conv(channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)

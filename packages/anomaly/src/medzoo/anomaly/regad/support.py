@@ -10,6 +10,7 @@ from torch import Tensor
 
 ANGLES = tuple(sign * math.pi / d for d in (4, 16 / 3, 8, 16) for sign in (-1, 1))
 SHIFTS = tuple((x * step, y * step) for step in (0.2, 0.1) for x in (-1, 1) for y in (-1, 1))
+_LUMA = (0.299, 0.587, 0.114)
 VERSIONS = 1 + len(ANGLES) + len(SHIFTS) + 1 + 1 + 3
 
 
@@ -17,7 +18,7 @@ def augmented(images: Tensor) -> Tensor:
     """Return `(22·K, 3, H, W)` from `(K, 3, H, W)`.
 
     The images as they are, turned by ±π/16, ±π/8, ±3π/16 and ±π/4, shifted by (±0.2, ±0.2) and (±0.1, ±0.1) of half
-    their size, mirrored, without colour, and turned by right angles (RegAD's released code).
+    their size, mirrored, as their luma, and turned by right angles (RegAD's released code).
     """
     versions = [images]
     for angle in ANGLES:
@@ -25,7 +26,8 @@ def augmented(images: Tensor) -> Tensor:
         versions.append(_moved(images, ((c, -s, 0.0), (s, c, 0.0))))
     versions += [_moved(images, ((1.0, 0.0, x), (0.0, 1.0, y))) for x, y in SHIFTS]
     versions.append(images.flip(-1))
-    versions.append(images.mean(1, keepdim=True).expand_as(images))
+    grey = torch.einsum("kchw,c->khw", images, images.new_tensor(_LUMA))
+    versions.append(grey[:, None].expand_as(images))
     versions += [_quarter(images, turns) for turns in (1, 2, 3)]
     return torch.cat(versions)
 
