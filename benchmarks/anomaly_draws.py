@@ -31,10 +31,10 @@ from medzoo.anomaly.data.categories import CategoryDataModule, Item, resized
 from medzoo.anomaly.data.images import ClassFolder, MvtecFolder
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.images.scores import RULES, image_scores
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
 from medzoo.anomaly.regad.module import RegAD
-from medzoo.anomaly.scores import RULES, image_scores
 from medzoo.core.io.listing import content_hash
 from medzoo.core.metrics.anomaly import auroc
 

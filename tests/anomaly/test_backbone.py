@@ -9,8 +9,8 @@ import timm
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.imagenet import WHEELS
 from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.imagenet import WHEELS
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.core.errors import CheckpointError, ConfigError
 

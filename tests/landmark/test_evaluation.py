@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from medzoo.landmark.evaluation import LandmarkEvaluation, records
+from medzoo.landmark.outputs import picture, write_predictions
 from PIL import Image
 from torch import Tensor
 
@@ -16,8 +18,6 @@ from medzoo.core.geometry import apply
 from medzoo.core.sample import collate
 from medzoo.landmark.data import LandmarkFolder
 from medzoo.landmark.data.datasets import Geometry, LabelledImages, UnlabelledImages
-from medzoo.landmark.evaluation import LandmarkEvaluation, records
-from medzoo.landmark.outputs import picture, write_predictions
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from medzoo.anomaly.images.fewshot import FewShot
-from medzoo.anomaly.scores import Rule
+from medzoo.anomaly.images.scores import Rule
 from medzoo.core.errors import ConfigError, first_line
 
 _PIECE = 32  # images through the network at a time

@@ -11,7 +11,7 @@ import torch
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from medzoo.anomaly.imagenet import WHEELS, wheel_weights
+from medzoo.anomaly.images.imagenet import WHEELS, wheel_weights
 from medzoo.core.backbones.weights import Weights, load_weights, read_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, first_line

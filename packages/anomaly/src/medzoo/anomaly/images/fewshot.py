@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.scores import RULES, Rule, image_scores
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.outputs import places, require_finite, save_png
-from medzoo.anomaly.scores import RULES, Rule, image_scores
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import figure_text, file_name, write_csv

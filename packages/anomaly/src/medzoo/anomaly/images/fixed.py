@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medzoo.anomaly.images.backbone import Stages
 from medzoo.anomaly.images.fewshot import FewShot, Reference
-from medzoo.anomaly.scores import Rule
+from medzoo.anomaly.images.scores import Rule
 
 _PIECE = 32  # images through the network at a time
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from medzoo.anomaly.images.backbone import stacked
 from medzoo.anomaly.images.fixed import FixedNetwork
 from medzoo.anomaly.images.gaussian import PositionGaussians
-from medzoo.anomaly.scores import Rule
+from medzoo.anomaly.images.scores import Rule
 from medzoo.core.errors import ConfigError
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from medzoo.anomaly.images.backbone import Stages, stacked
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
-from medzoo.anomaly.scores import Rule
 from medzoo.core.errors import ConfigError
 
 _PIECE = 32  # images through the backbone at a time
