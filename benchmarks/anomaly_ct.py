@@ -1,10 +1,11 @@
-"""NormNet on the CT phantom beside thresholding and an autoencoder, none of which sees a lesion label.
+"""NormNet on the CT phantom beside thresholds of brightness and an autoencoder, over several seeds.
 
-    medzoo fit --model normnet --run_dir runs/normnet-ct
-    python benchmarks/anomaly_ct.py runs/normnet-ct/checkpoints/last.ckpt
+    for s in 0 1 2; do medzoo fit --model normnet --seed_everything $s --data.seed $s --run_dir runs/ct$s; done
+    python benchmarks/anomaly_ct.py runs/ct{0,1,2}/checkpoints/last.ckpt --test 40
 
-All thresholds are chosen on healthy validation phantoms with synthetic lesions; the row `oracle` is thresholding with
-the best single threshold of the test set, which no method may use.
+A seed has patients of its own, to train on and to test. All thresholds are chosen on its healthy validation phantoms
+with synthetic lesions, but for the fixed one and for rows named `oracle`, which take the best threshold of the test
+volumes themselves, as no method may.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.lesions.generator import Lesions
 from medzoo.anomaly.normnet.module import NormNet
-from medzoo.anomaly.normnet.segment import Growth, grow, windowed
+from medzoo.anomaly.normnet.segment import Growth, grow, level_of, windowed
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold
 from medzoo.core.metrics.segmentation import dice as dice_of
@@ -31,6 +33,16 @@ from medzoo.core.seeding import mix
 
 Map = Callable[[Tensor, Tensor], Tensor]
 """From windowed image and organ to a score map."""
+Parts = tuple[Tensor, Tensor, Tensor]
+"""Windowed image, organ and mask of the lesions."""
+
+
+class Seen(NamedTuple):
+    """What the rules of one seed see: validation volumes with synthetic lesions, test volumes, mm along x, y, z."""
+
+    spoiled: list[Parts]
+    tests: list[Parts]
+    spacing: tuple[float, float, float]
 
 
 class Autoencoder(nn.Sequential):
@@ -77,16 +89,16 @@ def made_ill(volume: Volume, index: int) -> tuple[Lesions, Tensor]:
     return replace(PRESETS["lung"], none=0.0)(image, organ, volume.spacing[::-1], generator), organ
 
 
-def spoiled(volume: Volume, index: int) -> tuple[Tensor, Tensor, Tensor]:
+def spoiled(volume: Volume, index: int) -> Parts:
     """Return image, organ and mask of a healthy volume with synthetic lesions."""
     made, organ = made_ill(volume, index)
     return made.image, organ, made.contribution.abs() >= 0.05
 
 
-def validated(net: NormNet, count: int) -> None:
+def validated(net: NormNet, count: int, seed: int) -> None:
     """Print the Dice of whole masks on healthy phantoms with synthetic lesions, to choose a recipe by."""
     found = []
-    for index, case in enumerate(CtPhantoms(val=count, test=0).cases.val):
+    for index, case in enumerate(CtPhantoms(val=count, test=0, seed=seed).cases.val):
         volume = case.load()
         made, organ = made_ill(volume, index)
         hu = torch.where(made.contribution != 0, made.image * 900 - 800, torch.from_numpy(volume.hu))
@@ -96,25 +108,27 @@ def validated(net: NormNet, count: int) -> None:
     print(f"validation: dice {sum(found) / len(found):.4f} of {len(found)} volumes")
 
 
-def measure(name: str, score: Map, data: CtPhantoms, tests: list[Volume]) -> float:
+def measure(name: str, score: Map, seen: Seen, level: float | None = None) -> float:
+    """Print the figures of one rule and return its Dice; without a level the one that validation chooses is taken."""
+    if level is None:
+        pairs = seen.spoiled
+        level, _ = best_threshold([score(x, o) for x, o, _ in pairs], [m for *_, m in pairs])
     rule = Growth(rounds=0)
-    pairs = [spoiled(case.load(), i) for i, case in enumerate(data.cases.val)]
-    level, _ = best_threshold([score(x, o) for x, o, _ in pairs], [m for *_, m in pairs])
     dice, voxels = SegmentationMetrics(), PixelAnomalyMetrics(0.05)
-    maps, masks = [], []
-    for index, volume in enumerate(tests):
-        organ, truth = torch.from_numpy(volume.organ), torch.from_numpy(volume.lesions) > 0  # type: ignore[arg-type]
-        image = windowed(torch.from_numpy(volume.hu)) * organ
+    for index, (image, organ, truth) in enumerate(seen.tests):
         found = score(image, organ)
-        mask = grow((found >= level) & organ, torch.zeros_like(image), image, organ, rule, volume.spacing)
+        mask = grow((found >= level) & organ, torch.zeros_like(image), image, organ, rule, seen.spacing)
         dice.update(mask, truth, index)
         voxels.update(found[None], truth[None], organ[None])
-        maps.append(found)
-        masks.append(truth)
     show(name, dice, voxels)
-    if name == "threshold":
-        print(f"{'oracle':22} dice {best_threshold(maps, masks)[1]:.3f}")
     return float(dice.compute()["dice"])
+
+
+def oracle(name: str, score: Map, seen: Seen) -> float:
+    """Print and return the best Dice that any one threshold reaches on the test volumes."""
+    _, value = best_threshold([score(x, o) for x, o, _ in seen.tests], [truth for *_, truth in seen.tests])
+    print(f"{name:22} dice {value:.3f}", flush=True)
+    return value
 
 
 def show(name: str, dice: SegmentationMetrics, voxels: PixelAnomalyMetrics) -> None:
@@ -127,49 +141,85 @@ def show(name: str, dice: SegmentationMetrics, voxels: PixelAnomalyMetrics) -> N
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
-    parser.add_argument("--test", type=int, default=20, help="test volumes (the fit's own test uses the first 10)")
-    parser.add_argument("--val", type=int, help="only the Dice on so many validation phantoms with synthetic lesions")
-    parser.add_argument("--steps", type=int, default=400, help="training steps of the autoencoder")
-    options = parser.parse_args()
-    net = NormNet.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()
-    if options.val:
-        validated(net, options.val)
-        return
-    data = CtPhantoms(test=options.test)
-    tests = [case.load() for case in data.cases.test]
+def blurred(voxels: int) -> Map:
+    return lambda x, organ: gaussian(x, (voxels,) * 3) * organ if voxels else x
+
+
+def compared(checkpoint: str, data: CtPhantoms, steps: int) -> dict[str, float]:
+    """Print the figures of NormNet and of every rule on the phantoms of one seed and return their Dice."""
+    net = NormNet.load_from_checkpoint(checkpoint, map_location="cpu").eval()
+    volumes = [case.load() for case in data.cases.test]
+    spacing = volumes[0].spacing
     dice, voxels = SegmentationMetrics(), PixelAnomalyMetrics(0.05)
-    kinds: dict[str, SegmentationMetrics] = {}
+    kinds: dict[str, list[float]] = {}
+    seen = Seen([spoiled(case.load(), i) for i, case in enumerate(data.cases.val)], [], spacing)
     started = time.perf_counter()
-    for index, (case, volume) in enumerate(zip(data.cases.test, tests, strict=True)):
-        organ, truth = torch.from_numpy(volume.organ), torch.from_numpy(volume.lesions) > 0  # type: ignore[arg-type]
+    for index, (case, volume) in enumerate(zip(data.cases.test, volumes, strict=True)):
+        hu, organ, truth = (torch.from_numpy(part) for part in (volume.hu, volume.organ, volume.lesions))
         with torch.no_grad():
-            score, mask = net.segment(torch.from_numpy(volume.hu), organ, list(volume.spacing[::-1]))
-        dice.update(mask, truth, index)
-        kinds.setdefault(case.kind, SegmentationMetrics()).update(mask, truth, index)
-        voxels.update(score[None], truth[None], organ[None])
-    print(f"{len(tests)} volumes in {time.perf_counter() - started:.0f} s")
+            score, mask = net.segment(hu, organ, list(spacing[::-1]))
+        dice.update(mask, truth > 0, index)
+        kinds.setdefault(case.kind, []).append(dice_of(mask, truth > 0))
+        voxels.update(score[None], (truth > 0)[None], organ[None])
+        seen.tests.append((windowed(hu) * organ, organ, truth > 0))
+    print(f"{len(volumes)} volumes in {time.perf_counter() - started:.0f} s")
     show("NormNet", dice, voxels)
-    for kind, metric in kinds.items():
-        print(f"  {kind:20} dice {float(metric.compute()['dice']):.3f}")
-    best = [
-        measure("threshold", lambda x, organ: x, data, tests),
-        measure("blurred threshold 1", lambda x, organ: gaussian(x, (1, 1, 1)) * organ, data, tests),
-        measure("blurred threshold 2", lambda x, organ: gaussian(x, (2, 2, 2)) * organ, data, tests),
-    ]
-    net_ae = trained(data, options.steps)
+    found = {"NormNet": float(dice.compute()["dice"])}
+    found |= {f"NormNet, {kind}": sum(values) / len(values) for kind, values in kinds.items()}
+    found["fixed -600 HU"] = measure("fixed -600 HU", blurred(0), seen, level_of(-600))
+    for width in range(3):
+        name = f"threshold, blur {width}"
+        found[name] = measure(name, blurred(width), seen)
+        found[f"oracle, blur {width}"] = oracle(f"oracle, blur {width}", blurred(width), seen)
+    net_ae = trained(data, steps)
 
     def residual(x: Tensor, organ: Tensor) -> Tensor:
         with torch.no_grad():
             return (x - net_ae(x[None, None])[0, 0]).clamp_min(0) * organ
 
-    best.append(measure("autoencoder", residual, data, tests))
-    best.append(measure("blurred autoencoder", lambda x, o: gaussian(residual(x, o), (1, 1, 1)) * o, data, tests))
-    ours = float(dice.compute()["dice"])
-    plain = ours / max(best[0], best[3])
-    print(f"NormNet / plain threshold or autoencoder: {plain:.2f}; / best of all: {ours / max(best):.2f}")
+    for width in range(2):
+        name = f"autoencoder, blur {width}"
+        found[name] = measure(name, lambda x, o, w=width: gaussian(residual(x, o), (w,) * 3) * o, seen)
+    return found
+
+
+def summary(found: list[dict[str, float]]) -> None:
+    """Print means and standard deviations over seeds, and the ratios of NormNet to the rules seed by seed."""
+    print("| rule | Dice, mean ± sd over seeds | each |\n|---|--:|---|")
+    for name in found[0]:
+        values = torch.tensor([row[name] for row in found])
+        spread = float(values.std()) if len(found) > 1 else 0.0
+        print(f"| {name} | {values.mean():.3f} ± {spread:.3f} | {', '.join(f'{v:.3f}' for v in values)} |")
+    fair = [n for n in found[0] if n.startswith(("fixed", "threshold", "autoencoder"))]
+    for told, names in (
+        ("the best rule without labels", fair),
+        ("the best plain threshold of the test set itself", ["oracle, blur 0"]),
+        ("the best threshold of the test set itself, blurred or not", [n for n in found[0] if n.startswith("oracle")]),
+    ):
+        ratios = [row["NormNet"] / max(row[n] for n in names) for row in found]
+        print(f"NormNet / {told}: {', '.join(f'{r:.2f}' for r in ratios)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="--data.seed of each checkpoint's fit; 0, 1, … if not given"
+    )
+    parser.add_argument("--test", type=int, default=40, help="test volumes of each seed")
+    parser.add_argument("--val", type=int, help="only the Dice on so many validation phantoms with synthetic lesions")
+    parser.add_argument("--steps", type=int, default=150, help="training steps of the autoencoder")
+    options = parser.parse_args()
+    seeds = options.seeds or range(len(options.checkpoints))
+    found = []
+    for checkpoint, seed in zip(options.checkpoints, seeds, strict=True):
+        if options.val:
+            validated(NormNet.load_from_checkpoint(checkpoint, map_location="cpu").eval(), options.val, seed)
+            continue
+        print(f"--- seed {seed}")
+        found.append(compared(checkpoint, CtPhantoms(test=options.test, seed=seed), options.steps))
+    if found:
+        summary(found)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,16 @@ def test_categories_of_phantoms_hold_out_the_last_third_and_refuse_unknown_ones(
         _ = TexturePhantoms(test_categories=["bolt"]).tested
     with pytest.raises(ConfigError, match="shots"):
         TexturePhantoms(shots=0)
+    with pytest.raises(ConfigError, match=r"--data\.pose: expected one of still, near, free; got any"):
+        TexturePhantoms(pose="any")
+
+
+def test_phantoms_take_the_pose_for_pictures_and_masks_alike() -> None:
+    near, free = (TexturePhantoms(train=1, test=2, pixels=48, pose=pose).tested[0].test[1] for pose in ("near", "free"))
+    assert near.mask is not None
+    assert free.mask is not None
+    assert not np.array_equal(near.load(), free.load())
+    assert not np.array_equal(near.mask(), free.mask())
 
 
 def test_supports_are_training_images_of_the_tested_category() -> None:

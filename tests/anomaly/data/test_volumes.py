@@ -125,10 +125,20 @@ def test_own_folder_takes_masks_by_name_and_keeps_some_healthy_volumes_for_valid
     assert (data.cases.test[0].load().lesions > 0).sum() == (made.lesions > 0).sum()  # type: ignore[operator]
 
 
+def test_phantoms_have_the_asked_voxels_and_hold_confounders_unless_told_otherwise() -> None:
+    plain, more = (CtPhantoms(test=40, voxel_mm=8, confounders=asked).cases for asked in (False, True))
+    assert len({case.id for case in more.test}) == 40
+    first, second = plain.train[0].load(), more.train[0].load()
+    assert second.spacing == pytest.approx((8, 250 / 31, 220 / 28))
+    assert np.array_equal(first.organ, second.organ)
+    assert not np.array_equal(first.hu, second.hu)
+
+
 def test_options_that_cannot_work_are_refused() -> None:
     for make, text in (
         (lambda: CtPhantoms(size=[8, 8, 8]), "size"),
         (lambda: CtPhantoms(kinds=["flu"]), "kinds"),
+        (lambda: CtPhantoms(voxel_mm=40), "voxel_mm"),
         (lambda: NiftiVolumes(".", intensity="mr"), "intensity"),
         (lambda: CtPhantoms(patches=0), "patches"),
     ):

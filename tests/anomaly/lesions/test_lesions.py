@@ -143,3 +143,19 @@ def test_the_monai_transform_is_seeded_and_writes_the_mask() -> None:
     assert torch.equal(sample["image"][0], HEALTHY)  # the input stays
     with pytest.raises(ValueError, match="preset"):
         SyntheticLesionsd("kidney")
+
+
+@pytest.mark.parametrize(("step", "side"), [(1.0, 5), (0.7, 5), (2.0, 3), (4.0, 1)])
+def test_centres_lie_in_the_organ_eroded_in_plane_as_scipy_erodes_it(step: float, side: int) -> None:
+    field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((6, 40, 40)), (1, 4, 4))
+    organ = torch.from_numpy(field > 0)
+    found = PRESETS["lung"].centres(organ, (3.0, step, step))
+    assert np.array_equal(
+        found.numpy(), ndimage.binary_erosion(organ.numpy(), np.ones((1, side, side)), border_value=1)
+    )
+
+
+def test_centres_of_an_organ_thinner_than_the_erosion_are_all_of_it() -> None:
+    organ = torch.zeros(4, 20, 20, dtype=torch.bool)
+    organ[:, 8:10, 3:17] = True
+    assert torch.equal(PRESETS["lung"].centres(organ, (1, 1, 1)), organ)

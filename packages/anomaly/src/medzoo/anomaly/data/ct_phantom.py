@@ -19,7 +19,9 @@ class CtPhantoms(VolumeDataModule):
         val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
         test: Volumes with lesions.
         size: Voxels along z, y, x; they cover 220 × 250 × 320 mm.
+        voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's.
         kinds: Lesions of the test volumes, in turn; empty: all that the phantom knows.
+        confounders: Healthy lungs have opacities, scars, wide vessels and motion, and scanners differ.
         common: Options of all CT data.
     """
 
@@ -29,12 +31,18 @@ class CtPhantoms(VolumeDataModule):
         val: int = 3,
         test: int = 10,
         size: list[int] = [56, 64, 80],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        voxel_mm: float | None = None,
         kinds: list[str] | None = None,
+        confounders: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        from medzoo.core.phantoms.ct import KINDS
+        from medzoo.core.phantoms.ct import EXTENT, KINDS
 
+        if voxel_mm is not None:
+            if not 0.5 <= voxel_mm <= 12:
+                raise ConfigError(f"--data.voxel_mm: expected 0.5 to 12, got {voxel_mm}")
+            size = [round(extent / voxel_mm) for extent in EXTENT]
         if len(size) != 3 or min(size) < 16:
             raise ConfigError(f"--data.size: expected three numbers of at least 16, got {size}")
         unknown = sorted(set(kinds or ()) - set(KINDS))
@@ -42,6 +50,7 @@ class CtPhantoms(VolumeDataModule):
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
         self._counts = (train, val, test)
         self._size, self._kinds = (size[0], size[1], size[2]), tuple(kinds or KINDS)
+        self._confounders = confounders
 
     def make_cases(self) -> Cases:
         """Number the patients."""
@@ -53,11 +62,13 @@ class CtPhantoms(VolumeDataModule):
 
     def _case(self, seed: int, kinds: tuple[str, ...]) -> Case:
         name = f"phantom{seed:06d}"
-        return Case(name, name, partial(_make, seed, self._size, kinds), kind=kinds[0] if kinds else "")
+        return Case(
+            name, name, partial(_make, seed, self._size, kinds, self._confounders), kind=kinds[0] if kinds else ""
+        )
 
 
-def _make(seed: int, size: tuple[int, int, int], kinds: tuple[str, ...]) -> Volume:
+def _make(seed: int, size: tuple[int, int, int], kinds: tuple[str, ...], confounders: bool) -> Volume:
     from medzoo.core.phantoms.ct import lung_ct
 
-    made = lung_ct(seed, size, kinds)
+    made = lung_ct(seed, size, kinds, confounders)
     return Volume(made.image, made.lungs, made.lesions, made.spacing)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.core.errors import ConfigError
 
 _TEST_SEED = 5000
 
@@ -20,12 +21,17 @@ class TexturePhantoms(CategoryDataModule):
         train: Perfect pictures of each category.
         test: Pictures of each category to test, half of them with a defect.
         pixels: Height and width that pictures are made at.
+        pose: How far pictures of a category differ in pose: still; near, up to 12°; or free, at any angle.
         common: Options of all image data.
     """
 
-    def __init__(self, train: int = 24, test: int = 32, pixels: int = 128, **common: Any) -> None:
+    def __init__(self, train: int = 24, test: int = 32, pixels: int = 128, pose: str = "near", **common: Any) -> None:
         super().__init__(**common)
-        self._train, self._test, self._pixels = train, test, pixels
+        from medzoo.core.phantoms.textures import POSES
+
+        if pose not in POSES:
+            raise ConfigError(f"--data.pose: expected one of {', '.join(POSES)}; got {pose}")
+        self._train, self._test, self._pixels, self._pose = train, test, pixels, pose
 
     def make_categories(self) -> tuple[Category, ...]:
         """Number the pictures."""
@@ -41,23 +47,23 @@ class TexturePhantoms(CategoryDataModule):
         return tuple(found)
 
     def _item(self, category: str, seed: int, defect: str) -> Item:
-        make = partial(_picture, category, seed, self._pixels, defect)
+        make = partial(_picture, category, seed, self._pixels, defect, self._pose)
         return Item(
             f"{category}{seed:06d}",
             make,
             int(bool(defect)),
-            partial(_mask, category, seed, self._pixels, defect) if defect else None,
+            partial(_mask, category, seed, self._pixels, defect, self._pose) if defect else None,
             kind=defect,
         )
 
 
-def _picture(category: str, seed: int, pixels: int, defect: str) -> NDArray[np.float32]:
-    from medzoo.core.phantoms.textures import textured
+def _picture(category: str, seed: int, pixels: int, defect: str, pose: str) -> NDArray[np.float32]:
+    from medzoo.core.phantoms.textures import POSES, textured
 
-    return textured(category, seed, (pixels, pixels), defect).image
+    return textured(category, seed, (pixels, pixels), defect, POSES[pose]).image
 
 
-def _mask(category: str, seed: int, pixels: int, defect: str) -> NDArray[np.bool_]:
-    from medzoo.core.phantoms.textures import textured
+def _mask(category: str, seed: int, pixels: int, defect: str, pose: str) -> NDArray[np.bool_]:
+    from medzoo.core.phantoms.textures import POSES, textured
 
-    return textured(category, seed, (pixels, pixels), defect).mask
+    return textured(category, seed, (pixels, pixels), defect, POSES[pose]).mask

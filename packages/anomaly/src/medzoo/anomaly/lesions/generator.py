@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from medzoo.anomaly.lesions.draws import Range, choice, gaussian, integer, uniform
@@ -46,6 +47,7 @@ class LesionGenerator:
         strength: Range of the mean of B·δ within the outlines, from which δ follows (ours: with δ itself drawn, sparse
             textures end up invisible).
         sign: +1 adds (lung, FLAIR), −1 takes away (liver).
+        inset: Least distance in plane of a lesion's centre to the organ's border, in mm along rows and columns.
         none: Share of volumes that get no lesion.
         deform: Operator S bends its ellipsoids.
         salted: Operator N is applied.
@@ -63,6 +65,7 @@ class LesionGenerator:
     border: Range = (1.0, 2.0)
     strength: Range = (0.1, 0.95)
     sign: int = 1
+    inset: float = 2.0
     none: float = 0.1
     deform: bool = True
     salted: bool = True
@@ -100,7 +103,7 @@ class LesionGenerator:
         mask = torch.zeros_like(organ, dtype=torch.bool)
         if uniform((0, 1), generator) < self.none:
             return mask
-        places = organ.nonzero()
+        places = self.centres(organ, spacing).nonzero()
         if not len(places):
             return mask
         drawn = choice(self.weights, generator)
@@ -111,6 +114,19 @@ class LesionGenerator:
             centre = places[integer((0, len(places) - 1), generator)].tolist()
             _paste(mask, lesion_shape(kind, spacing, generator, self.deform), centre)
         return mask & organ.bool()
+
+    def centres(self, organ: Tensor, spacing: Sequence[float]) -> Tensor:
+        """Return where lesions may be centred: the organ eroded by a rectangle in plane, or all of it if none is left.
+
+        The border of the volume is none of the organ's, since patches are cut from it.
+        """
+        reach = [int(self.inset / s + 1e-3) for s in spacing[1:]]
+        if not any(reach):
+            return organ.bool()
+        outside = (organ == 0).float()[:, None]  # (D, 1, H, W)
+        near = F.max_pool2d(outside, [2 * r + 1 for r in reach], 1, padding=reach)[:, 0] > 0
+        eroded = organ.bool() & ~near
+        return eroded if eroded.any() else organ.bool()
 
 
 def _paste(mask: Tensor, shape: Tensor, centre: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
+from medzoo.anomaly.normnet.rim import without_rim
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
 from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, places, require_finite, save_png
 from medzoo.core.distributed import gather_all
@@ -37,6 +38,8 @@ class NormNet(Method):
         patch: Size (z, y, x) in voxels of training patches and of the sliding window.
         members: Networks whose probabilities are averaged.
         threshold_hu: T, the brightness from which voxels are classified.
+        rim_mm: Width in plane of the organ's rim that is not classified, since the chest wall shows through; masks may
+            grow into it. Voxels wider than this have none.
         least: η, the part of the window that a synthetic lesion must add for a voxel to count as lesion.
         keep_vessels: Teach that a bright voxel inside a synthetic lesion is still normal.
         preset: Generator of synthetic lesions: lung, liver or brain-flair.
@@ -62,6 +65,7 @@ class NormNet(Method):
         patch: list[int] = [96, 96, 96],  # noqa: B006
         members: int = 5,
         threshold_hu: float = -500.0,
+        rim_mm: float = 2.0,
         least: float = 0.05,
         keep_vessels: bool = True,
         preset: str = "lung",
@@ -80,11 +84,13 @@ class NormNet(Method):
         super().__init__()
         self.save_hyperparameters()
         _check(widths, patch, members, preset, preset_threshold)
+        if rim_mm < 0:
+            raise ConfigError(f"--model.rim_mm: expected at least 0, got {rim_mm}")
         self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
         self.generator = PRESETS[preset]
         self.patch = (patch[0], patch[1], patch[2])
         self.level, self.least, self.keep_vessels = level_of(threshold_hu), least, keep_vessels
-        self.focus, self.noise, self.thick = focus, noise, thick
+        self.focus, self.noise, self.thick, self.rim = focus, noise, thick, rim_mm
         self.batch, self.epochs, self.lr = batch, epochs, lr
         self.overlap, self.windows = overlap, windows
         self.growth = Growth(floor=floor_hu, smallest=smallest_mm3)
@@ -120,9 +126,11 @@ class NormNet(Method):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Give every member its own lesions in the same patches."""
         organ = batch["organ"].flatten(0, 1)  # (B, P, d, h, w) -> (N, d, h, w)
-        healthy = windowed(batch["image"].flatten(0, 1)) * organ
+        hu = batch["image"].flatten(0, 1)
         per_volume = batch["image"].shape[1]
         steps = [s.tolist()[::-1] for s in batch["spacing"].repeat_interleave(per_volume, 0)]
+        organ = torch.stack([self.inner(*each) for each in zip(hu, organ, steps, strict=True)])
+        healthy = windowed(hu) * organ
         losses = []
         for network in self.networks:
             # Drawn from torch's generator, which every step seeds anew: a resumed run makes the same lesions.
@@ -150,6 +158,10 @@ class NormNet(Method):
         bright = organ & (image >= self.level)
         return image.flip(flipped), target.flip(flipped), bright.flip(flipped)
 
+    def inner(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> Tensor:
+        """Return the organ without its rim, `(D, H, W)` bool; `spacing` in mm along z, y, x."""
+        return without_rim(windowed(hu), organ, self.level, self.rim, spacing)
+
     def normal_probability(self, hu: Tensor, organ: Tensor) -> tuple[Tensor, Tensor]:
         """Return probability of being normal and windowed image of a volume, both `(D, H, W)` in main memory."""
         image = windowed(hu) * organ
@@ -167,8 +179,9 @@ class NormNet(Method):
         spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
         truth = labels(windowed(hu), made.contribution, self.level, self.least, keep_vessels=False) == 0
         box = box_of(organ.numpy(), _MARGIN)
-        normal, image = self.normal_probability(spoiled[box], organ[box])
-        bright, truth = organ[box] & (image >= self.level), truth[box]
+        inner = self.inner(spoiled[box], organ[box], spacing)
+        normal, image = self.normal_probability(spoiled[box], inner)
+        bright, truth = inner & (image >= self.level), truth[box]
         self.validation.append((1 - normal[bright], truth[bright]))
 
     def on_validation_epoch_end(self) -> None:
@@ -203,10 +216,13 @@ class NormNet(Method):
         """
         box = box_of(organ.numpy(), _MARGIN)
         inside = organ[box]
-        normal, image = self.normal_probability(hu[box], inside)
-        start = seeds(normal, image, inside, self.level, float(self.threshold))
+        inner = self.inner(hu[box], inside, spacing)
+        normal, image = self.normal_probability(hu[box], inner)
+        start = seeds(normal, image, inner, self.level, float(self.threshold))
+        # The network saw nothing on the rim: there the brightness and the neighbours decide.
+        normal = torch.where(inside & ~inner, 0.5, normal)
         score, mask = torch.zeros_like(hu), torch.zeros_like(organ)
-        mask[box] = grown = grow(start, normal, image, inside, self.growth, spacing)
+        mask[box] = grown = grow(start, normal, windowed(hu[box]) * inside, inside, self.growth, spacing)
         score[box] = torch.where(inside & ((image >= self.level) | grown), 1 - normal, 0.0)
         return score, mask
 

@@ -35,17 +35,39 @@ class TexturePhantom:
     defect: str
 
 
-def textured(category: str, seed: int, size: tuple[int, int] = (128, 128), defect: str = "") -> TexturePhantom:
+@dataclass(frozen=True)
+class Pose:
+    """How far pictures of a category differ in pose; each is drawn evenly between minus and plus.
+
+    Attributes:
+        turn: Degrees.
+        shift: Part of half a picture's side.
+        zoom: Relative change of size.
+    """
+
+    turn: float = 12.0
+    shift: float = 0.06
+    zoom: float = 0.07
+
+
+POSES = {"still": Pose(0.0, 0.0, 0.0), "near": Pose(), "free": Pose(180.0, 0.15, 0.2)}
+"""Named poses: under a fixed camera, roughly placed, and lying as they fell."""
+
+
+def textured(
+    category: str, seed: int, size: tuple[int, int] = (128, 128), defect: str = "", pose: Pose = POSES["near"]
+) -> TexturePhantom:
     """Make a picture.
 
-    Pictures of a category differ in angle (up to 12°), place, scale, light and grain; the same seed with and without a
-    defect gives the same picture elsewhere.
+    Pictures of a category differ in pose, light and grain; the same seed with and without a defect gives the same
+    picture elsewhere.
 
     Args:
         category: Name in `CATEGORIES`.
         seed: Number of the picture.
         size: Height and width.
         defect: Name in `DEFECTS`; empty for none.
+        pose: How far pictures differ in pose.
 
     Raises:
         ValueError: Category or defect is unknown.
@@ -57,7 +79,7 @@ def textured(category: str, seed: int, size: tuple[int, int] = (128, 128), defec
     number = list(CATEGORIES).index(category)
     style = np.random.default_rng((number, 77))
     rng = np.random.default_rng((seed, number, 1))
-    y, x = _pose(size, rng)
+    y, x = _placed(size, rng, pose)
     pattern, cover = CATEGORIES[category](y, x, rng)
     mask = np.zeros(size, dtype=bool)
     tint = np.zeros(size, np.float32)
@@ -72,14 +94,14 @@ def textured(category: str, seed: int, size: tuple[int, int] = (128, 128), defec
     return TexturePhantom(np.clip(image * light + grain, 0, 1).astype(np.float32), mask, category, defect)
 
 
-def _pose(size: tuple[int, int], rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _placed(size: tuple[int, int], rng: np.random.Generator, pose: Pose) -> tuple[Floats, Floats]:
     """Return y and x in [−1, 1] across the picture, seen from a slightly different place each time."""
     height, width = size
     v, u = np.meshgrid(
         (np.arange(height) + 0.5) / height * 2 - 1, (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij"
     )
-    angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.93, 1.07)
-    v, u = v + rng.uniform(-0.06, 0.06), u + rng.uniform(-0.06, 0.06)
+    angle, scale = np.deg2rad(rng.uniform(-pose.turn, pose.turn)), rng.uniform(1 - pose.zoom, 1 + pose.zoom)
+    v, u = v + rng.uniform(-pose.shift, pose.shift), u + rng.uniform(-pose.shift, pose.shift)
     y = (np.cos(angle) * v - np.sin(angle) * u) * scale
     x = (np.sin(angle) * v + np.cos(angle) * u) * scale
     return y.astype(np.float32), x.astype(np.float32)
