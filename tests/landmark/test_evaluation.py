@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from medzoo.landmark.evaluation import LandmarkEvaluation, records
-from medzoo.landmark.outputs import picture, write_predictions
 from PIL import Image
 from torch import Tensor
 
 from medzoo.core.data.cache import ImageCache
 from medzoo.core.geometry import apply
 from medzoo.core.sample import collate
+from medzoo.core.tasks.landmark_records import predictions, write_table
+from medzoo.core.tasks.landmark_report import case_of
+from medzoo.core.tasks.landmark_types import LandmarkOutputs
+from medzoo.core.tasks.landmarks import LandmarkEvaluation
 from medzoo.landmark.data import LandmarkFolder
 from medzoo.landmark.data.datasets import Geometry, LabelledImages, UnlabelledImages
+from medzoo.landmark.data.pictures import picture, pictures
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def batch_of(data: LandmarkFolder, size: tuple[int, int] = (32, 32)) -> dict[str
 
 def evaluated(data: LandmarkFolder, points: Tensor, score: Tensor) -> tuple[LandmarkEvaluation, dict[str, Any]]:
     batch = batch_of(data)
-    evaluation = LandmarkEvaluation(data.domains)
-    evaluation.update(batch, points, score)
+    evaluation = LandmarkEvaluation(data.domains, picture=pictures(data), weights="best.ckpt")
+    evaluation.update(batch, LandmarkOutputs(points, score, score[..., None, None], ("tip",)))
     return evaluation, {name: float(value) for name, value in evaluation.compute().items()}
 
 
@@ -56,15 +59,14 @@ def exact(batch: dict[str, Any]) -> Tensor:
 def test_a_wide_image_is_drawn_wide_with_its_points_in_place(wide: LandmarkFolder, tmp_path: Path) -> None:
     evaluation, found = evaluated(wide, exact(batch_of(wide)), torch.ones(2, 1))
     assert found["folder/mre_px"] == pytest.approx(0, abs=1e-4)
-    images = {"folder": wide.sources[0].images}
     for seen in evaluation.cases[0]:
-        case = seen.case(images["folder"])
+        case = case_of(seen, *picture(wide.sources[0].images, seen.id))
         shown = np.asarray(case.image)
         assert shown.shape == (100, 300)
         for points in (case.predictions, case.truth):
             x, y = np.asarray(points)[0].round().astype(int)
             assert shown[y, x] == pytest.approx(1)
-    evaluation.report(tmp_path, images, "best.ckpt")
+    evaluation.report(tmp_path)
     assert (tmp_path / "figures" / "folder_overlay.png").is_file()
     assert "\nWeights of best.ckpt.\n" in (tmp_path / "table.md").read_text()
 
@@ -82,23 +84,25 @@ def test_images_with_lost_points_or_broken_scores_are_named(
     points, score = exact(batch), torch.tensor([[1.0], [torch.nan]])
     points[0] = torch.nan
     evaluation, found = evaluated(wide, points, score)
-    evaluation.tell_gaps()
+    evaluation.print_gaps()
     expected = [
         "folder: a point was not found in 1 of 2 images: a",
         "folder: a score is not finite in 1 of 2 images: b",
     ]
     assert capsys.readouterr().out.splitlines() == expected
     assert found["folder/missing"] == 1
-    evaluation.report(tmp_path / "test", {"folder": wide.sources[0].images}, "best.ckpt")
-    write_predictions(
-        records(batch, points, score, "folder", ["tip"]), {"folder": wide.sources[0].images}, tmp_path / "predict"
-    )
+    evaluation.report(tmp_path / "test")
+    rows = (tmp_path / "test" / "samples.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["id", "a", "b"]
+    outputs = LandmarkOutputs(points, score, score[..., None, None], ("tip",))
+    answers = predictions(batch, outputs, "folder", pictures(wide))
+    write_table([answer.record for answer in answers], tmp_path / "predict")
     assert capsys.readouterr().out.splitlines() == expected
 
 
 def test_sound_images_are_not_named(wide: LandmarkFolder, capsys: pytest.CaptureFixture[str]) -> None:
     evaluation, _ = evaluated(wide, exact(batch_of(wide)), torch.ones(2, 1))
-    evaluation.tell_gaps()
+    evaluation.print_gaps()
     assert capsys.readouterr().out == ""
 
 

@@ -134,8 +134,8 @@ def test_phantoms_are_never_rehearsed(tmp_path: Path) -> None:
 def test_a_supervised_method_sees_drawings_first_and_then_its_images(name: str, chest: Path) -> None:
     model = create_model(name, **SMALL[name], rehearsal=0.5, epochs=4, batch=3)
     seen: list[bool] = []
-    original = model.rehearsed
-    model.rehearsed = lambda batch: (drawn := original(batch), seen.append(drawn is not None))[0]  # type: ignore[assignment]
+    original = model.rehearsals.draw
+    model.rehearsals.draw = lambda batch: (drawn := original(batch), seen.append(drawn is not None))[0]  # type: ignore[assignment]
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     Trainer(max_epochs=4, **quiet).fit(model, Chest(str(chest), shots=["im0"], test_fraction=0, allow_unlabelled=True))
     assert seen == [True, True, False, False]

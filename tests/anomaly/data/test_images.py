@@ -97,7 +97,7 @@ def test_class_folders_learn_from_the_normal_class_and_group_by_patient(oct2017:
     assert [item.label for item in category.test] == [1, 1, 1, 1, 0, 0]
     assert all("NORMAL" in item.path for item in category.train)
     samples = Labelled(data.tested, (32, 32))
-    groups = [int(samples[i]["group"]) for i in range(6)]
+    groups = [samples[i]["patient"] for i in range(6)]
     assert len(set(groups[:4])) == 1  # one patient has both diseases
     assert len(set(groups)) == 2
     assert "mask" not in samples[0]

@@ -13,12 +13,13 @@ from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
-from medzoo.anomaly.outputs import lesion_table, mosaic
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.boxes import box_of
 from medzoo.core.inference.sliding import probability
 from medzoo.core.io import read_json
 from medzoo.core.phantoms.ct import lung_ct
+from medzoo.core.plots import mosaic
+from medzoo.core.tasks.lesions import lesion_table
 
 TINY = {"widths": [4, 8], "patch": [16, 16, 16], "members": 2}
 
@@ -162,7 +163,7 @@ def test_labels_and_bright_voxels_turn_with_the_image() -> None:
     organ[:, :, :8] = True
     healthy = torch.full((16, 16, 16), 0.1) * organ
     for seed in range(12):
-        image, target, bright = net.spoil(healthy, organ, [4, 4, 4], torch.Generator().manual_seed(seed))
+        image, target, bright = net.insert_lesions(healthy, organ, [4, 4, 4], torch.Generator().manual_seed(seed))
         assert torch.equal(bright, image >= net.level)
         assert not target[bright].any()  # nothing healthy is bright here, so all that is bright is lesion
 
@@ -232,7 +233,7 @@ def test_a_fit_leaves_figures_tables_and_the_threshold_of_the_validation(trained
     metrics = read_json(trained / "results.json")["metrics"]
     assert {"all/dice", "all/lesion_sensitivity", "all/alarms_per_volume", "voxels/auroc_in_organ"} <= set(metrics)
     assert (trained / "lesions.csv").is_file()
-    assert len((trained / "volumes.csv").read_text().splitlines()) == 3
+    assert len((trained / "samples.csv").read_text().splitlines()) == 3
     assert len(list((trained / "figures").glob("*.png"))) == 2
     state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert float(state["threshold"]) != 0.5

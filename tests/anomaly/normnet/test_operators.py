@@ -67,7 +67,7 @@ def learnt(smoothed: bool) -> float:
     healthy = [lung(np.random.default_rng((seed, 0))) for seed in range(12)]
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = RATE * (0.5 + 0.5 * math.cos(math.pi * step / STEPS))
-        made = [net.spoil(*healthy[(3 * step + i) % 12], SPACING, generator) for i in range(3)]
+        made = [net.insert_lesions(*healthy[(3 * step + i) % 12], SPACING, generator) for i in range(3)]
         image, target, bright = (torch.stack(part)[:, None] for part in zip(*made, strict=True))
         optimizer.zero_grad()
         normalcy_loss(net.networks[0](image), target, bright).backward()

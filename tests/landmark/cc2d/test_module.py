@@ -77,7 +77,7 @@ def test_the_published_rates_fall_in_steps_and_both_stages_have_weight_decay(
     assert (type(configured["optimizer"]).__name__, group["lr"], group["weight_decay"]) == ("Adam", rate, 1e-4)
     assert (configured["lr_scheduler"].step_size, configured["lr_scheduler"].gamma) == (step, factor)
     assert detect.max_epochs == epochs
-    assert detect.batch_size == (8 if stage == "stage1" else 3)  # and the shot
+    assert detect.wants().batch_size == (8 if stage == "stage1" else 3)  # and the shot
 
 
 @pytest.mark.parametrize(("loss", "inner"), [("classic", False), ("v2", True)])

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry import apply, invert
 from medzoo.core.sample import Batch
@@ -39,8 +40,10 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 class Probe(LightningModule):
     """Learns one number and keeps what it was given."""
 
-    input_size = (24, 32)
-    batch_size = 3
+    supervised = False
+
+    def wants(self) -> Wants:
+        return Wants((24, 32), 3, labels=self.supervised)
 
     def __init__(self) -> None:
         super().__init__()

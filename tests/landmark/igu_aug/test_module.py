@@ -44,7 +44,7 @@ def test_the_networks_are_those_of_cc2d() -> None:
     assert both[0] == pytest.approx(57.95, abs=0.05)
     assert both[0] - both[1] == pytest.approx(33.75, abs=0.02)
     assert model.sampler().alpha == 0.3
-    assert (model.sampler().size, model.cascade.contrast.half_width, model.batch_size) == (64, 9, 8)
+    assert (model.sampler().size, model.cascade.contrast.half_width, model.wants().batch_size) == (64, 9, 8)
     configured = model.configure_optimizers()
     group, decay = configured["optimizer"].param_groups[0], configured["lr_scheduler"]
     assert (group["lr"], group["weight_decay"], decay.step_size, decay.gamma) == (1e-4, 1e-4, 11 * 50, 0.8)

@@ -169,6 +169,7 @@ class Wholes(Dataset[dict[str, Any]]):
             "original_size": torch.tensor(size[::-1]),
             "id": case.id,
             "path": case.path,
+            "source": "",
             "domain": 0,
             "patient": case.patient,
             "number": self.patients[case.patient],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +14,18 @@ from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.rim import without_rim
 from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
-from medzoo.anomaly.outputs import LESION_COLUMNS, lesion_table, mosaic, places, require_finite, save_png
+from medzoo.core.data.wants import Wants
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry.boxes import box_of
 from medzoo.core.inference.sliding import probability
-from medzoo.core.io import file_name, write_csv
 from medzoo.core.method import Method
-from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
-from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice
+from medzoo.core.metrics.segmentation import best_threshold
+from medzoo.core.sample import Batch
 from medzoo.core.seeding import mix
+from medzoo.core.tasks.base import Prediction
+from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.tasks.lesions import LesionEvaluation, LesionOutputs, predictions
 
 _MARGIN = 4  # voxels around the organ, more than the growth looks
 _SHOWN = 5  # volumes with a mosaic
@@ -98,21 +99,10 @@ class NormNet(Method):
         self.register_buffer("threshold", torch.tensor(0.5 if preset_threshold is None else preset_threshold))
         self.validation: list[tuple[Tensor, Tensor]] = []
         self.threshold: Tensor
-        self.scores: dict[str, SegmentationMetrics] = {}
-        self.pixels = PixelAnomalyMetrics(limit=0.05)
-        self.rows: list[dict[str, Any]] = []
-        self.lesions: list[dict[str, Any]] = []
-        self.pictures: list[tuple[str, Any]] = []
 
-    @property
-    def input_size(self) -> tuple[int, ...]:
-        """Training patch."""
-        return self.patch
-
-    @property
-    def batch_size(self) -> int:
-        """Volumes a batch."""
-        return self.batch
+    def wants(self) -> Wants:
+        """Return the size of training patches, and volumes a batch."""
+        return Wants(self.patch, self.batch)
 
     @property
     def max_epochs(self) -> int:
@@ -135,14 +125,14 @@ class NormNet(Method):
         for network in self.networks:
             # Drawn from torch's generator, which every step seeds anew: a resumed run makes the same lesions.
             generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
-            made = [self.spoil(x, o, s, generator) for x, o, s in zip(healthy, organ, steps, strict=True)]
+            made = [self.insert_lesions(x, o, s, generator) for x, o, s in zip(healthy, organ, steps, strict=True)]
             image, target, bright = (torch.stack(part)[:, None] for part in zip(*made, strict=True))
             losses.append(normalcy_loss(network(image), target, bright, self.focus))
         loss = torch.stack(losses).mean()
         self.log("train/loss", loss, batch_size=len(healthy))
         return loss
 
-    def spoil(
+    def insert_lesions(
         self, healthy: Tensor, organ: Tensor, spacing: list[float], generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return one patch with lesions, noisy and flipped, its labels (1 normal, 0 lesion), and where they count."""
@@ -218,16 +208,22 @@ class NormNet(Method):
         inside = organ[box]
         inner = self.inner(hu[box], inside, spacing)
         normal, image = self.normal_probability(hu[box], inner)
-        start = seeds(normal, image, inner, self.level, float(self.threshold))
+        start = seeds(normal.detach(), image.detach(), inner, self.level, float(self.threshold))
         # The network saw nothing on the rim: there the brightness and the neighbours decide.
         normal = torch.where(inside & ~inner, 0.5, normal)
         score, mask = torch.zeros_like(hu), torch.zeros_like(organ)
-        mask[box] = grown = grow(start, normal, windowed(hu[box]) * inside, inside, self.growth, spacing)
+        mask[box] = grown = grow(
+            start, normal.detach(), (windowed(hu[box]) * inside).detach(), inside, self.growth, spacing
+        )
         score[box] = torch.where(inside & ((image >= self.level) | grown), 1 - normal, 0.0)
         return score, mask
 
-    def _original(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Segment the one volume of a batch and return score and mask on its original grid."""
+    def outputs(self, batch: Batch) -> LesionOutputs:
+        """Segment the one volume of a batch, in main memory, and return score and mask on its original grid.
+
+        Raises:
+            DataError: The organ is empty, or a score is not finite.
+        """
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         if not organ.any():
             raise DataError(batch["path"][0] or batch["id"][0], "has an empty organ mask", "give a mask of the lungs")
@@ -238,77 +234,15 @@ class NormNet(Method):
         if size != list(score.shape):
             score = F.interpolate(score[None, None], size, mode="trilinear", align_corners=False)[0, 0]
             mask = F.interpolate(mask[None, None].float(), size, mode="trilinear", align_corners=False)[0, 0] >= 0.5
-        return score, mask
+        return LesionOutputs(score, mask, float(self.threshold))
 
-    def on_test_epoch_start(self) -> None:
-        """Forget what an earlier test left."""
-        self.scores, self.rows, self.lesions, self.pictures = {}, [], [], []
-        self.pixels.reset()
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> LesionEvaluation | None:
+        """Return an evaluation on known lesions; a validation chooses the threshold instead."""
+        return LesionEvaluation(self.device) if stage == "test" else None
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Segment one volume and compare."""
-        score, mask = self._original(batch)
-        name, kind = batch["id"][0], batch["kind"][0]
-        spacing = batch["spacing"][0].tolist()
-        self.lesions += lesion_table(name, mask.numpy(), score.numpy(), spacing, *_frames(batch))
-        truth = batch["mask"][0].cpu() != 0 if "mask" in batch else None
-        if truth is not None:
-            group = int(batch["group"][0])
-            for key in dict.fromkeys(("all", kind or "all")):
-                self.scores.setdefault(key, SegmentationMetrics().to(self.device)).update(mask, truth, group)
-            self.rows.append({"id": name, "kind": kind, "dice": dice(mask, truth)})
-            organ = batch.get("original_organ", batch["organ"])[0].cpu()
-            self.pixels.update(*(part.to(self.device) for part in (score[None], truth[None], organ)))
-        if len(self.pictures) < _SHOWN:
-            hu = batch.get("original", batch["image"])[0, 0].cpu().numpy()
-            self.pictures.append((name, (hu, score.numpy(), mask.numpy(), None if truth is None else truth.numpy())))
-
-    def on_test_epoch_end(self) -> None:
-        """Log figures of all volumes and of each kind of lesion."""
-        self.rows, self.lesions = gather_all(self.rows), gather_all(self.lesions)
-        for name in sorted({name for names in gather_all([list(self.scores)]) for name in names}):
-            # A process that saw no volume of a kind takes part with none.
-            found = self.scores.setdefault(name, SegmentationMetrics().to(self.device)).compute()
-            shown = (
-                found if name == "all" else {"dice": found["dice"], "lesion_sensitivity": found["lesion_sensitivity"]}
-            )
-            self.log_dict({f"{name}/{key}": value for key, value in shown.items()})
-        if self.rows:
-            pixels = self.pixels.compute()
-            self.log_dict({"voxels/auroc_in_organ": pixels["pixel_auroc"], "voxels/aupro_5": pixels["aupro"]})
-
-    def report(self, folder: Path) -> None:
-        """Write the tables of volumes and lesions, and mosaics."""
-        write_csv(folder / "lesions.csv", self.lesions, LESION_COLUMNS)
-        if self.rows:
-            write_csv(folder / "volumes.csv", self.rows)
-        for name, (hu, score, mask, truth) in self.pictures:
-            save_png(mosaic(hu, score, mask, truth, title=name), folder / "figures" / f"{file_name(name)}.png")
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """Write score map, mask, table and mosaic of a volume and return what was found."""
-        from medzoo.core.io.nifti_out import write_nifti
-
-        score, mask = self._original(batch)
-        name, path, spacing = batch["id"][0], batch["path"][0], batch["spacing"][0].tolist()
-        folder = Path(self.trainer.default_root_dir) / "volumes" / file_name(name)
-        source = path or None  # a phantom has none
-        rows = lesion_table(name, mask.numpy(), score.numpy(), spacing, *_frames(batch))
-        write_nifti(folder / "score.nii.gz", score.numpy(), source, spacing)
-        write_nifti(folder / "mask.nii.gz", mask.numpy(), source, spacing)
-        write_csv(folder / "lesions.csv", rows, LESION_COLUMNS)
-        hu = batch.get("original", batch["image"])[0, 0].cpu().numpy()
-        save_png(mosaic(hu, score.numpy(), mask.numpy(), title=name), folder / "mosaic.png")
-        return [
-            {
-                "id": name,
-                "path": path,
-                "folder": str(folder),
-                "threshold": float(self.threshold),
-                "volume_ml": sum(row["volume_ml"] for row in rows),
-                "lesions": rows,
-            }
-        ]
+    def predictions(self, batch: Batch, outputs: LesionOutputs) -> list[Prediction]:
+        """Return the lesions of the one volume of a batch."""
+        return predictions(batch, outputs)
 
     def configure_optimizers(self) -> Any:
         """Adam with a cosine over the run."""
@@ -323,11 +257,6 @@ class NormNet(Method):
             # its place in the data.
             return 1.0
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, int(self.trainer.estimated_stepping_batches))))
-
-
-def _frames(batch: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the maps from voxels of the one volume to the scanner's millimetres and to the file's voxels."""
-    return batch["world"][0].cpu().numpy(), batch["stored"][0].cpu().numpy()
 
 
 def _check(widths: list[int], patch: list[int], members: int, preset: str, preset_threshold: float | None) -> None:

@@ -51,7 +51,6 @@ class PaDiM(FixedNetwork[PositionGaussians]):
         self.chosen: Tensor
         self.register_buffer("chosen", order[: channels or total].sort().values)
 
-    @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return the chosen features, `(B, channels, H/4, W/4)`."""
         return torch.cat([stacked(stages)[:, self.chosen] for stages in self.staged(images)])
@@ -64,7 +63,6 @@ class PaDiM(FixedNetwork[PositionGaussians]):
             supports = supports.expand(2, -1, -1, -1)
         return PositionGaussians.fit(self.features(supports))
 
-    @torch.no_grad()
     def coarse_scores(self, reference: PositionGaussians, images: Tensor) -> tuple[Tensor, None]:
         """Return Mahalanobis distances."""
         return reference.distance(self.features(images)), None

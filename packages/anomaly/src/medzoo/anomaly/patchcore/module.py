@@ -63,7 +63,6 @@ class PatchCore(FixedNetwork[Bank]):
             raise ConfigError(f"--model.share: expected more than 0 and at most 1, got {share}")
         self.share, self.most, self.nearest = share, most, nearest
 
-    @torch.no_grad()
     def patches(self, images: Tensor) -> Tensor:
         """Return features averaged over 3 × 3 neighbours, coarse ones interpolated, `(B, C, H/8, W/8)`."""
         pooled = ([F.avg_pool2d(f, 3, 1, 1) for f in stages] for stages in self.staged(images))
@@ -76,7 +75,6 @@ class PatchCore(FixedNetwork[Bank]):
         count = max(1, min(self.most, int(self.share * len(points))))
         return Bank(points[coreset(points, count).to(points.device)])
 
-    @torch.no_grad()
     def coarse_scores(self, reference: Bank, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return distances to the nearest patch of the bank, and the re-weighted largest of each image."""
         found = self.patches(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
+from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 
 _PIECE = 32  # images through the backbone at a time
@@ -43,7 +45,7 @@ class RegAD(FewShot[PositionGaussians]):
             pixels do not exceed, or its mean.
     """
 
-    learns = True
+    trainable = True
 
     def __init__(
         self,
@@ -72,6 +74,10 @@ class RegAD(FewShot[PositionGaussians]):
         self.train_shots, self.epochs, self.lr = train_shots, epochs, lr
         self.transformer_lr = lr if transformer_lr is None else transformer_lr
 
+    def wants(self) -> Wants:
+        """Return those of all image methods, with supports beside each training image."""
+        return replace(super().wants(), supports=self.train_shots)
+
     @property
     def max_epochs(self) -> int:
         """Passes over the other categories."""
@@ -96,7 +102,6 @@ class RegAD(FewShot[PositionGaussians]):
         """Estimate a Gaussian a position from 22 versions of each support."""
         return PositionGaussians.fit(self.features(augmented(supports)))
 
-    @torch.no_grad()
     def coarse_scores(self, reference: PositionGaussians, images: Tensor) -> tuple[Tensor, None]:
         """Return Mahalanobis distances."""
         return reference.distance(self.features(images)), None
