@@ -31,7 +31,7 @@ def test_training_patches_never_carry_lesions_and_depend_on_seed_epoch_and_index
     data = CtPhantoms(train=2, val=1, test=1, size=SIZE)
     patches = Patches(data.cases.train, (16, 16, 16), 2, None, 0, 100)
     sample = patches[(1, 4)]
-    assert set(sample) == {"image", "organ", "spacing", "id"}
+    assert set(sample) == {"image", "organ", "spacing", "id", "path"}
     assert sample["image"].shape == sample["organ"].shape == (2, 16, 16, 16)
     assert sample["organ"].any(-1).any(-1).any(-1).all()  # centred in the lungs
     assert torch.equal(sample["image"], Patches(data.cases.train, (16, 16, 16), 2, None, 0, 1)[(1, 4)]["image"])

@@ -21,7 +21,7 @@ from medzoo.landmark.data import Chest, LandmarkDataModule, LandmarkFolder, Land
 from medzoo.landmark.data.shots import choose_shots
 
 Maker = Callable[..., Path]
-UNLABELLED = {"image", "spacing", "affine", "original_size", "id", "path", "domain"}
+UNLABELLED = {"image", "spacing", "affine", "original_size", "id", "path", "source", "domain"}
 
 
 def epoch(data: LandmarkDataModule, number: int) -> list[Batch]:

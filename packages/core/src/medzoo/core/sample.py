@@ -104,6 +104,17 @@ def rules(kind: type) -> dict[str, Rule]:
     return {key: _rule(hint) for key, hint in get_type_hints(kind, include_extras=True).items()}
 
 
+@cache
+def required(kind: type) -> frozenset[str]:
+    """Return the keys that every sample of a kind has.
+
+    Args:
+        kind: A `TypedDict`, whose own `__required_keys__` know nothing of annotations that are texts (PEP 563).
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(key for key, hint in hints.items() if get_origin(hint) is not NotRequired)
+
+
 def _rule(hint: Any) -> Rule:
     while get_origin(hint) in (Required, NotRequired):
         hint = get_args(hint)[0]
@@ -129,7 +140,7 @@ def collate(samples: Sequence[Mapping[str, Any]], kind: type | None = None) -> B
     known = {key: _rule_of_value(next(s[key] for s in samples if key in s)) for key in keys}
     if kind is not None:
         known = rules(kind)
-        keys |= dict.fromkeys(kind.__required_keys__)  # type: ignore[attr-defined]
+        keys |= dict.fromkeys(sorted(required(kind)))
     batch: Batch = {}
     for key in keys:
         without = next((sample for sample in samples if key not in sample), None)
@@ -175,7 +186,7 @@ def misfit(batch: Batch, kind: type) -> str | None:
     """
     known = rules(kind)
     lengths = {f"{key}_length" for key, rule in known.items() if rule is Rule.PAD}
-    for key in kind.__required_keys__:  # type: ignore[attr-defined]
+    for key in required(kind):
         if key not in batch:
             return f"{key!r} is missing"
     for key, value in batch.items():

@@ -255,7 +255,7 @@ class CategoryDataModule(MedzooDataModule):
         """Height and width that the network sees: the option, else what the model asks for, else 224 × 224."""
         return super().size if self.given_size or self.wants.size else (_SIDE, _SIDE)
 
-    def find_faults(self, stage: str | None) -> list[DataError]:
+    def check(self, stage: str | None = None) -> list[DataError]:
         """Look over headers.
 
         A check of everything (`None`) also reads the masks. Whether a test image is a copy of a training image is

@@ -256,7 +256,7 @@ class VolumeDataModule(MedzooDataModule):
         """The cases; folders are looked at when this is first asked for."""
         return self.make_cases()
 
-    def find_faults(self, stage: str | None) -> list[DataError]:
+    def check(self, stage: str | None = None) -> list[DataError]:
         """Look over headers."""
         try:
             cases = self.cases

@@ -53,7 +53,8 @@ class MedzooDataModule(LightningDataModule):
                 raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
         self.given_size = None if size is None else checked_size("data.size", size)
         self.given_batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self._checked: dict[str | None, list[DataError]] = {}
+        self.checked: set[str] = set()
+        """Stages whose files were found sound by who runs them, so that `setup` need not look again."""
 
     @property
     def wants(self) -> Wants:
@@ -86,23 +87,18 @@ class MedzooDataModule(LightningDataModule):
         Args:
             stage: `"fit"`, `"validate"`, `"test"` or `"predict"`; None checks all there is.
         """
-        if stage not in self._checked:
-            self._checked[stage] = self.find_faults(stage)
-        return list(self._checked[stage])
-
-    def find_faults(self, stage: str | None) -> list[DataError]:
-        """Look for what `check` returns; a data module without files has none."""
         del stage
         return []
 
     def setup(self, stage: str) -> None:
-        """Check the files of the stage.
+        """Check the files of the stage, where nobody has done so.
 
         Raises:
             DataError: There is one fault.
             DataErrors: There are several.
         """
-        raise_all(self.check(stage))
+        if stage not in self.checked:
+            raise_all(self.check(stage))
 
     def summary(self, stage: str = "fit") -> list[str]:
         """Return what there is, a line for each source."""

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
@@ -305,3 +306,5 @@ def check_data(datamodule: LightningDataModule, *stages: str) -> None:
         first = faults[0]
         more = f" (and {len(faults) - 1} more: run `medzoo check`)" if len(faults) > 1 else ""
         raise DataError(first.path, first.problem + more, first.cure)
+    if isinstance(datamodule, MedzooDataModule):
+        datamodule.checked |= set(stages)

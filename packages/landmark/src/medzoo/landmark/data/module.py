@@ -129,7 +129,7 @@ class LandmarkDataModule(MedzooDataModule):
     def _shot_keys(self) -> list[Key]:
         return [(domain, name) for domain, names in enumerate(self.shot_ids) for name in names]
 
-    def find_faults(self, stage: str | None) -> list[DataError]:
+    def check(self, stage: str | None = None) -> list[DataError]:
         """Look over headers and label files; no pixel is decoded.
 
         Labels of training images other than the shots may be missing; where they exist, a check of everything looks at
