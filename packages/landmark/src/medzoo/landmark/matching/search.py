@@ -258,4 +258,4 @@ def find(
                             for new, old in zip(found, best, strict=True)))  # fmt: skip
         best = found
     assert best is not None, "templates of one annotated image at least"
-    return best._replace(points=grid_to_input(best.points, strides[-1], corrected))
+    return Found(grid_to_input(best.points, strides[-1], corrected), best.scores, best.maps)
