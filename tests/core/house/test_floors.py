@@ -13,7 +13,7 @@ PACKAGES = sorted(p.name for p in (ROOT / "packages").iterdir() if p.is_dir())
 SOURCES = sorted(ROOT.glob("packages/*/src/medzoo/**/*.py"))
 CORE = ROOT / "packages/core/src/medzoo/core"
 FLOORS = [
-    {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "distributed", "registry", "io",
+    {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "sides", "distributed", "registry", "io",
      "geometry", "metrics", "ops", "plots", "phantoms", "backbones", "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},
@@ -197,3 +197,17 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
             if name == "torch.load":
                 assert "weights_only=True" in ast.unparse(node), path
             assert "shell=True" not in ast.unparse(node), path
+
+
+def test_what_is_printed_goes_through_the_two_functions_that_make_it_safe() -> None:
+    doors = {"cli/streams.py": "say", "runs/folder.py": "tell"}
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf8"))
+        door = next((name for place, name in doors.items() if path.as_posix().endswith(f"medzoo/core/{place}")), None)
+        allowed = [n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name == door for n in ast.walk(f)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node not in allowed:
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                plain = isinstance(node.func, ast.Name) and name == "print"
+                assert not plain, f"{path}:{node.lineno} prints on its own"
+                assert name != "print_help" or isinstance(node.func, ast.Name), f"{path}:{node.lineno}"

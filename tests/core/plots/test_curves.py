@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
 from medzoo.core.errors import DataError
+from medzoo.core.io import write_csv
 from medzoo.core.plots import error_cdf, per_landmark_bars, score_reliability, training_curves
 
 
@@ -110,6 +111,17 @@ def test_quantities_of_one_name_share_a_panel_and_epochs_count_from_one(tmp_path
     np.testing.assert_array_equal(train.get_xydata(), [(1, 1.5), (2, 1.0), (3, 0.5)])
     np.testing.assert_array_equal(val.get_xydata(), [(2, 1.2)])
     assert axes[1].lines[0].get_label() == "val head"
+
+
+def test_names_that_the_writer_escaped_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    rows = [{"epoch": 0, "=1+1": 1.0, "@a/x": 2.0, "'x": 3.0, "a$_$b/cost $": -4.0}]
+    write_csv(path, rows)
+    assert "'=1+1" in path.read_text()
+    figure = training_curves(path)
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["=1+1", "x", "'x", "cost \\$"]
+    assert figure.axes[3].lines[0].get_label() == "a\\$_\\$b"
+    figure.draw_without_rendering()  # a name between two $ would be read as a formula
 
 
 def test_columns_give_the_same_figure_as_their_file(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_scores_are_shares_and_points_lie_in_the_image(target: Any) -> None:
 
 
 def test_sizes_below_those_of_the_network_are_refused() -> None:
-    with pytest.raises(ConfigError, match="size: expected at least"):
+    with pytest.raises(ConfigError, match="size: expected one number or"):
         GU2Net(size=(8, 512))
 
 

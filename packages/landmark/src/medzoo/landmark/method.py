@@ -16,6 +16,7 @@ from medzoo.core.optim.schedules import adamw, cosine_decay
 from medzoo.core.runs.callbacks import LAST
 from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
+from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.landmark_records import predictions, write_table
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
@@ -87,15 +88,17 @@ class LandmarkMethod(Method):
 
     def stage_hparam(self, name: str) -> Any:
         """Return an `__init__` argument, that of the current stage (`match_lr` for `lr`) where it has its own."""
+        return self.hparams[self.option(name)]
+
+    def option(self, name: str) -> str:
+        """Return the name of an `__init__` argument in the current stage: `match_lr` for `lr` where it has its own."""
         own = self.prefixes.get(self.stage, "") + name
-        return self.hparams[own if own in self.hparams else name]
+        return own if own in self.hparams else name
 
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        size = self.stage_hparam("size")
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(height), int(width)
+        return sides(f"model.{self.option('size')}", self.stage_hparam("size"))
 
     def wants(self) -> Wants:
         """Images of `input_size`, in the batches of the current stage."""

@@ -27,7 +27,7 @@ class AnomalibModel(FewShot[Any]):
     Args:
         detector: Class in `anomalib.models`.
         options: Its own arguments.
-        size: Height and width of the images.
+        size: Height and width of the images, one number for a square.
         batch: Images a batch.
         false_alarms: Share of normal images that the threshold may call abnormal.
         score: How an image's score is made: "max" leaves it to the detector, whatever that takes; "p95" and "mean" are
@@ -42,7 +42,7 @@ class AnomalibModel(FewShot[Any]):
         self,
         detector: str = "Padim",
         options: dict[str, Any] | None = None,
-        size: list[int] = [256, 256],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        size: int | list[int] = [256, 256],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         batch: int = 16,
         false_alarms: float = 0.05,
         score: Rule = "max",

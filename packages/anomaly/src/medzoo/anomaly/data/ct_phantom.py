@@ -7,6 +7,7 @@ from typing import Any
 
 from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.errors import ConfigError
+from medzoo.core.sides import extents
 
 _LESION_SEED = 10_000  # test patients are others than those of training
 
@@ -18,7 +19,7 @@ class CtPhantoms(VolumeDataModule):
         train: Healthy volumes to train on.
         val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
         test: Volumes with lesions.
-        size: Voxels along z, y, x; they cover 220 × 250 × 320 mm.
+        size: Voxels along z, y, x, one number for a cube; they cover 220 × 250 × 320 mm.
         voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's.
         kinds: Lesions of the test volumes, in turn; empty: all that the phantom knows.
         confounders: Healthy lungs have opacities, scars, wide vessels and motion, and scanners differ.
@@ -30,7 +31,7 @@ class CtPhantoms(VolumeDataModule):
         train: int = 24,
         val: int = 3,
         test: int = 10,
-        size: list[int] = [56, 64, 80],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        size: int | list[int] = [56, 64, 80],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         voxel_mm: float | None = None,
         kinds: list[str] | None = None,
         confounders: bool = True,
@@ -43,13 +44,12 @@ class CtPhantoms(VolumeDataModule):
             if not 0.5 <= voxel_mm <= 12:
                 raise ConfigError(f"--data.voxel_mm: expected 0.5 to 12, got {voxel_mm}")
             size = [round(extent / voxel_mm) for extent in EXTENT]
-        if len(size) != 3 or min(size) < 16:
-            raise ConfigError(f"--data.size: expected three numbers of at least 16, got {size}")
+        depth, height, width = extents("data.size", size, 3)
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
         self._counts = (train, val, test)
-        self._size, self._kinds = (size[0], size[1], size[2]), tuple(kinds or KINDS)
+        self._size, self._kinds = (depth, height, width), tuple(kinds or KINDS)
         self._confounders = confounders
 
     def make_cases(self) -> Cases:

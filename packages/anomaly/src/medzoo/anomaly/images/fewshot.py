@@ -21,6 +21,7 @@ from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import quantile_threshold
 from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
+from medzoo.core.sides import sides
 from medzoo.core.tasks.anomaly import AnomalyEvaluation, AnomalyOutputs, predictions
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
@@ -40,7 +41,7 @@ class FewShot(Method, Generic[Reference]):
     `configure_optimizers`; otherwise a fit is one look at the supports.
 
     Args:
-        size: Height and width of the network's images.
+        size: Height and width of the network's images, one number for a square.
         batch: Images a batch.
         smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal; a few supports cannot promise less
@@ -51,13 +52,13 @@ class FewShot(Method, Generic[Reference]):
     trainable = False
     """A subclass that trains on other categories says so."""
 
-    def __init__(self, size: list[int], batch: int, smooth: float, false_alarms: float, score: Rule = "max") -> None:
+    def __init__(
+        self, size: int | list[int], batch: int, smooth: float, false_alarms: float, score: Rule = "max"
+    ) -> None:
         super().__init__()
         if score not in RULES:
             raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
-        if len(size) != 2 or min(size) < 16:
-            raise ConfigError(f"--model.size: expected [height, width] of at least 16, got {size}")
-        self.size, self.batch, self.smooth, self.false_alarms = (size[0], size[1]), batch, smooth, false_alarms
+        self.size, self.batch, self.smooth, self.false_alarms = sides("model.size", size), batch, smooth, false_alarms
         self.rule = score
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}

@@ -19,7 +19,7 @@ class FixedNetwork(FewShot[Reference]):
     """A method that looks at the supports through a fixed network.
 
     Args:
-        size: Height and width of the images.
+        size: Height and width of the images, one number for a square.
         backbone: Network of timm that gives features.
         widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
@@ -36,7 +36,7 @@ class FixedNetwork(FewShot[Reference]):
 
     def __init__(
         self,
-        size: list[int],
+        size: int | list[int],
         backbone: str,
         widths: list[int] | None,
         weights: str,

@@ -16,7 +16,7 @@ class PaDiM(FixedNetwork[PositionGaussians]):
     """Scores positions by the distance of fixed features from a Gaussian of the normal images' features.
 
     Args:
-        size: Height and width of the images.
+        size: Height and width of the images, one number for a square.
         backbone: Network of timm that gives features, such as resnet18, convnext_tiny or tf_efficientnet_lite0.
         widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
@@ -31,7 +31,7 @@ class PaDiM(FixedNetwork[PositionGaussians]):
 
     def __init__(
         self,
-        size: list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         backbone: str = "resnet18",
         widths: list[int] | None = None,
         weights: str = "imagenet",

@@ -26,7 +26,7 @@ class PatchCore(FixedNetwork[Bank]):
     """Scores patches by the distance to the nearest normal one, images by the re-weighted largest (Roth et al. 2022).
 
     Args:
-        size: Height and width of the images.
+        size: Height and width of the images, one number for a square.
         backbone: Network of timm that gives features, such as resnet18, convnext_tiny or tf_efficientnet_lite0.
         widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" (random, from the seed) or a local file.
@@ -44,7 +44,7 @@ class PatchCore(FixedNetwork[Bank]):
 
     def __init__(
         self,
-        size: list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         backbone: str = "wide_resnet50_2",
         widths: list[int] | None = None,
         weights: str = "imagenet",

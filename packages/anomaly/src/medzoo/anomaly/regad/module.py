@@ -26,7 +26,7 @@ class RegAD(FewShot[PositionGaussians]):
     """Learns to register normal images of other categories, then scores new ones against a few normal images.
 
     Args:
-        size: Height and width of the images.
+        size: Height and width of the images, one number for a square.
         backbone: Network of timm that is a chain of stages, such as resnet18 or tf_efficientnet_lite0.
         widths: Channels of a small residual network with one block a stage; empty: timm's own.
         weights: "imagenet", "none" or a local file.
@@ -49,7 +49,7 @@ class RegAD(FewShot[PositionGaussians]):
 
     def __init__(
         self,
-        size: list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         backbone: str = "resnet18",
         widths: list[int] | None = None,
         weights: str = "imagenet",

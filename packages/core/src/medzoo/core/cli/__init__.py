@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from medzoo.core.cli.streams import say, secure_streams
+from medzoo.core.cli.streams import say, secure_streams, show
 from medzoo.core.errors import FULL, ConfigError, Interrupted, MedzooError, first_line
 from medzoo.core.registry import Spec, load, specs
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"medzoo: error: {stop}", error=True)
         return stop.exit_code
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        say("interrupted", error=True)
         return 130
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning answers Ctrl-C with exit code 1 …
@@ -68,12 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         verbs = sorted(_verbs().items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
-        print(HELP.format(verbs="\n".join(f"  {name:<10}{spec.summary}" for name, spec in verbs)))
+        show(HELP.format(verbs="\n".join(f"  {name:<10}{spec.summary}" for name, spec in verbs)))
         return
     if args[0] in ("--version", "-V"):
         from importlib.metadata import version
 
-        print(f"medzoo {version(_CORE)}")
+        say(f"medzoo {version(_CORE)}")
         return
     verb, rest = args[0], args[1:]
     known = _verbs()

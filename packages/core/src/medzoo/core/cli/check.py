@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from medzoo.core.cli.request import check_values
-from medzoo.core.cli.streams import say
+from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.registry import find, load
 
@@ -29,7 +29,7 @@ def run(args: list[str]) -> None:
     words = [part for a in args if a not in helps for part in (a.split("=", 1) if a.startswith("--data=") else [a])]
     if "--data" not in words[:-1]:
         if helps or not args:
-            print(HELP)
+            show(HELP)
         if helps:
             return
         raise ConfigError("medzoo check needs --data NAME")
@@ -44,9 +44,9 @@ def run(args: list[str]) -> None:
     parser = Parser(prog="medzoo check", usage=usage, description="", allow_abbrev=False, add_help=False)
     parser.add_class_arguments(data_class, "data", fail_untyped=False)
     if helps:
-        print((inspect.getdoc(data_class) or "").partition("\nArgs:")[0])
+        show((inspect.getdoc(data_class) or "").partition("\nArgs:")[0])
         tidy(parser)
-        parser.print_help()
+        show(parser.format_help())
         return
     config = parser.parse_args(words[:at] + words[at + 2 :])
     data = parser.instantiate_classes(config).data
@@ -57,11 +57,11 @@ def run(args: list[str]) -> None:
     for fault in faults[:-1][: _SHOWN - 1]:
         say(fault)
     if len(faults) > _SHOWN:
-        print(f"and {len(faults) - _SHOWN + 1} more, of which the last is:")
+        say(f"and {len(faults) - _SHOWN + 1} more, of which the last is:")
     if faults:
         last = faults[-1]
         count = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""
         raise DataError(last.path, f"{last.problem}{count}", last.cure)
-    print(f"{spec.name}: no fault found")
+    say(f"{spec.name}: no fault found")
     for line in data.summary("check") if hasattr(data, "summary") else ():
         say(line)

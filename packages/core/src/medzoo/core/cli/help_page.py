@@ -7,6 +7,7 @@ from typing import Any
 
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
+from medzoo.core.cli.streams import show
 from medzoo.core.recipes import packaged_recipe, recipe_names
 from medzoo.core.registry import find, load
 from medzoo.core.seams import options_of
@@ -59,24 +60,24 @@ def print_help(request: Request, model_class: type[Any]) -> None:
     parser.set_defaults(_settings(recipe, "model"))
     if request.data is not None and recipe.get("data", {}).get("class_path") == request.data.class_path:
         parser.set_defaults(_settings(recipe, "data"))
-    parser.print_help()
-    print(f"\nThe values in brackets are those of the recipe {request.model.name}/{name}, which these options change.")
+    show(parser.format_help())
+    show(f"\nThe values in brackets are those of the recipe {request.model.name}/{name}, which these options change.")
     if others := [f"--config {request.model.name}/{other}" for other in recipe_names(request.model) if other != name]:
-        print(f"Other recipes: {', '.join(others)}")
+        show(f"Other recipes: {', '.join(others)}")
     width = max(map(len, _TRAINER)) + len("--trainer.") + 2
-    print("\ntrainer:")
+    show("\ntrainer:")
     for option, text in _TRAINER.items():
         value = recipe.get("trainer", {}).get(option)
-        print(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
-    print(_GENERAL.format(model=request.model.name))
+        show(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
+    show(_GENERAL.format(model=request.model.name))
 
 
 def print_usage(verb: str) -> None:
     """Print how to use a verb while no model is chosen."""
     chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
-    print(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', verb).summary}")
-    print(_GENERAL.format(model="MODEL"))
-    print(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
+    show(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', verb).summary}")
+    show(_GENERAL.format(model="MODEL"))
+    show(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
 
 def _settings(recipe: dict[str, Any], key: str) -> dict[str, Any]:

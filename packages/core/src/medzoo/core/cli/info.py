@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import find, folder_of, kinds, names
 from medzoo.core.registry.cards import body
@@ -12,7 +13,7 @@ from medzoo.core.registry.cards import body
 def run(args: list[str]) -> None:
     """Print the card."""
     if len(args) != 1 or args[0] in ("-h", "--help"):
-        print("usage: medzoo info NAME\n\nThe card of a model, data module or selector, or of elastic-deform.")
+        show("usage: medzoo info NAME\n\nThe card of a model, data module or selector, or of elastic-deform.")
         if args not in (["-h"], ["--help"]):
             raise ConfigError("medzoo info takes one name; see medzoo list")
         return
@@ -21,23 +22,23 @@ def run(args: list[str]) -> None:
 
         info: dict[str, Any] = backend_info()
         for key, value in info.items():
-            print(f"{key}: {value}")
+            say(f"{key}: {value}")
         return
     kind = next(
         (kind.name for kind in kinds().values() if kind.base and args[0].rpartition(":")[2] in names(kind.name)),
         "model",
     )
     spec = find(kind, args[0])
-    print(f"{spec.name} ({spec.kind}, {spec.package} {spec.version}, {spec.target})")
+    say(f"{spec.name} ({spec.kind}, {spec.package} {spec.version}, {spec.target})")
     for key, value in spec.card.items():
         if key not in ("name", "class"):
-            print(f"{key}: {_inline(value)}")
+            say(f"{key}: {_inline(value)}")
     folder = folder_of(spec.target)
     text = body(folder) if folder and spec.kind != "datamodule" else ""
     if text:
-        print(f"\n{text}")
+        show(f"\n{text}")
     if spec.kind == "datamodule":
-        print(f"what it reads, and its options: medzoo check --data {spec.name} --help")
+        say(f"what it reads, and its options: medzoo check --data {spec.name} --help")
 
 
 def _inline(value: Any) -> str:

@@ -6,7 +6,7 @@ import json
 from fnmatch import fnmatch
 
 from medzoo.core.cli.request import split_flags
-from medzoo.core.cli.streams import say
+from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, kinds, specs
 
@@ -22,7 +22,7 @@ def run(args: list[str]) -> None:
     """Print the table."""
     flags, rest = split_flags(args, {"--long", "--json", "--help", "-h"})
     if {"--help", "-h"} & flags:
-        print(HELP)
+        show(HELP)
         return
     if len(rest) > 1 or any(a.startswith("-") for a in rest):
         raise ConfigError(f"medzoo list: unexpected {' '.join(rest)}; usage: medzoo list [PATTERN] [--long] [--json]")
@@ -32,12 +32,12 @@ def run(args: list[str]) -> None:
     shown = [s for kind in listed for s in specs(kind.name) if "--long" in flags or not s.missing]
     found = [s for s in shown if fnmatch(s.name, pattern)]
     if "--json" in flags:
-        print(json.dumps([_row(s) for s in found], indent=2))
+        show(json.dumps([_row(s) for s in found], indent=2))
         return
     for kind in listed:
         members = [s for s in found if s.kind == kind.name]
         if members:
-            print(f"{kind.title}:")
+            say(f"{kind.title}:")
         width = max((len(s.name) for s in members), default=0)
         for s in members:
             facts = "; ".join(filter(None, (s.task, f"{s.package} {s.version}", s.missing)))

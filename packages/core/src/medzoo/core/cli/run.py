@@ -116,8 +116,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             print_once(f"predicting on {data_spec.name}{f' in {root}' if root else ''}{_whose(request)}")
             path = run_.predict(model, str(request.ckpt_path))
             metrics = {}
-            if is_first_process():
-                print(f"predictions: {path}")
+            print_once(f"predictions: {path}")
         else:
             metrics = run_.evaluate(request.verb, model, str(request.ckpt_path))
     except BaseException as error:
@@ -132,10 +131,10 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         weights = LAST if request.verb == "fit" else request.ckpt_path
         print_table(f"{run_.model} on {run_.data}, weights of {weights}", metrics)
         if dry:
-            print("fast_dev_run: one batch of everything went through; nothing is kept")
+            print_once("fast_dev_run: one batch of everything went through; nothing is kept")
             folders.discard(folder, numbered=False)
         else:
-            print(f"run folder: {folder}")
+            print_once(f"run folder: {folder}")
 
 
 def _bar(cli: Any, terminal: bool) -> bool:

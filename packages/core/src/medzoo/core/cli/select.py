@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
-from medzoo.core.cli.streams import say
+from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, find, load, specs
 
@@ -35,7 +35,7 @@ def run(args: list[str]) -> None:
     helps = {"--help", "-h"} & set(args)
     if not args or args[0].startswith("-"):
         known = specs("selector")
-        print(HELP + "".join(f"\n{spec.name}: {spec.summary}" for spec in known))
+        show(HELP + "".join(f"\n{spec.name}: {spec.summary}" for spec in known))
         if not helps:
             raise ConfigError(f"medzoo select needs a selector: {', '.join(s.name for s in known) or 'none installed'}")
         return
@@ -77,7 +77,7 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
         parser.add_class_arguments(load(data), "data", fail_untyped=False)
         parser.set_defaults({f"data.{key}": value for key, value in settings.items()})
     if helps:
-        parser.print_help()
+        show(parser.format_help())
         return
     if data is None:
         raise ConfigError("missing --data NAME")

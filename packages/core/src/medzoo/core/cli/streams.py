@@ -60,6 +60,12 @@ def _secured(stream: TextIO | None, original: TextIO | None, descriptor: int) ->
     return io.TextIOWrapper(outlet, encoding=encoding, errors="backslashreplace", line_buffering=lines)
 
 
+def show(text: str) -> None:
+    """Print text of several lines, such as a help page or a card, without what controls a terminal."""
+    for line in text.expandtabs().split("\n"):
+        say(line)
+
+
 def say(text: object, error: bool = False) -> None:
     """Print one line of text that may come from data, without what controls a terminal."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)

@@ -13,11 +13,10 @@ from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_l
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import Sample
+from medzoo.core.sides import sides
 
 Loader = DataLoader[Any] | list[Any]
 """A loader; an empty list where there is nothing to load."""
-SMALLEST = 16
-"""Least height and width of a network's images."""
 
 
 class MedzooDataModule(LightningDataModule):
@@ -51,7 +50,7 @@ class MedzooDataModule(LightningDataModule):
         for option, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
             if value is not None and value < least:
                 raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
-        self.given_size = None if size is None else checked_size("data.size", size)
+        self.given_size = None if size is None else sides("data.size", size)
         self.given_batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.checked: set[str] = set()
         """Stages whose files were found sound by who runs them, so that `setup` need not look again."""
@@ -122,21 +121,3 @@ class MedzooDataModule(LightningDataModule):
         """Load every sample of a data set once over all processes, in order, each batch of one source."""
         size = batch_size or self.samples_a_batch
         return evaluation_loader(dataset, size, groups, self.num_workers, self.sample)
-
-
-def checked_size(option: str, size: int | Sequence[int]) -> tuple[int, int]:
-    """Return height and width from one number or two.
-
-    Args:
-        option: Its name in messages, such as `data.size`.
-        size: One number for a square, or height and width.
-
-    Raises:
-        ConfigError: It is neither, or below 16.
-    """
-    sides = [size, size] if isinstance(size, int) else list(size)
-    if len(sides) != 2 or min(sides) < SMALLEST:
-        raise ConfigError(
-            f"--{option}: expected one number or [height, width] of at least {SMALLEST} pixels, got {size}"
-        )
-    return int(sides[0]), int(sides[1])

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.names import figure_text
+from medzoo.core.names import csv_text, figure_text
 from medzoo.core.plots.figures import CYCLE, style
 
 Errors = NDArray[np.float64]
@@ -166,10 +166,10 @@ def training_curves(table: str | os.PathLike[str] | Mapping[str, ArrayLike]) -> 
     for axes, (quantity, lines) in zip(grid, panels.items(), strict=False):
         for index, name in enumerate(lines):
             known = np.isfinite(values[name])
-            label = name.rpartition("/")[0].replace("/", " ")
+            label = figure_text(name.rpartition("/")[0].replace("/", " "))
             # A marker shows a quantity that was measured only once.
             axes.plot(epoch[known] + 1, values[name][known], label=label, marker=".", markersize=4, **style(index))
-        axes.set(xlabel="epoch", title=quantity)
+        axes.set(xlabel="epoch", title=figure_text(quantity))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.9")
         if any(name != quantity for name in lines):
@@ -203,7 +203,7 @@ def _columns(path: str | os.PathLike[str]) -> dict[str, Errors]:
     columns: dict[str, Errors] = {}
     for name in rows[0]:
         try:
-            columns[name] = np.array([float(row[name] or "nan") for row in rows])
+            columns[csv_text(name)] = np.array([float(row[name] or "nan") for row in rows])
         except (TypeError, ValueError) as error:
-            raise DataError(path, f"column {name} holds something that is not a number", cure) from error
+            raise DataError(path, f"column {csv_text(name)} holds something that is not a number", cure) from error
     return columns

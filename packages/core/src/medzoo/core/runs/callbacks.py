@@ -6,8 +6,8 @@ import csv
 import os
 import random
 import signal
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -244,7 +244,9 @@ class StopSignals(Callback):
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, signum
         if self.training and first:
-            print(f"\n{signal.Signals(signum).name}: stopping after this step", file=sys.stderr, flush=True)
+            # Not through `sys.stderr`: the signal may have come while that was being written.
+            with suppress(OSError):
+                os.write(2, f"\n{signal.Signals(signum).name}: stopping after this step\n".encode())
             return
         self._stop()
 

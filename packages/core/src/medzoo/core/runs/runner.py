@@ -94,8 +94,7 @@ class Run:
             done = _results(folder)
             if self.resume and not last and done.get("status") == "ok":
                 earlier, carried = done["metrics"], done["hand_over"]
-                if is_first_process():
-                    print(f"{stage}: already done, taken from {folder}", flush=True)
+                print_once(f"{stage}: already done, taken from {folder}")
             else:
                 stage_model = self.build_model({**carried, "stage": stage})
                 earlier, carried = self._fit_one(stage_model, folder, None, metrics if last else {})

@@ -40,7 +40,7 @@ class CC2D(LandmarkMethod):
         pseudo_labels: File of labels that stage 1 wrote, for stage 2.
         loss: `classic`: cosines clamped to [0, 1], no temperature, one network for images and one for patches; `v2`:
             temperature 10 and a margin, one network for both, points in the middle of patches.
-        match_size: Side of the images in stage 1, a multiple of 32.
+        match_size: Height and width of the images in stage 1, one number for a square; multiples of 32.
         patch: Side of the augmented patches that must be found in the image.
         points: Points matched for each patch; the paper takes one.
         vgg_widths: Channels of the VGG stages.
@@ -56,7 +56,7 @@ class CC2D(LandmarkMethod):
         match_epochs: Epochs of stage 1.
         match_steps: Steps of stage 1 instead of epochs.
         match_batch: Images a batch in stage 1.
-        size: Side of the images in stage 2, a multiple of 32.
+        size: Height and width of the images in stage 2, one number for a square; multiples of 32.
         radius: Radius of the discs around landmarks, as a share of the image's side.
         target: The heat map is to become a `disc` (paper) or a distribution over pixels, `softmax`, which random
             weights learn in far fewer steps.
@@ -82,7 +82,7 @@ class CC2D(LandmarkMethod):
         domains: dict[str, list[str]] | None = None,
         pseudo_labels: str | None = None,
         loss: Form = "classic",
-        match_size: int = 384,
+        match_size: int | list[int] = 384,
         patch: int = 256,
         points: int = 1,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
@@ -98,7 +98,7 @@ class CC2D(LandmarkMethod):
         match_epochs: int = 14080,
         match_steps: int | None = None,
         match_batch: int = 8,
-        size: int = 384,
+        size: int | list[int] = 384,
         radius: float = 0.05,
         target: Target = "disc",
         heat_weight: float = 2.0,

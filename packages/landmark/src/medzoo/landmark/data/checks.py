@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medzoo.core.data.module import SMALLEST
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import DataError
 from medzoo.core.io import Header, spacing_fault
 from medzoo.core.io.listing import same_content
+from medzoo.core.sides import SMALLEST
 from medzoo.landmark.data.shots import Wanted, find_shots
 from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from medzoo.core.data.module import checked_size
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
+from medzoo.core.sides import sides
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import NO_SPACING, Images, LandmarkSource, Points, Size
@@ -126,7 +126,7 @@ class LandmarkPhantoms(LandmarkDataModule):
             if value < least:
                 raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
         self._anatomies, self._numbers = tuple(domains), (n_train, n_val, n_test)
-        self._drawn = checked_size("data.image_size", image_size)
+        self._drawn = sides("data.image_size", image_size)
 
     def make_sources(self) -> Sequence[LandmarkSource]:
         """Make one source an anatomy; nothing is drawn yet."""

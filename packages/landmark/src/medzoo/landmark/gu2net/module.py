@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
-from medzoo.landmark.found import Found
+from medzoo.core.sides import sides
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
@@ -24,8 +24,8 @@ class GU2Net(LandmarkMethod):
 
     Args:
         domains: Landmark names by domain; empty: those of the data.
-        size: Height and width of the images; the paper has [512, 416] for heads, [512, 368] for hands and 512² for
-            chests, and here all domains share one.
+        size: Height and width of the images, one number for a square; the paper has [512, 416] for heads, [512, 368]
+            for hands and 512² for chests, and here all domains share one.
         width: Channels of the local network at full resolution.
         global_width: Channels of the global networks.
         target: Heat maps are to become `patch` (paper: Gaussian patches at rounded landmarks, summed cross-entropy),
@@ -53,7 +53,7 @@ class GU2Net(LandmarkMethod):
     def __init__(
         self,
         domains: dict[str, list[str]] | None = None,
-        size: tuple[int, int] = (512, 512),
+        size: int | list[int] = [512, 512],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         width: int = 64,
         global_width: int = 128,
         target: Literal["patch", "gaussian", "softmax"] = "patch",
@@ -70,13 +70,12 @@ class GU2Net(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if width < 1 or global_width < 2 or min(size) < 16:
-            raise ConfigError(
-                f"width, global_width and size: expected at least 1, 2 and 16, got {width}, {global_width} and {size}"
-            )
+        if width < 1 or global_width < 2:
+            raise ConfigError(f"width and global_width: expected at least 1 and 2, got {width} and {global_width}")
         self.network: nn.Module | None = None
+        sides("model.size", size)
         rate = 0.0 if nudge == "none" else 0.1
-        self.view = View(size, augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
+        self.view = View(self.input_size, augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:

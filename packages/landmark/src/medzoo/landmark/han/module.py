@@ -27,7 +27,7 @@ class HAN(LandmarkMethod):
 
     Args:
         domains: Landmark names by domain; empty: those of the data.
-        size: Height and width of the images, multiples of 32.
+        size: Height and width of the images, one number for a square; multiples of 32.
         widths: Channels of the five stages.
         attention_heads: Attention heads of the stages.
         windows: Regions along a side in the stages with routing attention, all but the last.
@@ -58,7 +58,7 @@ class HAN(LandmarkMethod):
     def __init__(
         self,
         domains: dict[str, list[str]] | None = None,
-        size: tuple[int, int] = (1216, 1024),
+        size: int | list[int] = [1216, 1024],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         widths: tuple[int, ...] = (64, 128, 320, 512, 1024),
         attention_heads: tuple[int, ...] = (2, 4, 10, 16, 8),
         windows: tuple[int, ...] = (16, 16, 16, 8),
@@ -86,7 +86,7 @@ class HAN(LandmarkMethod):
                 "widths, attention_heads and mlp_ratios: expected five values each, windows and topk: four each"
             )
         self.network: HANNetwork | None = None
-        self.view = View(size, augment)
+        self.view = View(self.input_size, augment)
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:

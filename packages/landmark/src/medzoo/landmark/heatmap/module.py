@@ -29,7 +29,7 @@ class Heatmap(LandmarkMethod):
         width: Channels of the U-Net at full resolution; timm models have their own.
         decoder_width: Most channels of a step of the decoder.
         weights: File with weights of the timm model; empty: random ones. Nothing is downloaded.
-        size: Height and width of the images, multiples of 32 for timm models.
+        size: Height and width of the images, one number for a square; multiples of 32 for timm models.
         target: Heat maps are to become a distribution over pixels, `softmax`, or `gaussian` (cross-entropy of each
             pixel with a peak of 1) or `alpha_power` (UOD's).
         sigma: Width of the target in pixels of the network's image.
@@ -54,7 +54,7 @@ class Heatmap(LandmarkMethod):
         width: int = 64,
         decoder_width: int = 256,
         weights: str | None = None,
-        size: tuple[int, int] = (512, 512),
+        size: int | list[int] = [512, 512],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         target: Target = "softmax",
         sigma: float = 4.0,
         decoder: DecoderName = "local_mean",
@@ -70,7 +70,7 @@ class Heatmap(LandmarkMethod):
         if backbone == "unet" and weights:
             raise ConfigError("--model.weights are those of a timm model; backbone is unet")
         self.network: HeatmapNetwork | None = None
-        self.view = View(size, augment)
+        self.view = View(self.input_size, augment)
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:

@@ -38,7 +38,7 @@ class IGUAug(LandmarkMethod):
         domains: Landmark names by domain; empty: those of the data.
         augmentation: File of intensities that round 1 wrote, for round 2.
         loss: Form of CC2D's matching, `classic` (paper) or `v2`.
-        size: Side of the images, a multiple of 32.
+        size: Height and width of the images, one number for a square; multiples of 32.
         patch: Side of the augmented patches that must be found in the image.
         points: Points matched for each patch, all of one class; the paper takes one.
         alpha: Pixels are drawn in proportion to their entropy to this power; 0 draws them alike, as CC2D does.
@@ -76,7 +76,7 @@ class IGUAug(LandmarkMethod):
         domains: dict[str, list[str]] | None = None,
         augmentation: str | None = None,
         loss: Form = "classic",
-        size: int = 384,
+        size: int | list[int] = 384,
         patch: int = 64,
         points: int = 1,
         alpha: float = 0.3,

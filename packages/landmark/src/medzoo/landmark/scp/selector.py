@@ -17,6 +17,7 @@ from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.cache import ImageCache
 from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.selectors import Choice, Selector
+from medzoo.core.sides import sides
 from medzoo.landmark.data.checks import check_image
 from medzoo.landmark.data.datasets import Geometry, UnlabelledImages
 from medzoo.landmark.data.module import LandmarkDataModule
@@ -43,7 +44,7 @@ class SCP(Selector):
         seed: Seed of the random search.
         backbone: A timm model whose frozen features are compared where no checkpoint of a matcher is given.
         weights: File with weights of the timm model; empty: random ones. Nothing is downloaded.
-        size: Height and width that the timm model sees.
+        size: Height and width that the timm model sees, one number for a square.
         batch: Images compared at a time.
         device: Where to compute, such as `cuda`; empty: on a GPU where there is one.
     """
@@ -58,14 +59,14 @@ class SCP(Selector):
         seed: int = 0,
         backbone: str | None = None,
         weights: str | None = None,
-        size: int = 256,
+        size: int | list[int] = 256,
         batch: int = 8,
         device: str | None = None,
     ) -> None:
         dog = partial(proposals.difference_of_gaussians, contrast=contrast, edge=edge)
         self.propose: proposals.KeypointProposal = dog if keypoints == "dog" else proposals.grid
         self.search, self.draws, self.seed = search, draws, seed
-        self.backbone, self.weights, self.size, self.batch = backbone, weights, size, batch
+        self.backbone, self.weights, self.size, self.batch = backbone, weights, sides("selector.size", size), batch
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def select(self, model: LightningModule | None, data: LightningDataModule, budget: int) -> list[Choice]:
@@ -99,7 +100,7 @@ class SCP(Selector):
             assert self.backbone is not None
             if self.weights is None:
                 rank_zero_warn(f"scp: {self.backbone} has random weights; --selector.weights FILE gives others")
-            return FrozenFeatures(self.backbone, self.weights).to(self.device), (self.size, self.size)
+            return FrozenFeatures(self.backbone, self.weights).to(self.device), self.size
         if self.backbone is not None:
             raise ConfigError("scp compares either a checkpoint or --selector.backbone, not both")
         embedder = model.to(self.device).embedder if isinstance(model, LandmarkMethod) else None

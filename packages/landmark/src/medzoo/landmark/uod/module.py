@@ -35,7 +35,7 @@ class UOD(LandmarkMethod):
         stage: `stage1` (matching), `stage2` (detection) or `all` (both, on the command line).
         domains: Landmark names by domain; empty: those of the data.
         pseudo_labels: File of labels that stage 1 wrote, for stage 2.
-        match_size: Side of the images in stage 1, a multiple of 32.
+        match_size: Height and width of the images in stage 1, one number for a square; multiples of 32.
         patch: Side of the augmented patches that must be found in the image.
         points: Points matched for each patch; the paper takes one.
         vgg_widths: Channels of the VGG stages.
@@ -55,7 +55,7 @@ class UOD(LandmarkMethod):
         match_epochs: Epochs of stage 1.
         match_steps: Steps of stage 1 instead of epochs.
         match_batch: Images a batch in stage 1.
-        size: Side of the images in stage 2.
+        size: Height and width of the images in stage 2, one number for a square.
         embed: Channels of the first transformer stage.
         depths: Blocks of the transformer's stages.
         heads: Attention heads of the transformer's stages.
@@ -95,7 +95,7 @@ class UOD(LandmarkMethod):
         stage: str = "stage1",
         domains: dict[str, list[str]] | None = None,
         pseudo_labels: str | None = None,
-        match_size: int = 384,
+        match_size: int | list[int] = 384,
         patch: int = 256,
         points: int = 1,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
@@ -115,7 +115,7 @@ class UOD(LandmarkMethod):
         match_epochs: int = 1500,
         match_steps: int | None = None,
         match_batch: int = 6,
-        size: int = 576,
+        size: int | list[int] = 576,
         embed: int = 128,
         depths: tuple[int, ...] = (2, 2, 18, 2),
         heads: tuple[int, ...] = (4, 8, 16, 32),

@@ -1,0 +1,38 @@
+"""The option `size` of models and data: one number for equal sides, or one an axis, in the same words everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medzoo.core.errors import ConfigError
+
+SMALLEST = 16
+_AXES = {2: "[height, width]", 3: "[depth, height, width]"}
+
+
+def sides(option: str, size: int | Sequence[int], least: int = SMALLEST) -> tuple[int, int]:
+    """Return height and width.
+
+    Args:
+        option: Name of the option, such as `data.size`, for the message.
+        size: One number for a square, or height and width.
+        least: Fewest pixels of a side.
+
+    Raises:
+        ConfigError: It is neither, or a side is too small.
+    """
+    height, width = extents(option, size, 2, least)
+    return height, width
+
+
+def extents(option: str, size: int | Sequence[int], axes: int, least: int = SMALLEST) -> tuple[int, ...]:
+    """Return the extent along each of two or three axes, see `sides`.
+
+    Raises:
+        ConfigError: The size is no number and not one number an axis, or an extent is too small.
+    """
+    found = (size,) * axes if isinstance(size, int) else tuple(size)
+    if len(found) != axes or min(found) < least:
+        given = size if isinstance(size, int) else list(size)
+        raise ConfigError(f"--{option}: expected one number or {_AXES[axes]} of at least {least}, got {given}")
+    return found
