@@ -13,8 +13,8 @@ PACKAGES = sorted(p.name for p in (ROOT / "packages").iterdir() if p.is_dir())
 SOURCES = sorted(ROOT.glob("packages/*/src/medzoo/**/*.py"))
 CORE = ROOT / "packages/core/src/medzoo/core"
 FLOORS = [
-    {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "sides", "distributed", "registry", "io",
-     "geometry", "metrics", "ops", "plots", "phantoms", "backbones", "inference", "optim"},
+    {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "sides", "distributed",
+     "registry", "io", "geometry", "metrics", "ops", "plots", "phantoms", "backbones", "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},
     {"runs"},

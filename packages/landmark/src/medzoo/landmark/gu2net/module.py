@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import sides
+from medzoo.landmark.found import Found
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
 from medzoo.landmark.gu2net.nudge import Nudge
