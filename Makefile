@@ -10,10 +10,15 @@ SOURCES := $(wildcard packages/*/pyproject.toml)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help install fit test test-slow lint types packaging reliability docs clean
+# A small part of the tests that every requirement has a say in: start-up, plug-ins, readers, the list of what may be imported, a fit.
+OLDEST_TESTS := tests/reliability/test_startup.py tests/reliability/test_broken_plugins.py \
+	tests/reliability/test_hostile_configurations.py tests/core/cli tests/core/io tests/core/geometry tests/core/test_zoo.py \
+	tests/landmark/heatmap/test_module.py::TestTimm tests/anomaly/test_contract.py::TestPaDiM
+
+.PHONY: help install fit test test-slow lint types packaging reliability docs oldest audit anomalib clean
 
 help:
-	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging reliability docs clean"
+	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging reliability docs oldest audit anomalib clean"
 
 install: $(VENV)/.installed
 
@@ -53,5 +58,34 @@ reliability: $(VENV)/.developing
 docs: $(VENV)/.developing
 	$(BIN)/python docs/build.py
 
+# The oldest versions that the packages declare; torch brings the torchvision that was built with it.
+.venv-oldest/.installed: pyproject.toml $(SOURCES) .ci/floors.py | $(VENV)/.developing
+	$(PYTHON) -m venv .venv-oldest
+	$(BIN)/python .ci/floors.py > .venv-oldest/floors.txt
+	.venv-oldest/bin/python -m pip install --quiet hatchling editables
+	.venv-oldest/bin/python -m pip install --quiet --no-build-isolation -c .venv-oldest/floors.txt $(EDITABLE)
+	.venv-oldest/bin/python -m pip install --quiet --no-build-isolation -c .venv-oldest/floors.txt -e '.[test]'
+	@touch $@
+
+oldest: .venv-oldest/.installed
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not packaging" $(OLDEST_TESTS)
+
+audit: $(VENV)/.developing
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/installed.txt
+	$(BIN)/python .ci/audit.py .venv-audit/bin/pip-audit .venv-audit/installed.txt
+
+# anomalib asks for a jsonargparse that medzoo refuses, so it has an environment of its own.
+.venv-anomalib/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-anomalib
+	grep -v jsonargparse constraints.txt > .venv-anomalib/constraints.txt
+	.venv-anomalib/bin/python -m pip install --quiet -c .venv-anomalib/constraints.txt 'anomalib>=2.4' torch torchvision
+	@touch $@
+
+anomalib: .venv-anomalib/.installed $(VENV)/.developing
+	MEDZOO_ANOMALIB_PYTHON=$(CURDIR)/.venv-anomalib/bin/python $(PYTEST) \
+		tests/anomaly/baselines/test_anomalib_model.py tests/anomaly/test_contract.py::TestAnomalib
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-oldest .venv-audit .venv-anomalib .pytest_cache .mypy_cache .ruff_cache build dist

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import os
 
 import pytest
 
+from medzoo.anomaly.anomalib.process import PYTHON
 from medzoo.core.testing import ModelContract
 
 IMAGES = {
@@ -49,7 +50,7 @@ class TestPatchCore(ModelContract):
     one_process = True
 
 
-@pytest.mark.skipif(find_spec("anomalib") is None, reason="anomalib is not installed")
+@pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")
 class TestAnomalib(ModelContract):
     name = "anomalib"
     tiny = {key: value for key, value in IMAGES.items() if key != "model.widths"}

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import sys
-import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(p.parent.name for p in (ROOT / "packages").glob("*/pyproject.toml"))
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of all packages and of the meta-distribution."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for source in [*(ROOT / "packages" / n for n in NAMES), ROOT]:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            folder,
-            source,
-        ]
-        subprocess.run([str(c) for c in command], check=True, env={**os.environ, "PYTHONPATH": ""})
-    return folder
 
 
 def opened(wheels: Path, name: str) -> zipfile.ZipFile:
@@ -74,40 +50,7 @@ def test_core_needs_no_other_package_and_the_meta_distribution_needs_all(wheels:
     assert sorted(requirements(wheels, "medzoo")) == [f"medzoo-{n}" for n in NAMES]
 
 
-class Home:
-    """A virtual environment and commands in it, free of what surrounds the tests."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        venv.create(folder, with_pip=True)
-        self.env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-
-    def call(self, *command: str | Path) -> str:
-        """Run a command of the environment, which must succeed, and return what it printed."""
-        program = [str(self.folder / "bin" / command[0]), *map(str, command[1:])]
-        done = subprocess.run(program, capture_output=True, text=True, env=self.env, cwd=self.folder, check=False)
-        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
-        return done.stdout
-
-    def distributions(self) -> list[str]:
-        """Return the names of medzoo's distributions that are installed."""
-        return sorted(line.split()[0] for line in self.call("pip", "list").splitlines() if line.startswith("medzoo"))
-
-    def packages(self) -> set[str]:
-        """Return the distributions whose models and data modules `medzoo list` shows."""
-        return {entry["package"] for entry in json.loads(self.call("medzoo", "list", "--json"))}
-
-
-@pytest.fixture(scope="module")
-def home(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A clean environment with medzoo-anomaly installed from its wheel."""
-    home = Home(tmp_path_factory.mktemp("home") / "venv")
-    wanted = ["--find-links", wheels, "-c", ROOT / "constraints.txt", "medzoo-anomaly"]
-    home.call("pip", "install", "-q", *wanted)
-    return home
-
-
-def test_anomaly_alone_in_a_clean_environment_brings_core_only_and_works(home: Home) -> None:
+def test_anomaly_alone_in_a_clean_environment_brings_core_only_and_works(home: Any) -> None:
     assert home.distributions() == ["medzoo-anomaly", "medzoo-core"]
     assert home.packages() == {"medzoo-anomaly"}
     home.call("medzoo", "doctor")
@@ -116,10 +59,20 @@ def test_anomaly_alone_in_a_clean_environment_brings_core_only_and_works(home: H
     home.call("medzoo", "fit", "--model", "padim", *dry)
 
 
+def test_activating_the_environment_puts_the_command_on_the_path_as_the_readme_says(home: Any) -> None:
+    makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
+    assert "VENV ?= .venv\n" in makefile
+    assert "`source .venv/bin/activate`" in readme
+    shell = ["bash", "-c", f'source "{home.folder}/bin/activate" && medzoo list']
+    done = subprocess.run(shell, capture_output=True, text=True, env=home.env, cwd=home.folder, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "padim" in done.stdout
+
+
 @pytest.mark.parametrize("kind", ["wheel", "editable"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_package_installs_alone_and_the_others_leave_no_trace(
-    home: Home, wheels: Path, name: str, kind: str
+    home: Any, wheels: Path, name: str, kind: str
 ) -> None:
     # The environment of the tests above has what all packages need of others; only medzoo's own come and go.
     home.call("pip", "uninstall", "-q", "-y", *home.distributions())

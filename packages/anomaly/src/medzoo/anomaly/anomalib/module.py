@@ -1,28 +1,33 @@
-"""An image model of the package anomalib as a LightningModule of medzoo; needs that package."""
+"""An image model of the package anomalib as a LightningModule of medzoo; it runs in an environment of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from medzoo.anomaly.anomalib.process import Worker
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.scores import Rule
-from medzoo.core.errors import ConfigError, first_line
-
-_PIECE = 32  # images through the network at a time
+from medzoo.core.errors import ConfigError
 
 
-class AnomalibModel(FewShot[Any]):
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A detector that was shown `supports` (K, 3, H, W); it lives in the other process while it is the last one."""
+
+    supports: Tensor
+
+
+class AnomalibModel(FewShot[Fitted]):
     """Runs a model of anomalib that learns in one pass over normal images, such as Padim or Patchcore.
 
     Only the network is anomalib's. Images, supports, metrics, thresholds and files are medzoo's; its scaling of scores
-    to [0, 1] is left out, since it ties scores before they are ranked.
+    to [0, 1] is left out, since it ties scores before they are ranked. Its requirements and medzoo's exclude each
+    other, so it runs in a process of another Python, which the environment variable MEDZOO_ANOMALIB_PYTHON names.
 
     Args:
         detector: Class in `anomalib.models`.
@@ -32,10 +37,11 @@ class AnomalibModel(FewShot[Any]):
         false_alarms: Share of normal images that the threshold may call abnormal.
         score: How an image's score is made: "max" leaves it to the detector, whatever that takes; "p95" and "mean" are
             of its map.
+        limit: Seconds that anomalib may take for one answer: its start, a fit, the scores of a batch.
 
     Raises:
-        ConfigError: anomalib is not installed, has no such class, or the class trains by gradient or refuses its
-            arguments.
+        ConfigError: No environment with anomalib is named, it has no such class, or the class trains by gradient or
+            refuses its arguments.
     """
 
     def __init__(
@@ -46,67 +52,53 @@ class AnomalibModel(FewShot[Any]):
         batch: int = 16,
         false_alarms: float = 0.05,
         score: Rule = "max",
+        limit: float = 600.0,
     ) -> None:
         super().__init__(size, batch, 0.0, false_alarms, score)
         self.save_hyperparameters()
-        self.detector, self.options = detector, dict(options or {})
-        self._build()  # so that a slip is told now
+        if not 0 < limit <= 86400:
+            raise ConfigError(f"--model.limit: expected seconds, more than 0 and at most a day, got {limit:g}")
+        for text in _texts(options or {}):
+            if ":" in text:  # timm reads hf-hub:NAME from a server and local-dir:PATH from any folder
+                raise ConfigError(f"--model.options: {text[:100]} is a place; expected the name of a network")
+        self.made = {"detector": detector, "options": options or {}, "size": list(self.size)}
+        self.worker = Worker(limit)
+        self.worker.ask("build", **self.made)  # so that a slip is told now
+        self.last: Fitted | None = None
 
-    def _build(self) -> Any:
-        """Make a fresh detector."""
-        kind = _class(self.detector)
-        without = dict.fromkeys(("post_processor", "evaluator", "visualizer"), False)
-        before = kind.configure_pre_processor(image_size=self.size)
-        with _seeded():
-            try:
-                return kind(**{**self.options, **without, "pre_processor": before})
-            except Exception as error:  # whatever its arguments or a failed download lead to
-                raise ConfigError(f"options: {self.detector} refuses: {first_line(error)}") from error
-
-    @torch.no_grad()
-    def reference(self, supports: Tensor) -> Any:
+    def reference(self, supports: Tensor) -> Fitted:
         """Show the supports to a fresh detector."""
-        batch = import_module("anomalib.data").ImageBatch
-        made = self._build().to(supports.device).train()
-        with _seeded():  # the projections and subsets that some detectors draw
-            for piece in supports.split(_PIECE):
-                made.training_step(batch(image=made.pre_processor(piece)), 0)
-            made.fit()
-        return made.eval()
+        fitted = Fitted(supports)
+        self._show(fitted)
+        return fitted
 
-    def coarse_scores(self, reference: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _show(self, fitted: Fitted) -> None:
+        self.last = None
+        number = self.worker.send(_array(fitted.supports))
+        self.worker.ask("fit", number=number, device=str(fitted.supports.device), **self.made)
+        self.worker.forget(number)
+        self.last = fitted
+
+    def coarse_scores(self, reference: Fitted, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the detector's score maps and image scores, both as they are before any scaling."""
-        found = reference.model(reference.pre_processor(images))
-        if found.anomaly_map is None:
-            raise ConfigError(f"detector: {self.detector} gives no score maps")
-        return found.anomaly_map.squeeze(1), found.pred_score.reshape(len(images))  # some give (B, 1)
+        if (
+            reference is not self.last
+        ):  # another was fitted in between; what it draws is seeded, so this is the same again
+            self._show(reference)
+        number = self.worker.send(_array(images))
+        self.worker.ask("score", number=number)
+        maps, scores = (torch.from_numpy(part).to(images.device) for part in self.worker.received(number))
+        return maps, scores
 
 
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Give torch and NumPy, whose global state anomalib's projections use, the same random numbers each time."""
-    state = np.random.get_state()  # noqa: NPY002 - the global state is the point
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        np.random.seed(0)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
+def _array(images: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return images.detach().float().cpu().numpy()
 
 
-def _class(name: str) -> Any:
-    try:
-        models = import_module("anomalib.models")
-    except ImportError as error:
-        raise ConfigError(
-            f"anomalib cannot be imported ({first_line(error)}); pip install 'medzoo-anomaly[anomalib]'"
-        ) from error
-    bank = models.components.MemoryBankMixin
-    kind = getattr(models, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, bank)):
-        known = sorted(
-            key for key, value in vars(models).items() if isinstance(value, type) and issubclass(value, bank)
-        )
-        raise ConfigError(f"detector: expected one of {', '.join(known)}, got {name}")
-    return kind
+def _texts(value: object) -> list[str]:
+    """Return all texts in a nest of dictionaries and lists."""
+    if isinstance(value, dict):
+        return [text for part in value.values() for text in _texts(part)]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) else []

@@ -1,0 +1,75 @@
+"""Every declared extra installs beside its distribution and serves its use; runs after the tests of wheels alone."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+pytestmark = pytest.mark.packaging
+ROOT = Path(__file__).parents[2]
+DICOM = """
+from pathlib import Path
+import numpy as np, pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from medzoo.core.io import read_image
+meta = FileMetaDataset()
+meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+meta.MediaStorageSOPInstanceUID = "1.2.3"
+image = FileDataset("x.dcm", {}, file_meta=meta, preamble=bytes(128))
+image.SOPClassUID, image.SOPInstanceUID, image.Modality = meta.MediaStorageSOPClassUID, "1.2.3", "DX"
+image.Rows, image.Columns, image.SamplesPerPixel, image.PhotometricInterpretation = 8, 6, 1, "MONOCHROME2"
+image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
+image.PixelData = np.arange(48, dtype="<u2").tobytes()
+image.save_as("x.dcm")
+assert read_image(Path("x.dcm")).array.shape[-2:] == (8, 6)
+"""
+DEFORM = """
+import torch
+from medzoo.core.ops.elastic_deform import RandElasticDeformd
+assert RandElasticDeformd(keys=["image"])({"image": torch.rand(1, 16, 16)})["image"].shape == (1, 16, 16)
+"""
+SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [gear] --model.size [64,64]"
+USES: dict[tuple[str, str], list[list[str]]] = {
+    ("medzoo-core", "cuda"): [["python", "-c", "import medzoo.core.ops.elastic_deform.triton_kernels"]],
+    ("medzoo-core", "dicom"): [["python", "-c", DICOM]],
+    ("medzoo-core", "monai"): [["python", "-c", DEFORM]],
+    ("medzoo-core", "tensorboard"): [
+        f"medzoo fit --model padim --tensorboard --run_dir board --quiet {SMALL}".split(),
+        ["python", "-c", "from pathlib import Path; assert list(Path('board').rglob('events.*'))"],
+    ],
+    ("medzoo-core", "testing"): [["python", "-c", "from medzoo.core.testing import ModelContract"]],
+    ("medzoo", "test"): [
+        ["pytest", "--version"],
+        ["python", "-c", "import docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
+    ],
+    ("medzoo", "lint"): [["ruff", "--version"], ["mypy", "--version"]],
+}
+
+
+def declared() -> dict[tuple[str, str], list[str]]:
+    """The requirements of each extra of each distribution."""
+    found = {}
+    for file in [ROOT / "pyproject.toml", *ROOT.glob("packages/*/pyproject.toml")]:
+        project = tomllib.loads(file.read_text(encoding="utf8"))["project"]
+        for extra, wanted in project.get("optional-dependencies", {}).items():
+            found[project["name"], extra] = [Requirement(text).name for text in wanted]
+    return found
+
+
+def test_every_declared_extra_has_a_use_here() -> None:
+    assert USES.keys() == declared().keys()
+
+
+@pytest.mark.parametrize(("distribution", "extra"), USES, ids=lambda part: part)
+def test_an_extra_brings_what_its_use_needs(home: Any, wheels: Path, distribution: str, extra: str) -> None:
+    home.call("pip", "uninstall", "-q", "-y", *declared()[distribution, extra])  # what another part may have brought
+    wanted = [f"{distribution}[{extra}]", "medzoo-anomaly"]
+    home.call("pip", "install", "-q", "--find-links", wheels, "-c", ROOT / "constraints.txt", *wanted)
+    for command in USES[distribution, extra]:
+        home.call(*command)
+    home.call("pip", "check")
