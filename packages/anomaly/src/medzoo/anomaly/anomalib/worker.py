@@ -41,7 +41,8 @@ def main(folder: Path) -> None:
             answer = dict(zip(("error", "text"), fault.args, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever a detector raises on these images
             answer = {"error": "other", "text": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
     shutil.rmtree(folder, ignore_errors=True)  # who asked has ended without a word, such as by a signal
 
 
