@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -128,3 +129,35 @@ def test_the_console_script_starts_the_second_process_itself(workdir: Path, figu
         count(main(again) == 0, "test in one process")
         one, two = (json.loads((f / "results.json").read_text())["metrics"]["toy/mse"] for f in (Path("tested"), run))
         count(abs(one - two) < 1e-6 * one, (one, two))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["the second", "the first"])
+def test_a_lost_process_is_told_in_one_line_by_the_one_that_is_left(workdir: Path, lost: str) -> None:
+    # The real launch: the first process starts the second one itself.
+    endless = ["--trainer.max_epochs", "100000", "--run_dir", "run"]
+    with Path("told.txt").open("w") as told:
+        first = subprocess.Popen([sys.executable, "-m", "medzoo.core", *FIT, *endless], stdout=told, stderr=told)
+    second: int | None = None
+    try:
+        begun = time.monotonic()
+        while rows(Path("run")) < 2:
+            assert first.poll() is None, Path("told.txt").read_text()
+            assert time.monotonic() - begun < 60
+            time.sleep(0.02)
+        (second,) = map(int, Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split())
+        os.kill(second if lost == "the second" else first.pid, signal.SIGKILL)
+        assert first.wait(30) == (1 if lost == "the second" else -signal.SIGKILL)
+        begun = time.monotonic()
+        while Path(f"/proc/{second}/cmdline").exists() and Path(f"/proc/{second}/cmdline").read_bytes():
+            assert time.monotonic() - begun < 30
+            time.sleep(0.02)
+    finally:
+        first.kill()
+        if second is not None and Path(f"/proc/{second}/cmdline").exists():
+            os.kill(second, signal.SIGKILL)
+    lines = [line for line in Path("told.txt").read_text().splitlines() if line]
+    (line,) = (line for line in lines if line.startswith("medzoo: "))
+    assert "another process of this run has ended" in line
+    assert "--resume" in line
+    assert not any("Traceback" in line for line in lines)

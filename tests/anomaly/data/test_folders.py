@@ -223,3 +223,16 @@ def test_an_array_file_without_a_training_part_is_one_line(tmp_path: Path) -> No
         (fault,) = NpzImages(str(path)).check()
         assert word in str(fault)
         assert "\n" not in str(fault)
+
+
+def test_a_test_image_of_an_array_file_that_is_a_training_image_is_told(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 8, 8), dtype=np.uint8)
+    labels = np.zeros((3, 1), np.uint8)
+    path = tmp_path / "set.npz"
+    np.savez(path, train_images=images[:3], train_labels=labels, test_images=images[3:], test_labels=labels)
+    assert NpzImages(str(path)).check() == []
+    images[4] = images[1]
+    np.savez(path, train_images=images[:3], train_labels=labels, test_images=images[3:], test_labels=labels)
+    (fault,) = NpzImages(str(path)).check()
+    told = "1 of its test images are, pixel for pixel, training images, such as test/1 (train/1); remove"
+    assert str(fault).startswith(f"{path}: {told}")

@@ -113,7 +113,7 @@ def test_a_patient_on_both_sides_is_refused(oct2017: Path) -> None:
 def test_medmnist_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     images, labels = np.zeros((6, 28, 28), np.uint8), np.array([[0], [1]] * 3)
-    np.savez(path, train_images=images, train_labels=labels, val_images=images, val_labels=labels)
+    np.savez(path, train_images=images, train_labels=labels, val_images=images + 1, val_labels=labels)
     data = NpzImages(str(path), part="val")
     assert len(data.tested[0].train) == 3
     assert [item.label for item in data.tested[0].test] == [0, 1] * 3

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.landmark.data import Chest, LandmarkFolder
+from medzoo.landmark.data import Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder
 from medzoo.landmark.data.tables import read_labels
 
 Maker = Callable[..., Path]
+_HEAD_LABELS = {"junior": "AnnotationsByMD/400_junior", "senior": "AnnotationsByMD/400_senior"}
 
 
 def only_fault(root: Path, stage: Any = None, **options: Any) -> str:
@@ -262,3 +263,24 @@ def test_boxes_beside_labels_are_passed_over(plain: Maker) -> None:
     (root / "export.json").unlink()
     (root / "landmarks.csv").write_text("id,x0,y0\na0,1,1\na1,2,1\n")
     assert LandmarkFolder(str(root)).check() == []
+
+
+def test_images_a_level_down_are_told_in_the_fixed_layouts_too(
+    head: Maker, chest: Maker, hand: Maker, jsrt: Maker, leg: Maker
+) -> None:
+    roots = {
+        Cephalometric: head({"RawImage/TrainingData": [1, 2, 126], "RawImage/Test1Data": [151, 152]}, _HEAD_LABELS),
+        Chest: chest(6),
+        HandAtlas: hand(8),
+        Jsrt: jsrt([f"JPCLN{i:03d}" for i in range(30, 40)]),
+        Bmple: leg(),
+    }
+    for layout, root in roots.items():
+        assert layout(str(root)).check() == []
+        first = next(file for file in sorted(root.rglob("*.*")) if file.suffix in (".bmp", ".png", ".jpg"))
+        inner = first.parent / "more"
+        inner.mkdir()
+        shutil.copy(first, inner / f"zz{first.suffix}")
+        for stage in (None, "fit", "test"):
+            (fault,) = layout(str(root)).check(stage)
+            assert str(fault).startswith(f"{inner}: holds images one level down that are not read, such as more/zz")

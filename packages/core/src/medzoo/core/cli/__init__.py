@@ -29,6 +29,9 @@ first steps:
 options of every verb: --help, --debug (show where an error came from)
 """
 
+_LOST = re.compile(r"gloo.*(?:Connection (?:reset|closed)|Broken pipe)", re.DOTALL)
+"""What gloo says where it loses a process."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
@@ -105,6 +108,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in FULL:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         say(f"medzoo: error: {where}cannot be written ({error.strerror}); make room and start again", error=True)
+        return 1
+    if _LOST.search(str(error)):
+        text = "another process of this run has ended, and this one cannot go on without it"
+        say(f"medzoo: error: {text}; see why it ended, then continue with medzoo fit --resume", error=True)
         return 1
     kept = _keep_traceback(error)
     cure = f"please report it with {kept}" if kept else "please report it with what --debug shows"

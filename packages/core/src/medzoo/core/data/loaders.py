@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medzoo.core.distributed import rank_and_world
 from medzoo.core.errors import ConfigError
-from medzoo.core.sample import collate
 from medzoo.core.seeding import mix
+from medzoo.core.shared_memory import collate_shared, workers_for
 
 
 def shuffled_batches(groups: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -105,18 +105,23 @@ class ResumableLoader(DataLoader[Any]):
     Args:
         dataset: Map-style data set indexed with `(index, epoch)`.
         batches: The order to follow.
-        num_workers: Loader processes; results do not depend on their number.
+        num_workers: Loader processes, fewer where shared memory has no room for their batches; results do not depend
+            on their number.
         kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
 
     def __init__(
         self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int = 0, kind: type | None = None
     ) -> None:
+        if num_workers:
+            plan = batches.plan(0)
+            largest = max(map(len, plan), default=0)
+            num_workers = workers_for(num_workers, largest, lambda: dataset[plan[0][0], 0], rank_and_world()[1])
         super().__init__(
             dataset,
             batch_sampler=batches,
             num_workers=num_workers,
-            collate_fn=partial(collate, kind=kind),
+            collate_fn=partial(collate_shared, kind=kind),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             worker_init_fn=let_main_process_decide,
@@ -183,15 +188,17 @@ def evaluation_loader(
         dataset: Map-style data set indexed with an integer.
         batch_size: Samples a batch.
         groups: Group (domain) of each sample; samples of different groups never share a batch. `None` is one group.
-        num_workers: Loader processes.
+        num_workers: Loader processes, fewer where shared memory has no room for their batches.
         kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
     groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+    largest = min(batch_size, len(groups))
+    num_workers = workers_for(num_workers, largest, lambda: dataset[0], rank_and_world()[1])
     return DataLoader(
         dataset,
         batch_sampler=EvaluationBatches(groups, batch_size),
         num_workers=num_workers,
-        collate_fn=partial(collate, kind=kind),
+        collate_fn=partial(collate_shared, kind=kind),
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=let_main_process_decide,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import DataError
 from medzoo.core.io import Header, spacing_fault
-from medzoo.core.io.listing import same_content
+from medzoo.core.io.listing import same_content, stem, unread_images
 from medzoo.core.sides import SMALLEST
 from medzoo.landmark.data.shots import Wanted, find_shots
 from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
@@ -154,6 +154,7 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: str | None) -> li
         faults = list(source.faults())
         if faults:  # they explain what else is missing, and must not be told once for each image
             return faults + check_source(source, images, ())
+    nested = _nested(source) if source.on_disk and stage != "predict" else []
     shots, errors = _check_shots(source, wanted) if stage in ("fit", None) and split.train else ((), [])
     if not source.on_disk:
         return errors
@@ -162,7 +163,18 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: str | None) -> li
         errors += unlabelled(source, names, part) if set(names) & set(needed) else []
     if stage != "predict":
         errors += same_content(*([source.images.path(n) for n in part] for part in _sides(split)))
-    return errors + check_source(source, images, filter(source.labelled, (*needed, *shots)))
+    return nested + errors + check_source(source, images, filter(source.labelled, (*needed, *shots)))
+
+
+def _nested(source: LandmarkSource) -> list[DataError]:
+    """Return an error for each folder of images a level below those of the source, which no layout reads."""
+    folders: dict[Path, list[str]] = {}
+    for name in source.names:
+        path = Path(source.images.path(name))
+        folders.setdefault(path.parent, []).append(stem(path))
+    used = {inner for folder in folders for inner in (folder, *folder.parents)}
+    found = [fault for folder, names in sorted(folders.items()) for fault in unread_images(folder, names=names)]
+    return [fault for fault in found if Path(fault.path) not in used]
 
 
 def _sides(split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
