@@ -18,8 +18,6 @@ from pathlib import Path
 SUPERVISED = ("heatmap", "gu2net", "han")
 ONE_SHOT = ("uod", "cc2d", "igu-aug")
 LABELS = ("1", "5", "10", "all")
-STEPS = 300
-"""Of the supervised methods, fewer than their recipes have, so that all numbers of labels get the same and no more."""
 
 
 def runs(methods: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
@@ -29,12 +27,12 @@ def runs(methods: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
             yield from ((method, labels, seed) for labels in (LABELS if method in SUPERVISED else LABELS[:1]))
 
 
-def fit(folder: Path, data: list[str], method: str, labels: str, seed: int) -> None:
+def fit(folder: Path, data: list[str], method: str, labels: str, seed: int, steps: int | None) -> None:
     """Train and test; what the command prints goes to `log.txt` beside the run."""
     command = [sys.executable, "-m", "medzoo.core", "fit", "--model", method, *data, "--run_dir", str(folder)]
     command += ["--seed_everything", str(seed), "--data.seed", str(seed), "--data.shots", labels, "--quiet"]
-    if method in SUPERVISED:
-        command += ["--model.steps", str(STEPS)]
+    if method in SUPERVISED and steps is not None:
+        command += ["--model.steps", str(steps)]
     if (folder / "config.yaml").is_file():
         command.append("--resume")
     log = folder.with_suffix(".txt")
@@ -81,6 +79,7 @@ def main() -> None:
     parser.add_argument("--chest", type=Path, help="a folder in the chest layout instead of the built-in images")
     parser.add_argument("--methods", nargs="+", default=[*SUPERVISED, *ONE_SHOT])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of the supervised methods, instead of those of their recipes")
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()
     data = ["--data", "chest", "--data.root", str(args.chest)] if args.chest else []
@@ -88,7 +87,7 @@ def main() -> None:
     for method, labels, seed in [] if args.table else runs(args.methods, args.seeds):
         run = args.folder / f"{method}-{labels}-{seed}"
         if not (run / "results.json").is_file():
-            fit(run, data, method, labels, seed)
+            fit(run, data, method, labels, seed, args.steps)
     print("\n".join(table(args.folder, args.methods, args.seeds)))
 
 

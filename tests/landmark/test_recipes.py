@@ -44,6 +44,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "igu-aug/paper": {
         **VGG19, "stage": "all", "loss": "classic", "size": 384, "patch": 64, "window": 9, "lr": 1e-4,
         "decay": [50 * 11, 0.8], "epochs": 400 * 11, "steps": None, "batch": 8, "alpha": 0.3, "mi": "counts",
+        "mi_side": 64, "entropy": "original", "radius": 10, "upsampling": "bilinear", "vgg_weights": "vgg19",
         "schedule": "paper", "augment": 0.0,
     },
     "gu2net/paper": {

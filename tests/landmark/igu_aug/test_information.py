@@ -33,6 +33,14 @@ def test_entropy_is_that_of_a_loop_also_at_borders(size: tuple[int, int]) -> Non
     torch.testing.assert_close(coarse[1::3, 1::3], dense[1::3, 1::3])
 
 
+def test_entropy_does_not_depend_on_how_many_rows_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.randint(12, (2, 1, 47, 41)) / 12
+    whole = entropy_map(image, 5)
+    for rows in (1, 3):
+        monkeypatch.setattr("medzoo.landmark.igu_aug.information._NEIGHBOURS", rows * 14 * 121)
+        torch.testing.assert_close(entropy_map(image, 5), whole)
+
+
 def test_a_constant_image_tells_nothing_and_a_full_one_at_most_eight_bits() -> None:
     assert entropy_map(torch.full((1, 1, 32, 32), 0.3)).abs().max() == 0
     every_level_once = torch.randperm(256).view(1, 1, 16, 16) / 255

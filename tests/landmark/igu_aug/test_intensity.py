@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from medzoo.core.phantoms import radiograph
+from medzoo.landmark.igu_aug.information import mutual_information
 from medzoo.landmark.igu_aug.intensity import Search, around, estimate, interval, salient_points
 
-SEARCH = Search(radius=6, points=8, borders=(1.0, 3.0))
+SEARCH = Search(radius=6, side=13, points=8, borders=(1.0, 3.0))
 
 
 def heads(count: int) -> Tensor:
@@ -21,7 +22,7 @@ def heads(count: int) -> Tensor:
 def test_the_interval_contains_one_and_widens_when_less_information_is_asked_for(operator: str, indicator: str) -> None:
     image = heads(1)
     points = salient_points(image[0, 0], torch.ones(96, 96, dtype=torch.bool), 8)[None]
-    search = Search(indicator, radius=6)  # type: ignore[arg-type]
+    search = Search(indicator, radius=6, side=13)  # type: ignore[arg-type]
     spans = []
     for mean in (2.0, 1.0, 0.3):
         low, high = interval(image, points, operator, mean, 0.1, search)
@@ -47,9 +48,34 @@ def test_points_are_the_peaks_of_blobs_where_they_may_lie() -> None:
 
 def test_patches_are_the_squares_around_points() -> None:
     image = torch.rand(2, 1, 30, 40)
-    patches = around(image, torch.tensor([[[20.0, 10.0]], [[5.0, 25.0]]]), 2)
+    patches = around(image, torch.tensor([[[20.0, 10.0]], [[5.0, 25.0]]]), 5)
     torch.testing.assert_close(patches[0, 0].view(5, 5), image[0, 0, 8:13, 18:23])
     torch.testing.assert_close(patches[1, 0].view(5, 5), image[1, 0, 23:28, 3:8])
+    even = around(image, torch.tensor([[[20.0, 10.0]], [[5.0, 25.0]]]), 4)
+    torch.testing.assert_close(even[0, 0].view(4, 4), image[0, 0, 8:12, 18:22])
+
+
+def test_information_is_between_patches_of_64_pixels_whatever_the_radius_of_the_entropy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = set()
+
+    def information(a: Tensor, b: Tensor, indicator: str) -> Tensor:
+        seen.add((a.shape[1], b.shape[1]))
+        return mutual_information(a, b, indicator)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("medzoo.landmark.igu_aug.intensity.mutual_information", information)
+    search = Search(radius=6, points=2, borders=(1.0, 3.0))
+    estimate(heads(2), lambda i, p, o: p.expand(len(o), -1, -1), search)
+    assert seen == {(64 * 64, 64 * 64)}
+
+
+def test_pixels_fall_into_classes_by_a_given_entropy() -> None:
+    images = heads(2)
+    _, means = estimate(images, lambda i, p, o: p, SEARCH, torch.full((2, 96, 96), 2.0))
+    assert set(means) == {"medium"}
+    _, means = estimate(images, lambda i, p, o: p, SEARCH, torch.full((2, 96, 96), 4.0))
+    assert set(means) == {"high"}
 
 
 def test_worse_matches_allow_stronger_augmentation() -> None:

@@ -10,6 +10,7 @@ import torch
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark import IGUAug
+from medzoo.landmark.igu_aug.information import entropy_map
 from medzoo.landmark.igu_aug.module import read_intervals
 
 TINY: dict[str, Any] = {
@@ -56,7 +57,7 @@ def test_a_shots_classes_and_landmarks_are_told_in_bits() -> None:
     image = torch.zeros(1, 1, 32, 64)
     image[..., 32:] = torch.rand(1, 1, 32, 32)
     points = torch.tensor([[[5.0, 5.0], [50.0, 16.0], [torch.nan, torch.nan]]])
-    line = model.calibration(image, points)
+    line = model.calibration(entropy_map(image, 4), points)
     assert line.startswith("pixels of 4")
     assert line.endswith("bits, least 0.0")
 
@@ -75,6 +76,8 @@ def test_intensities_are_read_for_each_domain(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"mi": "none"}, "--model.mi: expected joint, counts, got none"),
+        ({"entropy": "resized"}, "--model.entropy: expected original, network, got resized"),
+        ({"mi_side": 1}, "--model.mi_side: expected at least 2 pixels, got 1"),
         ({"medium": 5.0}, "0 < medium < high"),
         ({"stage": "stage1"}, "--model.stage: expected all, round1, round2, got stage1"),
     ],
@@ -82,3 +85,9 @@ def test_intensities_are_read_for_each_domain(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         IGUAug(**settings)
+
+
+def test_whole_images_are_not_deformed_where_the_entropy_is_of_their_originals() -> None:
+    model = IGUAug(domains={"head": ["a"]}, **{k.removeprefix("model."): v for k, v in TINY.items()}, augment=0.5)
+    with pytest.raises(ConfigError, match=r"--model.augment: expected 0 .* got 0.5; give --model.entropy network"):
+        model.setup("fit")

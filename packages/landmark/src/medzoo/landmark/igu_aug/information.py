@@ -13,6 +13,7 @@ Indicator = Literal["joint", "counts"]
 """Mutual information of aligned pixels, or what the public code computes: of two histograms' counts by grey level."""
 
 _BINS = 16
+_NEIGHBOURS = 2**24
 
 
 def entropy_map(image: Tensor, radius: int = 10, stride: int = 3, levels: int = 256) -> Tensor:
@@ -38,16 +39,21 @@ def entropy_map(image: Tensor, radius: int = 10, stride: int = 3, levels: int = 
     first = radius - stride // 2  # the middle of the first cell is the first to be looked at
     after = (first + columns * stride - w, first + rows * stride - h)
     padded = F.pad(grey, (first, max(after[0], radius), first, max(after[1], radius)), value=float(levels))
+    # Some rows of one image at a time: the neighbourhoods of a batch, or of a whole radiograph, would take gigabytes.
+    band = max(1, _NEIGHBOURS // (columns * (2 * radius + 1) ** 2))
     maps = []
-    for one in padded:  # an image at a time: the neighbourhoods of a batch would take gigabytes
-        around = F.unfold(one[None], 2 * radius + 1, stride=stride)[0].unflatten(
-            1, (-1, _count(one, 2, radius, stride))
-        )
-        around = around[disc, :rows, :columns].flatten(1).long()  # (pixels of the disc, cells)
-        counts = torch.zeros(levels + 1, around.shape[1], device=image.device)
-        counts = counts.scatter_add_(0, around, torch.ones_like(around, dtype=counts.dtype))[:levels]
-        entropy = torch.special.entr(counts / counts.sum(dim=0)).sum(dim=0) / math.log(2)
-        maps.append(entropy.view(rows, columns))
+    for one in padded:
+        parts = []
+        for top in range(0, rows, band):
+            bottom = min(top + band, rows)
+            seen = one[:, top * stride : (bottom - 1) * stride + 2 * radius + 1]
+            around = F.unfold(seen[None], 2 * radius + 1, stride=stride)[0]
+            around = around.unflatten(1, (bottom - top, _count(one, 2, radius, stride)))
+            around = around[disc, :, :columns].flatten(1).long()  # (pixels of the disc, cells)
+            counts = torch.zeros(levels + 1, around.shape[1], device=image.device)
+            counts = counts.scatter_add_(0, around, torch.ones_like(around, dtype=counts.dtype))[:levels]
+            parts.append(torch.special.entr(counts / counts.sum(dim=0)).sum(dim=0) / math.log(2))
+        maps.append(torch.cat(parts).view(rows, columns))
     fine = F.interpolate(torch.stack(maps)[:, None], scale_factor=stride, mode="bilinear", align_corners=False)
     return fine[:, 0, :h, :w]
 

@@ -28,7 +28,8 @@ class Search:
     Attributes:
         indicator: Which mutual information.
         borders: Entropies where the medium and the high class begin, in bits.
-        radius: Radius of the neighbourhoods in pixels.
+        radius: Radius of the neighbourhoods that entropy is taken of, in pixels.
+        side: Side in pixels of the patches between which information is taken (public code: 64).
         points: Salient points of each class and image.
         limits: Factors that are not passed, whatever the information says.
     """
@@ -36,6 +37,7 @@ class Search:
     indicator: Indicator = "joint"
     borders: Interval = (2.0, 4.5)
     radius: int = 10
+    side: int = 64
     points: int = 20
     limits: Interval = (0.1, 3.0)
 
@@ -60,9 +62,12 @@ def salient_points(image: Tensor, allowed: Tensor, count: int) -> Tensor:
     return torch.from_numpy(np.stack([x[best], y[best]], axis=-1)).float().to(image.device)
 
 
-def around(image: Tensor, points: Tensor, radius: int) -> Tensor:
-    """Pixels `(B, K, P)` of the squares around points `(B, K, 2)` of images `(B, 1, H, W)`."""
-    reach = torch.arange(-radius, radius + 1, device=image.device, dtype=points.dtype)
+def around(image: Tensor, points: Tensor, side: int) -> Tensor:
+    """Pixels `(B, K, side²)` of the squares around points `(B, K, 2)` of images `(B, 1, H, W)`.
+
+    The point is the middle pixel, and the first after the middle where the side is even.
+    """
+    reach = torch.arange(side, device=image.device, dtype=points.dtype) - side // 2
     square = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).view(1, 1, -1, 2)
     return read(image, points[:, :, None] + square, padding="border")[:, 0]
 
@@ -81,13 +86,13 @@ def interval(image: Tensor, points: Tensor, operator: str, mean: float, deviatio
         deviation: σ of it.
         search: Which information, and the limits.
     """
-    before = around(image, points, search.radius)[0]  # (K, P)
+    before = around(image, points, search.side)[0]  # (K, P)
     ends = []
     for limit in search.limits:
         count = int(abs(limit - 1) / STEPS[operator] + 1e-6) + 1
         factors = 1 + torch.arange(count, device=image.device) * (STEPS[operator] if limit > 1 else -STEPS[operator])
         changed = OPERATORS[operator](image.expand(count, -1, -1, -1), factors[:, None, None, None])
-        after = around(changed, points.expand(count, -1, -1), search.radius)  # (count, K, P)
+        after = around(changed, points.expand(count, -1, -1), search.side)  # (count, K, P)
         pairs = before.expand_as(after).flatten(0, 1), after.flatten(0, 1)
         information = mutual_information(*pairs, search.indicator).view(count, -1).mean(dim=1)
         below = (information < mean - deviation).nonzero()
@@ -97,13 +102,16 @@ def interval(image: Tensor, points: Tensor, operator: str, mean: float, deviatio
 
 
 @torch.no_grad()
-def estimate(images: Tensor, find: Find, search: Search) -> tuple[Intervals, dict[str, float]]:
+def estimate(
+    images: Tensor, find: Find, search: Search, entropy: Tensor | None = None
+) -> tuple[Intervals, dict[str, float]]:
     """Estimate brightness and contrast of each class from images of one anatomy; the low class takes the medium's.
 
     Args:
         images: `(N, 1, H, W)` in [0, 1], N ≥ 2.
         find: Finds points of one image in others, such as a trained matcher.
         search: Settings.
+        entropy: `(N, H, W)` in bits, by which pixels fall into classes; None: that of `images`.
 
     Returns:
         The intervals, averaged over images, and the mean information between matches by class. A class without salient
@@ -114,7 +122,7 @@ def estimate(images: Tensor, find: Find, search: Search) -> tuple[Intervals, dic
     """
     found: Intervals = {}
     means: dict[str, float] = {}
-    kinds = classify(entropy_map(images, search.radius), search.borders)
+    kinds = classify(entropy_map(images, search.radius) if entropy is None else entropy, search.borders)
     for kind in ("medium", "high"):
         references: list[tuple[Tensor, Tensor]] = []
         between: list[Tensor] = []
@@ -123,8 +131,8 @@ def estimate(images: Tensor, find: Find, search: Search) -> tuple[Intervals, dic
             if not points.shape[1]:
                 continue
             others = images[torch.arange(len(images), device=images.device) != i]
-            matched = around(others, find(image[None], points, others), search.radius)  # (N - 1, K, P)
-            patches = around(image[None], points, search.radius).expand_as(matched)
+            matched = around(others, find(image[None], points, others), search.side)  # (N - 1, K, P)
+            patches = around(image[None], points, search.side).expand_as(matched)
             between.append(mutual_information(patches.flatten(0, 1), matched.flatten(0, 1), search.indicator))
             references.append((image[None], points))
         if references:

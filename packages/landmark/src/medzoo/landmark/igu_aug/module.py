@@ -13,12 +13,14 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_json, write_json
+from medzoo.core.sample import collate
 from medzoo.landmark.found import Found
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
+from medzoo.landmark.igu_aug.originals import OriginalEntropy
 from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
 from medzoo.landmark.matching import search
-from medzoo.landmark.matching.cascade import Cascade, patch_warp
+from medzoo.landmark.matching.cascade import Cascade, Sampler, patch_warp
 from medzoo.landmark.matching.patches import Jitter
 from medzoo.landmark.matching.search import Form, contrast_of
 from medzoo.landmark.method import LandmarkMethod
@@ -45,8 +47,11 @@ class IGUAug(LandmarkMethod):
         threshold: Draw pixels of at least this entropy in bits alike instead, and no others; the paper has 1 to 2.
         medium: Entropy in bits from which a pixel is of the medium class.
         high: Entropy in bits from which a pixel is of the high class.
-        radius: Radius of the neighbourhood of a pixel.
+        radius: Radius of the neighbourhood of a pixel, in pixels of the image whose entropy it is.
+        entropy: Entropy of the `original` image at its own resolution, resized (public code), or of the image that the
+            `network` sees, as `augment` needs.
         mi: Information between patches: `joint` (of aligned pixels) or `counts` (public code).
+        mi_side: Side of these patches in pixels of the image that the network sees; the public code has 64.
         references: Images of each domain that the intensities are estimated on.
         vgg_widths: Channels of the VGG stages.
         vgg_depths: Convolutions of the VGG stages.
@@ -84,7 +89,9 @@ class IGUAug(LandmarkMethod):
         medium: float = 2.0,
         high: float = 4.5,
         radius: int = 10,
+        entropy: Literal["original", "network"] = "original",
         mi: Indicator = "joint",
+        mi_side: int = 64,
         references: int = 8,
         vgg_widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         vgg_depths: tuple[int, ...] = (2, 2, 4, 4, 4),
@@ -107,6 +114,9 @@ class IGUAug(LandmarkMethod):
         check_choice("model.stage", stage, ("all", *self.stages))
         check_choice("model.loss", loss, ("classic", "v2"))
         check_choice("model.mi", mi, ("joint", "counts"))
+        check_choice("model.entropy", entropy, ("original", "network"))
+        if mi_side < 2:
+            raise ConfigError(f"--model.mi_side: expected at least 2 pixels, got {mi_side}")
         if references < 2 or not 0 < medium < high or alpha < 0:
             raise ConfigError(
                 "--model: expected references of at least 2, 0 < medium < high and alpha of at least 0, "
@@ -121,6 +131,7 @@ class IGUAug(LandmarkMethod):
             alpha=alpha, threshold=threshold, borders=(medium, high), radius=radius,
         )  # fmt: skip
         self.samplers: list[InformedSampler] = []
+        self.originals = OriginalEntropy(radius) if entropy == "original" else None
         self.network: Embedders | None = None
         self.patch_network: Embedders | None = None
         self.build_for_domains(domains)
@@ -134,6 +145,11 @@ class IGUAug(LandmarkMethod):
 
     def setup(self, stage: str) -> None:
         """Take the shots from the data, the weights to start from and, in round 2, the intensities of round 1."""
+        if stage == "fit" and self.originals is not None and self.view.strength:
+            raise ConfigError(
+                f"--model.augment: expected 0 with the entropy of the original images, got {self.view.strength}; "
+                "give --model.entropy network"
+            )
         super().setup(stage)
         if stage != "fit":
             return
@@ -146,14 +162,13 @@ class IGUAug(LandmarkMethod):
             found = read_intervals(self.hparams["augmentation"], self.names)
             self.samplers = [self.sampler(intervals=found[name]) for name in self.names]
 
-    def calibration(self, image: Tensor, points: Tensor) -> str:
-        """Tell how the pixels of the shots fall into the classes, and what the landmarks have."""
+    def calibration(self, entropy: Tensor, points: Tensor) -> str:
+        """Tell how the pixels of shots `(S, H, W)` fall into the classes, and what the landmarks `(S, K, 2)` have."""
         sampler = self.sampler()
-        entropy = entropy_map(image, sampler.radius)
         share = torch.bincount(classify(entropy, sampler.borders).flatten(), minlength=3) / entropy.numel()
         at = torch.nan_to_num(points).round().long()
-        which = torch.arange(len(image))[:, None], at[..., 1].clamp(0, image.shape[2] - 1)
-        landmarks = entropy[(*which, at[..., 0].clamp(0, image.shape[3] - 1))][~points.isnan().any(dim=-1)]
+        which = torch.arange(len(entropy))[:, None], at[..., 1].clamp(0, entropy.shape[1] - 1)
+        landmarks = entropy[(*which, at[..., 0].clamp(0, entropy.shape[2] - 1))][~points.isnan().any(dim=-1)]
         parts = ", ".join(f"{100 * s:.0f} % {c}" for s, c in zip(share.tolist(), CLASSES, strict=True))
         return f"pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
 
@@ -170,7 +185,9 @@ class IGUAug(LandmarkMethod):
         assert self.network is not None
         domain = int(batch["domain"][0])
         image, _ = self.view(batch["image"])
-        sample = self.samplers[domain]
+        sample: Sampler = self.samplers[domain]
+        if self.originals is not None:
+            sample = partial(self.samplers[domain], entropy=self.originals(self.data.sources[domain].images, batch))
         loss = torch.stack(self.cascade.loss(self.network, self.patch_network, image, domain, sample)).sum()
         self.log("train/loss", loss)
         return loss
@@ -184,19 +201,22 @@ class IGUAug(LandmarkMethod):
         """Estimate the intensities of each domain, and write `augmentation.json` for round 2."""
         path = folder.resolve() / "augmentation.json"
         h = self.hparams
-        images = self.references()
+        images, entropies = self.references()
         if self.trainer.is_global_zero:
-            search = Search(h["mi"], (h["medium"], h["high"]), h["radius"])
+            search = Search(h["mi"], (h["medium"], h["high"]), h["radius"], h["mi_side"])
             content: dict[str, Any] = {}
             for domain, name in enumerate(self.names):
                 try:
-                    intervals, means = estimate(images[domain], partial(self.match, domain=domain), search)
+                    intervals, means = estimate(
+                        images[domain], partial(self.match, domain=domain), search, entropies[domain]
+                    )
                 except ValueError as error:
                     raise ConfigError(f"--model.medium: {name}: {error}; give a smaller one") from error
                 content[name] = {**intervals, "information": means}
                 if self.shots:
-                    shots = self.shots[domain]
-                    content[name]["calibration"] = self.calibration(shots["image"], shots["points"])
+                    content[name]["calibration"] = self.calibration(
+                        self.shot_entropy(domain), self.shots[domain]["points"]
+                    )
             write_json(path, {"schema": 1, "factors": "smallest and largest", "mi": h["mi"], "domains": content})
         self.trainer.strategy.barrier()
         return {"augmentation": str(path), "domains": h["domains"]}
@@ -206,21 +226,32 @@ class IGUAug(LandmarkMethod):
         assert self.network is not None
         return self.cascade.find(self.network, {"image": image, "points": points}, others, domain).points
 
-    def references(self) -> list[Tensor]:
-        """Return the first training images of each domain, `(N, 1, H, W)`."""
+    def shot_entropy(self, domain: int) -> Tensor:
+        """Return the entropy of the shots of a domain, `(S, H, W)` in bits."""
+        if self.originals is None:
+            return entropy_map(self.shots[domain]["image"], self.hparams["radius"])
+        return self.originals(self.data.sources[domain].images, collate(self.data.shots()[domain]))
+
+    def references(self) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Return the first training images of each domain, `(N, 1, H, W)`, and the entropy of their originals."""
         device = self.trainer.strategy.root_device
         self.to(device)
         wanted = self.hparams["references"]
         images: list[list[Tensor]] = [[] for _ in self.names]
+        entropies: list[list[Tensor]] = [[] for _ in self.names]
         for batch in self.data.unlabelled_loader():
-            taken = images[int(batch["domain"][0])]
-            taken += batch["image"][: wanted - len(taken)]
+            domain = int(batch["domain"][0])
+            lacking = wanted - len(images[domain])
+            images[domain] += batch["image"][:lacking]
+            if self.originals is not None and lacking:
+                entropies[domain] += self.originals(self.data.sources[domain].images, batch)[:lacking]
             if all(len(taken) == wanted for taken in images):
                 break
         for name, taken in zip(self.names, images, strict=True):
             if len(taken) < 2:
                 raise ConfigError(f"domain {name}: expected 2 training images or more to compare, got {len(taken)}")
-        return [torch.stack(taken).to(device) for taken in images]
+        maps = [torch.stack(one).to(device) if one else None for one in entropies]
+        return [torch.stack(taken).to(device) for taken in images], maps
 
 
 def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]:

@@ -93,9 +93,10 @@ class InformedSampler:
     radius: int = 10
     margin: float = 0.05
 
-    def __call__(self, image: Tensor) -> Patches:
-        """Cut one patch from each image of `(B, 1, H, W)`; see `cascade.Sampler`."""
-        entropy = entropy_map(image, self.radius)
+    def __call__(self, image: Tensor, entropy: Tensor | None = None) -> Patches:
+        """Cut one patch from each image of `(B, 1, H, W)`, by its entropy or a given one `(B, H, W)` in bits."""
+        if entropy is None:
+            entropy = entropy_map(image, self.radius)
         h, w = entropy.shape[1:]
         y, x = int(self.margin * h), int(self.margin * w)
         inside = torch.zeros_like(entropy)
