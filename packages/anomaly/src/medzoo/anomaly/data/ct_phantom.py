@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
+from medzoo.core.data.module import check_drawn
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import extents
 
@@ -48,6 +49,7 @@ class CtPhantoms(VolumeDataModule):
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
+        check_drawn(train=train, val=val, test=test)
         self._counts = (train, val, test)
         self._size, self._kinds = (depth, height, width), tuple(kinds or KINDS)
         self._confounders = confounders

@@ -18,18 +18,20 @@ from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
 from medzoo.core.seams import keep_settings, options_of, seed_as_asked
 
-_TRUSTED = [
+TRUSTED = [
     *(
         f"lightning.pytorch.{part}"
         for part in ("callbacks", "loggers", "profilers", "strategies", "plugins", "accelerators")
     ),
     "lightning.pytorch.trainer.Trainer",
     "lightning.pytorch.Trainer",
-    "medzoo.core.testing.replay",  # the watcher of the contract
     "datetime",
     "pathlib",
 ]
-"""What a configuration may name beside registered classes: the parts of the trainer, and types of values."""
+"""What a configuration may name beside registered classes: the parts of the trainer, and types of values.
+
+Code may add to it (the watcher of the contract does so); a configuration or a checkpoint cannot.
+"""
 
 
 def _restrict() -> None:
@@ -38,7 +40,7 @@ def _restrict() -> None:
     registered = sorted(path for path in known if all(part.isidentifier() for part in path.split(".")))
     set_parsing_settings(
         import_path_denylist=["*"],
-        import_path_allowlist=[*_TRUSTED, *registered],
+        import_path_allowlist=[*TRUSTED, *registered],
         config_read_mode_urls_enabled=False,
         config_read_mode_fsspec_enabled=False,  # which Lightning switches on
     )
@@ -78,6 +80,25 @@ class Parser(LightningArgumentParser):
         raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
 
+def check_settings(key: str, loaded: type, settings: dict[str, Any]) -> None:
+    """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
+
+    Args:
+        key: `model` or `data`, for the message.
+        loaded: The class.
+        settings: Arguments; those that are absent keep their defaults.
+
+    Raises:
+        ConfigError: The class has no such argument, or it is of another type.
+    """
+    parser = Parser(prog="medzoo", add_help=False)
+    parser.add_class_arguments(loaded, key, fail_untyped=False)
+    try:
+        parser.validate(Namespace({key: Namespace(settings)}), skip_none=False, skip_required=True)
+    except (TypeError, ValueError, KeyError) as error:
+        parser.error(str(error), error)
+
+
 class MedzooCLI(LightningCLI):
     """LightningCLI that parses once and builds model, data and trainer when the runner asks for them.
 
@@ -108,6 +129,9 @@ class MedzooCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
+        for key, loaded in Parser.classes.items():
+            if self.config.get(key):
+                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
         keep_settings(self)
 
     def instantiate_classes(self) -> None:
