@@ -12,13 +12,7 @@ from torch import Tensor
 from medzoo.anomaly.anomalib.process import Worker
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.scores import Rule
-<<<<<<< HEAD
 from medzoo.core.errors import ConfigError
-=======
-from medzoo.core.errors import ConfigError, first_line
-
-_PIECE = 32  # images through the network at a time
->>>>>>> 50d0180 (Figures of few-shot anomaly detection over ten draws on data that no choice has seen)
 
 
 @dataclass(frozen=True, eq=False)

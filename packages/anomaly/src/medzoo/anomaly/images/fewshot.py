@@ -15,11 +15,7 @@ from torch import Tensor
 from medzoo.anomaly.images.backbone import Stages
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
 from medzoo.anomaly.lesions.draws import gaussian
-<<<<<<< HEAD
 from medzoo.core.data.wants import Wants
-=======
-from medzoo.anomaly.outputs import save_png
->>>>>>> 50d0180 (Figures of few-shot anomaly detection over ten draws on data that no choice has seen)
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import quantile_threshold

@@ -16,10 +16,7 @@ from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
-<<<<<<< HEAD
 from medzoo.core.data.wants import Wants
-=======
->>>>>>> 50d0180 (Figures of few-shot anomaly detection over ten draws on data that no choice has seen)
 from medzoo.core.errors import ConfigError
 
 _PIECE = 32  # images through the backbone at a time
