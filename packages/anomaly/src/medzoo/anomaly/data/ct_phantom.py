@@ -21,7 +21,8 @@ class CtPhantoms(VolumeDataModule):
         val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
         test: Volumes with lesions.
         size: Voxels along z, y, x, one number for a cube; they cover 220 × 250 × 320 mm.
-        voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's.
+        voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's, and take
+            one core 45 to 4 s a volume.
         kinds: Lesions of the test volumes, in turn; empty: all that the phantom knows.
         confounders: Healthy lungs have opacities, scars, wide vessels and motion, and scanners differ.
         common: Options of all CT data.
