@@ -103,7 +103,7 @@ def test_a_killed_parent_ends_the_other_process_which_takes_its_folder_away(monk
 def test_no_option_and_so_no_checkpoint_names_a_program() -> None:
     # A path of the interpreter among the settings would let a checkpoint run any program of the machine.
     assert list(inspect.signature(AnomalibModel).parameters) == [
-        "detector", "options", "size", "batch", "false_alarms", "limit",
+        "detector", "options", "size", "batch", "false_alarms", "score", "limit",
     ]  # fmt: skip
 
 
