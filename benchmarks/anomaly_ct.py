@@ -29,7 +29,7 @@ from medzoo.anomaly.normnet.segment import Growth, grow, level_of, windowed
 from medzoo.core.metrics.anomaly import PixelAnomalyMetrics
 from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold
 from medzoo.core.metrics.segmentation import dice as dice_of
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 
 Map = Callable[[Tensor, Tensor], Tensor]
 """From windowed image and organ to a score map."""
@@ -85,7 +85,7 @@ def made_ill(volume: Volume, index: int) -> tuple[Lesions, Tensor]:
     """Return a healthy volume with synthetic lesions, in [0, 1], and its organ."""
     organ = torch.from_numpy(volume.organ)
     image = windowed(torch.from_numpy(volume.hu)) * organ
-    generator = torch.Generator().manual_seed(mix(index, 7))
+    generator = torch.Generator().manual_seed(derive_seed(index, 7))
     return replace(PRESETS["lung"], none=0.0)(image, organ, volume.spacing[::-1], generator), organ
 
 

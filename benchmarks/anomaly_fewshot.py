@@ -101,7 +101,7 @@ def main() -> None:
         for name in ("Padim", "Patchcore"):
             models[f"anomalib {name}"] = AnomalibModel(name, own, [128, 128]).eval()
     models = {name: model for name, model in models.items() if name in (options.only or models)}
-    table(models, (TexturePhantoms(draw=d, shots=options.shots, size=128) for d in range(options.draws)))
+    table(models, (TexturePhantoms(support_draw=d, shots=options.shots, size=128) for d in range(options.draws)))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def main() -> None:
         }
         seen = tests(plain, trained.size)
         offered = [
-            TexturePhantoms(test=0, pose=options.pose, seed=seed, draw=draw, size=list(trained.size)).supports()
+            TexturePhantoms(test=0, pose=options.pose, seed=seed, support_draw=draw, size=list(trained.size)).supports()
             for draw in range(options.draws)
         ]
         for name, make in makers.items():

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.imagenet import WHEELS
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.core.errors import CheckpointError, ConfigError
@@ -36,7 +36,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 def test_levels_of_stride_4_8_and_16_are_taken_and_the_network_can_be_cut_there(
     name: str, levels: tuple[int, ...]
 ) -> None:
-    net = Stages(name).eval()
+    net = EncoderFeatures(name).eval()
     assert net.levels == levels
     assert net.sizes == ((16, 16), (8, 8), (4, 4))
     found, x, cut = net(IMAGES), IMAGES, []
@@ -51,8 +51,8 @@ def test_levels_of_stride_4_8_and_16_are_taken_and_the_network_can_be_cut_there(
 def test_levels_can_be_chosen_where_all_have_one_stride() -> None:
     vision = {"name": "vit_tiny_patch16_224", "size": (224, 224)}
     with pytest.raises(ConfigError, match=r"--model.levels: .* no features of stride 4, 8, 16; choose from 0 to 11"):
-        Stages(**vision)
-    net = Stages(**vision, levels=[2, 5])
+        EncoderFeatures(**vision)
+    net = EncoderFeatures(**vision, levels=[2, 5])
     assert net.channels == (192, 192)
     assert net.sizes == ((14, 14), (14, 14))
     with pytest.raises(ConfigError, match="chain of stages"):
@@ -72,7 +72,7 @@ def test_levels_can_be_chosen_where_all_have_one_stride() -> None:
 )
 def test_what_a_network_cannot_do_is_told_in_one_line(wrong: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text) as told:
-        Stages(**{"name": "resnet18", **wrong})  # type: ignore[arg-type]
+        EncoderFeatures(**{"name": "resnet18", **wrong})  # type: ignore[arg-type]
     assert "\n" not in str(told.value)
 
 
@@ -83,14 +83,14 @@ def test_what_a_network_cannot_do_is_told_in_one_line(wrong: dict[str, object], 
 def test_weights_of_a_file_are_those_of_the_features(name: str, prefix: str, tmp_path: Path) -> None:
     whole = timm.create_model(name).eval()
     torch.save({f"{prefix}{key}": value for key, value in whole.state_dict().items()}, tmp_path / "net.pth")
-    net = Stages(name, weights=str(tmp_path / "net.pth")).eval()
+    net = EncoderFeatures(name, weights=str(tmp_path / "net.pth")).eval()
     assert same(net(IMAGES), features(whole, net.levels))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match="only"):
-        Stages("regnety_002", weights=str(tmp_path / "net.pth")).start()
+        EncoderFeatures("regnety_002", weights=str(tmp_path / "net.pth")).start()
 
 
 def test_a_loaded_state_needs_no_file_of_weights() -> None:
@@ -134,7 +134,7 @@ def test_weights_of_the_package_are_found_without_running_it(tmp_path: Path, mon
     torch.save(state, module / "models" / "lite0.pth")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(WHEELS, LITE, "package_of_weights")
-    net = Stages(LITE, weights="imagenet").eval()
+    net = EncoderFeatures(LITE, weights="imagenet").eval()
     assert same(net(IMAGES), features(whole, net.levels))
     assert net.mean == (0.485, 0.456, 0.406)  # as the package tells, where timm's own weights want 0.5
 
@@ -142,4 +142,4 @@ def test_weights_of_the_package_are_found_without_running_it(tmp_path: Path, mon
 def test_a_missing_package_of_weights_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WHEELS, LITE, "no_such_package_of_weights")
     with pytest.raises(ConfigError, match=r"pip install 'medzoo-anomaly\[imagenet\]'"):
-        Stages(LITE, weights="imagenet").start()
+        EncoderFeatures(LITE, weights="imagenet").start()

@@ -185,13 +185,13 @@ def drawn(data: CategoryDataModule) -> list[bytes]:
 
 
 def test_the_draw_of_supports_does_not_depend_on_names(mvtec: Path, tmp_path: Path) -> None:
-    before = {draw: drawn(MvtecFolder(str(mvtec), shots=2, draw=draw)) for draw in range(6)}
+    before = {draw: drawn(MvtecFolder(str(mvtec), shots=2, support_draw=draw)) for draw in range(6)}
     renamed = tmp_path / "renamed"
     shutil.copytree(mvtec / "lung", renamed / "other")
     good = renamed / "other" / "train" / "good"
     for i, path in enumerate(sorted(good.iterdir(), key=lambda path: path.read_bytes()[-20:])):
         path.rename(good / f"{'zyxwvu'[i]}.png")
-    assert {draw: drawn(MvtecFolder(str(renamed), shots=2, draw=draw)) for draw in range(6)} == before
+    assert {draw: drawn(MvtecFolder(str(renamed), shots=2, support_draw=draw)) for draw in range(6)} == before
     assert len({tuple(chosen) for chosen in before.values()}) > 1
 
 

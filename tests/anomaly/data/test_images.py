@@ -55,7 +55,7 @@ def test_supports_depend_on_draw_and_seed_alone_and_more_shots_are_all(mvtec: Pa
 
     assert chosen() == chosen()
     assert len(chosen()) == 2
-    assert len({tuple(chosen(draw=d)) for d in range(8)}) > 2
+    assert len({tuple(chosen(support_draw=d)) for d in range(8)}) > 2
     assert len(chosen(shots=99)) == 5
 
 

@@ -12,7 +12,7 @@ from medzoo.anomaly.data.ct_phantom import CtPhantoms
 from medzoo.anomaly.data.intensity import convention, to_hu
 from medzoo.anomaly.data.lungs import _closed, lung_mask
 from medzoo.anomaly.data.nifti import NiftiVolumes
-from medzoo.anomaly.data.volumes import Patches, Wholes
+from medzoo.anomaly.data.volumes import PatchDataset, VolumeDataset
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.phantoms.ct import lung_ct
 from medzoo.core.sample import collate
@@ -29,12 +29,12 @@ def save(
 
 def test_training_patches_never_carry_lesions_and_depend_on_seed_epoch_and_index_alone() -> None:
     data = CtPhantoms(train=2, val=1, test=1, size=SIZE)
-    patches = Patches(data.cases.train, (16, 16, 16), 2, None, 0, 100)
+    patches = PatchDataset(data.cases.train, (16, 16, 16), 2, None, 0, 100)
     sample = patches[(1, 4)]
     assert set(sample) == {"image", "organ", "spacing", "id", "path"}
     assert sample["image"].shape == sample["organ"].shape == (2, 16, 16, 16)
     assert sample["organ"].any(-1).any(-1).any(-1).all()  # centred in the lungs
-    assert torch.equal(sample["image"], Patches(data.cases.train, (16, 16, 16), 2, None, 0, 1)[(1, 4)]["image"])
+    assert torch.equal(sample["image"], PatchDataset(data.cases.train, (16, 16, 16), 2, None, 0, 1)[(1, 4)]["image"])
     assert not torch.equal(sample["image"], patches[(1, 5)]["image"])
 
 
@@ -50,8 +50,8 @@ def test_train_validation_and_test_patients_differ_and_only_the_test_is_ill() ->
 
 def test_resampling_keeps_places_and_gives_back_the_original_grid() -> None:
     case = CtPhantoms(train=0, val=0, test=1, size=[24, 32, 40]).cases.test[0]
-    whole = collate([Wholes([case], None)[0]])
-    coarse = collate([Wholes([case], 12.0)[0]])
+    whole = collate([VolumeDataset([case], None)[0]])
+    coarse = collate([VolumeDataset([case], 12.0)[0]])
     assert whole["image"].shape[2:] == (24, 32, 40)
     assert coarse["original_size"][0].tolist() == [40, 32, 24]
     assert coarse["mask"].shape[1:] == (24, 32, 40)

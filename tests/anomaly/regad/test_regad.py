@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.data.categories import Queries
+from medzoo.anomaly.data.categories import SupportQueryDataset
 from medzoo.anomaly.data.textures import TexturePhantoms
-from medzoo.anomaly.images.backbone import Stages, stacked
+from medzoo.anomaly.images.backbone import EncoderFeatures, stacked
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.regad.losses import registration_loss
@@ -51,7 +51,7 @@ def test_rotation_and_scale_leave_the_off_diagonal_unscaled() -> None:
 def test_features_come_back_to_the_frame_of_the_image() -> None:
     """With fixed maps at every stage, the returned features match those of a network without transformers."""
     torch.manual_seed(0)
-    net = Registrar(Stages("resnet18", (8, 12, 16)), "translation").eval()
+    net = Registrar(EncoderFeatures("resnet18", (8, 12, 16)), "translation").eval()
     x = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), (64, 64), mode="bicubic")
     plain = net.stages(x)
     net.transformers[0].last.bias.data = torch.tensor([0.25, 0.0])  # two pixels of the 16 × 16 map
@@ -174,7 +174,7 @@ def test_supports_are_averaged_before_the_encoder() -> None:
 
 def test_pairs_are_of_one_category_never_of_a_tested_one_and_never_with_itself() -> None:
     data = TexturePhantoms(train=4, test=2, pixels=32, test_categories=["gear"])
-    queries = Queries(data.others, 3, (32, 32), seed=0)
+    queries = SupportQueryDataset(data.others, 3, (32, 32), seed=0)
     assert "gear" not in {category.name for category in data.others}
     for index in range(0, len(queries), 5):
         sample = queries[(index, 1)]
@@ -242,7 +242,7 @@ def test_a_new_category_needs_no_training_and_a_known_one_keeps_its_support(trai
     common = f"--ckpt_path {checkpoint} --data.train 5 --data.test 4 --data.pixels 32 --trainer.accelerator cpu"
     main(f"test {common} --data.test_categories [screw] --run_dir new".split())
     assert "screw/image_auroc" in read_json(workdir / "new" / "results.json")["metrics"]
-    main(f"predict {common} --data.test_categories [gear] --data.draw 3 --run_dir known".split())
+    main(f"predict {common} --data.test_categories [gear] --data.support_draw 3 --run_dir known".split())
     records = read_json(workdir / "known" / "predictions.json")["predictions"]
     assert len(records) == 4
     assert all(Path(record["map"]).is_file() for record in records)

@@ -310,7 +310,7 @@ def test_impossible_options_are_refused() -> None:
         {"num_workers": -1},
         {"seed": -1},
         {"cache_mb": -1},
-        {"fit": "crop"},
+        {"resize": "crop"},
         {"test_fraction": 1.5},
     ):
         with pytest.raises(ConfigError, match=rf"--data\.{next(iter(options))}"):

@@ -201,7 +201,7 @@ def test_affine_leads_to_the_pixels_of_the_landmarks_and_back(tmp_path: Path, fi
         array[y - 2 : y + 3, x - 2 : x + 3] = 255
         Image.fromarray(array).save(tmp_path / f"{name}.png")
     (tmp_path / "landmarks.csv").write_text("id,x0,y0\n" + "".join(f"{n},{x},{y}\n" for n, (x, y) in points.items()))
-    data = LandmarkFolder(str(tmp_path), shots=["a", "b"], size=[48, 40], fit=fit)
+    data = LandmarkFolder(str(tmp_path), shots=["a", "b"], size=[48, 40], resize=fit)
     for sample in data.shots()[0]:
         image, affine = sample["image"][0].double(), sample["affine"]
         assert image.shape == (48, 40)

@@ -336,7 +336,7 @@ def test_a_folder_without_any_label_is_chosen_from_by_a_timm_model(
     for seed in range(5):
         image = (radiograph("head", seed, 64).image * 255).astype(np.uint8)
         Image.fromarray(image).save(workdir / f"case {seed}.png")
-    options = ["--selector.backbone", "resnet18", "--selector.size", "64", "--data.fit", "pad", "--run_dir", "out"]
+    options = ["--selector.backbone", "resnet18", "--selector.size", "64", "--data.resize", "pad", "--run_dir", "out"]
     with pytest.warns(UserWarning, match="resnet18 has random weights"):
         assert main(["select", "scp", "--budget", "5", "--data", "landmark-folder", "--data.root", ".", *options]) == 0
     rows = list(csv.DictReader((workdir / "out" / "selection.csv").open()))

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.errors import DataError
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 
 
 class Points(Dataset[dict[str, Any]]):
@@ -73,7 +73,7 @@ class ToyData(LightningDataModule):
         return [DataError("toy.bin", self.fault, "make it anew")] if self.fault else []
 
     def train_dataloader(self) -> ResumableLoader:
-        plan = partial(shuffled_batches, [0] * self.n, self.batch_size, mix(self.seed, 1))
+        plan = partial(shuffled_batches, [0] * self.n, self.batch_size, derive_seed(self.seed, 1))
         return ResumableLoader(Points(self.n, self.seed, self.bad), EpochBatches(plan), self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def mix(*values: int) -> int:
+def derive_seed(*values: int) -> int:
     """Mix non-negative integers, such as (seed, epoch, batch, rank), into one seed in `[0, 2**63)`.
 
     Unlike sums or products, different tuples give unrelated seeds; unlike `hash`, every process gets the same.

@@ -70,7 +70,7 @@ class Category:
     number: int = 0
 
 
-class Queries(Dataset[dict[str, Any]]):
+class SupportQueryDataset(Dataset[dict[str, Any]]):
     """Normal images, each with other normal images of its category; index with `(index, epoch)`."""
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
@@ -167,7 +167,7 @@ class CategoryDataModule(MedzooDataModule):
     Args:
         test_categories: Categories to test; empty: the last third, or the only one.
         shots: Normal images of a tested category that a method may see; empty: all.
-        draw: Which of the random draws of them; published figures are means over ten.
+        support_draw: Which of the random draws of them; published figures are means over ten.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
         batch_size: Images a batch; empty: what the model asks for.
         num_workers: Processes that load images; results do not depend on their number.
@@ -182,7 +182,7 @@ class CategoryDataModule(MedzooDataModule):
         self,
         test_categories: list[str] | None = None,
         shots: int | None = 4,
-        draw: int = 0,
+        support_draw: int = 0,
         size: int | list[int] | None = None,
         batch_size: int | None = None,
         num_workers: int = 0,
@@ -191,9 +191,9 @@ class CategoryDataModule(MedzooDataModule):
         super().__init__(size, batch_size, num_workers, seed)
         if shots is not None and shots < 1:
             raise ConfigError(f"--data.shots: expected at least 1, got {shots}")
-        if draw < 0:
-            raise ConfigError(f"--data.draw: expected at least 0, got {draw}")
-        self._wanted, self._shots, self._draw = test_categories, shots, draw
+        if support_draw < 0:
+            raise ConfigError(f"--data.support_draw: expected at least 0, got {support_draw}")
+        self._wanted, self._shots, self._support_draw = test_categories, shots, support_draw
         self._drawn: dict[str, tuple[Item, ...]] = {}
 
     @abstractmethod
@@ -236,7 +236,7 @@ class CategoryDataModule(MedzooDataModule):
         if category.name not in self._drawn:
             # By content, so that neither a new name of a file nor one of its folder changes what a method may see.
             known = sorted(category.train, key=lambda item: content_hash(item.path) if item.path else b"")
-            order = np.random.default_rng((self.seed, self._draw, category.number)).permutation(len(known))
+            order = np.random.default_rng((self.seed, self._support_draw, category.number)).permutation(len(known))
             self._drawn[category.name] = tuple(known[i] for i in sorted(order[: self._shots]))
         return self._drawn[category.name]
 
@@ -298,7 +298,9 @@ class CategoryDataModule(MedzooDataModule):
         shots = "all" if self._shots is None else self._shots
         learnt = ", ".join(category.name for category in self.others) or "the supports alone"
         if stage == "fit":
-            rank_zero_info(f"tested: {tested}, {shots} normal images each (draw {self._draw}); learnt from: {learnt}")
+            rank_zero_info(
+                f"tested: {tested}, {shots} normal images each (draw {self._support_draw}); learnt from: {learnt}"
+            )
 
     def train_dataloader(self) -> ResumableLoader:
         """Load single-category batches of images with supports; of a method that does not learn, the supports only."""
@@ -314,7 +316,7 @@ class CategoryDataModule(MedzooDataModule):
         shots = 1 if not learns else self.wants.supports or self._shots or 4
         if not learns:  # one batch that nobody looks at
             source = [Category(c.name, c.train[:1] * 2, ()) for c in source[:1]]
-        data = Queries(source, shots, self.size, self.seed)
+        data = SupportQueryDataset(source, shots, self.size, self.seed)
         return self.train_loader(data, data.groups)
 
     def test_dataloader(self) -> DataLoader[Any]:

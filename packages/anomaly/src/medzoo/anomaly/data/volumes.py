@@ -100,8 +100,8 @@ class _Memory:
         return entry
 
 
-class Patches(Dataset[dict[str, Any]]):
-    """Patches around random voxels of the organ; index with `(index, epoch)`."""
+class PatchDataset(Dataset[dict[str, Any]]):
+    """PatchDataset around random voxels of the organ; index with `(index, epoch)`."""
 
     def __init__(
         self, cases: Sequence[Case], size: tuple[int, int, int], number: int, spacing: float | None, seed: int, mb: int
@@ -135,7 +135,7 @@ class Patches(Dataset[dict[str, Any]]):
         }
 
 
-class Wholes(Dataset[dict[str, Any]]):
+class VolumeDataset(Dataset[dict[str, Any]]):
     """Whole volumes with the keys of `medzoo.core.sample.MaskSample`; index with an integer.
 
     Further keys: `organ (1, D, H, W)` bool like `image`; `world` and `stored`, `(4, 4)` float64, as those of `Volume`;
@@ -186,7 +186,7 @@ class Wholes(Dataset[dict[str, Any]]):
 
 
 class PatchSample(Sample):
-    """Patches of one healthy volume to train on; never a mask of lesions."""
+    """PatchDataset of one healthy volume to train on; never a mask of lesions."""
 
     image: Tensor
     """`(P, D, H, W)` float32 HU."""
@@ -218,7 +218,7 @@ class VolumeDataModule(MedzooDataModule):
     Args:
         spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
         batch_size: Volumes that a training batch takes patches from; empty: what the model asks for.
-        patches: Patches of each of them.
+        patches: PatchDataset of each of them.
         num_workers: Processes that load volumes; results do not depend on their number.
         seed: Seed of splits, order and patches.
         cache_mb: Megabytes for decoded training volumes.
@@ -282,7 +282,7 @@ class VolumeDataModule(MedzooDataModule):
         patch = self.wants.size or _PATCH
         if len(patch) != 3:
             raise ConfigError(f"--model: this data holds volumes, but the model takes images of size {tuple(patch)}")
-        data = Patches(self.cases.train, patch, self._patches, self._spacing, self.seed, self._cache_mb)
+        data = PatchDataset(self.cases.train, patch, self._patches, self._spacing, self.seed, self._cache_mb)
         return self.train_loader(data)
 
     def val_dataloader(self) -> Loader:
@@ -298,7 +298,7 @@ class VolumeDataModule(MedzooDataModule):
         return self._whole(self.cases.predict or self.cases.test)
 
     def _whole(self, cases: Sequence[Case]) -> Loader:
-        return self.evaluation_loader(Wholes(cases, self._spacing), batch_size=1) if cases else []
+        return self.evaluation_loader(VolumeDataset(cases, self._spacing), batch_size=1) if cases else []
 
 
 def _crop(

@@ -19,7 +19,7 @@ from medzoo.core.errors import ConfigError, first_line
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
-class Stages(nn.Module):
+class EncoderFeatures(nn.Module):
     """The part of a network of timm that leads to some levels of its features.
 
     Weights are read when the network is first used, or by `start`; where a state is loaded instead, they never are: a
@@ -137,7 +137,7 @@ class Stages(nn.Module):
 
 
 def _state_loaded(stages: nn.Module, _: object) -> None:
-    assert isinstance(stages, Stages)
+    assert isinstance(stages, EncoderFeatures)
     stages._unread = False
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.data.wants import Wants
@@ -87,7 +87,7 @@ class FewShot(Method, Generic[Reference]):
             raise ConfigError("--trainer.devices: this model trains nothing; fit it on 1 device")
         if stage == "fit" and self.trainer.ckpt_path is None:
             for part in self.modules():
-                if isinstance(part, Stages):
+                if isinstance(part, EncoderFeatures):
                     part.start()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:

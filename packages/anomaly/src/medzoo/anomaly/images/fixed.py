@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.fewshot import FewShot, Reference
 from medzoo.anomaly.images.scores import Rule
 
@@ -48,7 +48,7 @@ class FixedNetwork(FewShot[Reference]):
         score: Rule,
     ) -> None:
         super().__init__(size, batch, smooth, false_alarms, score)
-        self.net = Stages(backbone, widths or (), weights, self.size, levels, strides).requires_grad_(False)
+        self.net = EncoderFeatures(backbone, widths or (), weights, self.size, levels, strides).requires_grad_(False)
         # Those of the images that the weights were learnt on; random ones do not care.
         self.register_buffer("mean", torch.tensor(self.net.mean)[:, None, None])
         self.register_buffer("spread", torch.tensor(self.net.spread)[:, None, None])

@@ -22,7 +22,7 @@ from medzoo.core.inference.sliding import probability
 from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import best_threshold
 from medzoo.core.sample import Batch
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.tasks.lesions import LesionEvaluation, LesionOutputs, predictions
@@ -41,7 +41,7 @@ class NormNet(Method):
         threshold_hu: T, the brightness from which voxels are classified.
         rim_mm: Width in plane of the organ's rim that is not classified, since the chest wall shows through; masks may
             grow into it. Voxels wider than this have none.
-        least: η, the part of the window that a synthetic lesion must add for a voxel to count as lesion.
+        min_contribution: η, the part of the window that a synthetic lesion must add for a voxel to count as lesion.
         keep_vessels: Teach that a bright voxel inside a synthetic lesion is still normal.
         preset: Generator of synthetic lesions: lung, liver or brain-flair.
         focus: Exponent of the focal weight; 0 for plain cross entropy.
@@ -67,7 +67,7 @@ class NormNet(Method):
         members: int = 5,
         threshold_hu: float = -500.0,
         rim_mm: float = 2.0,
-        least: float = 0.05,
+        min_contribution: float = 0.05,
         keep_vessels: bool = True,
         preset: str = "lung",
         focus: float = 0.0,
@@ -90,7 +90,7 @@ class NormNet(Method):
         self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
         self.generator = PRESETS[preset]
         self.patch = (patch[0], patch[1], patch[2])
-        self.level, self.least, self.keep_vessels = level_of(threshold_hu), least, keep_vessels
+        self.level, self.min_contribution, self.keep_vessels = level_of(threshold_hu), min_contribution, keep_vessels
         self.focus, self.noise, self.thick, self.rim = focus, noise, thick, rim_mm
         self.batch, self.epochs, self.lr = batch, epochs, lr
         self.overlap, self.windows = overlap, windows
@@ -132,7 +132,7 @@ class NormNet(Method):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return one patch with lesions, noisy and flipped, its labels (1 normal, 0 lesion), and where they count."""
         made = self.generator(healthy, organ, spacing, generator)
-        target = labels(healthy, made.contribution, self.level, self.least, self.keep_vessels)
+        target = labels(healthy, made.contribution, self.level, self.min_contribution, self.keep_vessels)
         image = made.image
         draw = torch.rand(5, generator=generator, device=generator.device).tolist()
         if draw[0] < self.thick:
@@ -158,11 +158,11 @@ class NormNet(Method):
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         scale = batch["affine"][0].diagonal().cpu()
         spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
-        generator = torch.Generator().manual_seed(mix(int(batch["number"][0]), 7))
+        generator = torch.Generator().manual_seed(derive_seed(int(batch["number"][0]), 7))
         certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
         made = certain(windowed(hu) * organ, organ, spacing, generator)
         spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
-        truth = labels(windowed(hu), made.contribution, self.level, self.least, keep_vessels=False) == 0
+        truth = labels(windowed(hu), made.contribution, self.level, self.min_contribution, keep_vessels=False) == 0
         box = box_of(organ.numpy(), _MARGIN)
         inner = self.inner(spoiled[box], organ[box], spacing)
         normal, image = self.normal_probability(spoiled[box], inner)

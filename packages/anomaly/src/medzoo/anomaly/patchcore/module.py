@@ -15,14 +15,14 @@ from medzoo.anomaly.images.scores import Rule
 from medzoo.core.errors import ConfigError
 
 
-class Bank(NamedTuple):
+class Coreset(NamedTuple):
     """The coreset."""
 
     patches: Tensor
     """`(M, C)`."""
 
 
-class PatchCore(FixedNetwork[Bank]):
+class PatchCore(FixedNetwork[Coreset]):
     """Scores patches by the distance to the nearest normal one, images by the re-weighted largest (Roth et al. 2022).
 
     Args:
@@ -69,13 +69,13 @@ class PatchCore(FixedNetwork[Bank]):
         return torch.cat([stacked(stages, "bilinear") for stages in pooled])
 
     @torch.no_grad()
-    def reference(self, supports: Tensor) -> Bank:
+    def reference(self, supports: Tensor) -> Coreset:
         """Choose the coreset."""
         points = self.patches(supports).permute(0, 2, 3, 1).flatten(0, 2)  # (K, C, h, w) -> (N, C)
         count = max(1, min(self.most, int(self.share * len(points))))
-        return Bank(points[coreset(points, count).to(points.device)])
+        return Coreset(points[coreset(points, count).to(points.device)])
 
-    def coarse_scores(self, reference: Bank, images: Tensor) -> tuple[Tensor, Tensor]:
+    def coarse_scores(self, reference: Coreset, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return distances to the nearest patch of the bank, and the re-weighted largest of each image."""
         found = self.patches(images)
         batch, channels, height, width = found.shape

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import Stages, stacked
+from medzoo.anomaly.images.backbone import EncoderFeatures, stacked
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.scores import Rule
@@ -68,7 +68,7 @@ class RegAD(FewShot[PositionGaussians]):
         self.save_hyperparameters()
         if mode not in MODES:
             raise ConfigError(f"--model.mode: expected one of {', '.join(MODES)}, got {mode}")
-        stages = Stages(backbone, widths or (), weights, self.size, levels)
+        stages = EncoderFeatures(backbone, widths or (), weights, self.size, levels)
         self.registrar = Registrar(stages, mode)
         self.siamese = Siamese(stages.channels[-1])
         self.train_shots, self.epochs, self.lr = train_shots, epochs, lr

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.anomaly.images.backbone import Stages
+from medzoo.anomaly.images.backbone import EncoderFeatures
 
 Mode = Literal[
     "affine",
@@ -112,7 +112,7 @@ class Registrar(nn.Module):
         ConfigError: The backbone is no chain of stages.
     """
 
-    def __init__(self, stages: Stages, mode: str = "rotation_scale") -> None:
+    def __init__(self, stages: EncoderFeatures, mode: str = "rotation_scale") -> None:
         super().__init__()
         self.stages = stages
         stages.steps()  # so that a network that has none is told now

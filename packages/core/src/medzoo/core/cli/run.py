@@ -86,7 +86,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     resume = "--resume" in request.switches
     dry = bool(cli.config.trainer.fast_dev_run)
     folder, fresh = _folder(request, data_spec, dry)
-    folders.announce(folder)
+    folders.share_run_folder(folder)
     seed = int(cli.config.seed_everything or 0)
 
     def record() -> None:
@@ -129,7 +129,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             raise ConfigError(f"--trainer: {first_line(error)}") from error
         raise
     finally:
-        folders.announce(None)
+        folders.share_run_folder(None)
     if is_first_process():
         weights = LAST if request.verb == "fit" else request.ckpt_path
         print_table(f"{run_.model} on {run_.data}, weights of {weights}", metrics)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medzoo.core.distributed import rank_and_world
 from medzoo.core.errors import ConfigError
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 from medzoo.core.shared_memory import collate_shared, workers_for
 
 
@@ -34,7 +34,7 @@ def shuffled_batches(groups: Sequence[int], batch_size: int, seed: int, epoch: i
         seed: Seed of the run.
         epoch: Epoch the order is drawn for.
     """
-    generator = torch.Generator().manual_seed(mix(seed, epoch))
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
     batches: list[list[int]] = []
     for group in sorted(set(groups)):
         members = torch.tensor([i for i, g in enumerate(groups) if g == group])

@@ -34,7 +34,7 @@ def new_run_folder(model: str, data: str, root: Path = Path("runs")) -> Path:
             return parent / str(number)
 
 
-def announce(folder: Path | None) -> None:
+def share_run_folder(folder: Path | None) -> None:
     """Tell the processes that this one will start which folder the run has; `None` ends that."""
     os.environ.pop(_CHOSEN, None)
     if folder is not None:

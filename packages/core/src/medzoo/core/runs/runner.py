@@ -25,7 +25,7 @@ from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 
 ModelBuilder = Callable[[dict[str, Any]], LightningModule]
 """Builds the model with some of its `__init__` arguments replaced."""
@@ -153,7 +153,9 @@ class Run:
         hands_over = isinstance(model, Method) and stage is not None and stage != model.stages[-1]
         handed: dict[str, Any] = {}
         if isinstance(model, Method) and hands_over:
-            torch.manual_seed(mix(self.seed))  # what it draws must not depend on how often the stage was interrupted
+            torch.manual_seed(
+                derive_seed(self.seed)
+            )  # what it draws must not depend on how often the stage was interrupted
             handed = model.eval().hand_over(folder)
             trainer.strategy.barrier("hand_over")  # the next stage reads files that another process may still write
         metrics = {**(earlier or {}), **metrics}

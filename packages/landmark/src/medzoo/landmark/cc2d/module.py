@@ -20,7 +20,7 @@ from medzoo.landmark.found import Found
 from medzoo.landmark.labelling import write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
-from medzoo.landmark.matching.search import Form, contrast_of
+from medzoo.landmark.matching.search import LossVariant, contrast_of
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import vote
 from medzoo.landmark.networks.embedding import Embedders, SideBySide, matchers
@@ -82,7 +82,7 @@ class CC2D(LandmarkMethod):
         stage: str = "stage1",
         domains: dict[str, list[str]] | None = None,
         pseudo_labels: str | None = None,
-        loss: Form = "classic",
+        loss: LossVariant = "classic",
         match_size: int | list[int] = 384,
         patch: int = 256,
         points: int = 1,

@@ -17,7 +17,7 @@ from medzoo.core.sample import ImageSample, LandmarkSample
 from medzoo.landmark.data.checks import misplaced
 from medzoo.landmark.data.sources import Images, LandmarkSource, Points, Size
 
-Fit = Literal["stretch", "pad"]
+Resize = Literal["stretch", "pad"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Geometry:
 
     Args:
         size: Height and width that the network sees.
-        fit: "stretch" fills it whatever the shape of the image, "pad" keeps the shape and fills the rest with 0.
+        resize: "stretch" fills it whatever the shape of the image, "pad" keeps the shape and fills the rest with 0.
     """
 
     size: tuple[int, int]
-    fit: Fit = "stretch"
+    resize: Resize = "stretch"
 
     def affine(self, original: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """Return the `(2, 3)` map from original to network pixels for an image of that width and height."""
-        make = resize_affine if self.fit == "stretch" else fit_affine
+        make = resize_affine if self.resize == "stretch" else fit_affine
         return make(original, (self.size[1], self.size[0]))
 
 

@@ -18,7 +18,7 @@ from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import LandmarkSample
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.checks import check_stage, missing_shot_points
-from medzoo.landmark.data.datasets import Fit, Geometry, LabelledImages, UnlabelledImages
+from medzoo.landmark.data.datasets import Geometry, LabelledImages, Resize, UnlabelledImages
 from medzoo.landmark.data.shots import Wanted, choose_shots, find_shots, named, resolve
 from medzoo.landmark.data.sources import LandmarkSource
 
@@ -39,7 +39,7 @@ class LandmarkDataModule(MedzooDataModule):
             shot where a layout has one, then the most typical images in appearance; 0 trains a matcher before anything
             is annotated (see `medzoo select`), and tests nothing.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
-        fit: "stretch" fills that size whatever the shape of the image; "pad" keeps the shape and pads with black.
+        resize: "stretch" fills that size whatever the shape of the image; "pad" keeps the shape and pads with black.
         batch_size: Images a batch; empty: what the model asks for.
         num_workers: Processes that load images; results do not depend on their number.
         seed: Seed of the splits and of the order of training images.
@@ -52,7 +52,7 @@ class LandmarkDataModule(MedzooDataModule):
         self,
         shots: int | str | list[str | int] = 1,
         size: int | list[int] | None = None,
-        fit: Fit = "stretch",
+        resize: Resize = "stretch",
         batch_size: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
@@ -61,9 +61,9 @@ class LandmarkDataModule(MedzooDataModule):
         super().__init__(size, batch_size, num_workers, seed)
         if cache_mb < 0:
             raise ConfigError(f"--data.cache_mb: expected at least 0, got {cache_mb}")
-        if fit not in ("stretch", "pad"):
-            raise ConfigError(f"--data.fit: expected stretch or pad, got {fit}")
-        self._shots, self._fit, self._cache_bytes = shots, fit, cache_mb * 2**20
+        if resize not in ("stretch", "pad"):
+            raise ConfigError(f"--data.resize: expected stretch or pad, got {resize}")
+        self._shots, self._resize, self._cache_bytes = shots, resize, cache_mb * 2**20
         self._cache: tuple[Geometry, ImageCache] | None = None
         self._shown = False
 
@@ -184,7 +184,7 @@ class LandmarkDataModule(MedzooDataModule):
         Raises:
             ConfigError: Neither is known.
         """
-        return Geometry(self.size, self._fit)
+        return Geometry(self.size, self._resize)
 
     def _images(self, keys: Sequence[Key]) -> UnlabelledImages:
         """Make a data set over the run's one cache."""

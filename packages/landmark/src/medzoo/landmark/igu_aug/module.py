@@ -23,7 +23,7 @@ from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, Sampler, patch_warp
 from medzoo.landmark.matching.patches import Jitter
-from medzoo.landmark.matching.search import Form, contrast_of
+from medzoo.landmark.matching.search import LossVariant, contrast_of
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.embedding import Embedders, matchers
 from medzoo.landmark.networks.vgg import Norm
@@ -81,7 +81,7 @@ class IGUAug(LandmarkMethod):
         stage: str = "round1",
         domains: dict[str, list[str]] | None = None,
         augmentation: str | None = None,
-        loss: Form = "classic",
+        loss: LossVariant = "classic",
         size: int | list[int] = 384,
         patch: int = 64,
         points: int = 1,

@@ -23,7 +23,7 @@ Upsampling = Literal["nearest", "bilinear"]
 """How maps of coarse strides reach the finest one."""
 
 
-Form = Literal["classic", "v2"]
+LossVariant = Literal["classic", "v2"]
 """The matching of the paper's time or that of the later public code, CC2Dv2."""
 
 
@@ -108,7 +108,7 @@ class Contrast:
     clamp: bool = True
 
 
-def contrast_of(form: Form, window: int) -> Contrast:
+def contrast_of(form: LossVariant, window: int) -> Contrast:
     """Return the contrastive loss of a form of CC2D's matching, with the half width of its window in cells."""
     if form == "v2":
         return Contrast(window, temperature=10.0, margin=0.07, margin_limit=0.8, clamp=False)

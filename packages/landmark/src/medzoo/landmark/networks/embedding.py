@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.landmark.matching.search import Form
+from medzoo.landmark.matching.search import LossVariant
 from medzoo.landmark.networks.routing import ContextBlock
 from medzoo.landmark.networks.vgg import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 
@@ -87,7 +87,7 @@ class Embedders(SideBySide):
         return maps
 
 
-def matchers(domains: int, form: Form, **sizes: Any) -> tuple[Embedders, Embedders | None]:
+def matchers(domains: int, form: LossVariant, **sizes: Any) -> tuple[Embedders, Embedders | None]:
     """Make the networks of stage 1, for whole images and for patches; v2 has one for both.
 
     Args:

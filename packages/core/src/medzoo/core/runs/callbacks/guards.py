@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medzoo.core.errors import TrainingError
 from medzoo.core.names import listed
-from medzoo.core.seeding import mix
+from medzoo.core.seeding import derive_seed
 
 _ADVICE = (
     "checkpoints of earlier epochs are kept: lower --model.lr or clip gradients with --trainer.gradient_clip_val 1"
@@ -33,7 +33,7 @@ class StepSeed(Callback):
         self.seed = seed
 
     def _seed(self, trainer: Trainer, *place: int) -> None:
-        value = mix(self.seed, trainer.current_epoch, *place, trainer.global_rank)
+        value = derive_seed(self.seed, trainer.current_epoch, *place, trainer.global_rank)
         torch.manual_seed(value)
         np.random.seed(value % 2**32)  # noqa: NPY002 - for methods that draw from the global generators
         random.seed(value)
