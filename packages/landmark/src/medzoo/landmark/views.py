@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medzoo.core.geometry.points import to_network
 from medzoo.core.ops.elastic_deform import RandomElasticDeform
+from medzoo.core.sample import Batch
 from medzoo.landmark.matching.patches import Jitter, jitter
 
 
@@ -46,9 +47,7 @@ class View:
         )
 
 
-def annotated(
-    batch: dict[str, Any], view: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
-) -> tuple[Tensor, Tensor]:
+def annotated(batch: Batch, view: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor]:
     """Return a changed view of a batch of annotated images, and where their landmarks are in it.
 
     Args:

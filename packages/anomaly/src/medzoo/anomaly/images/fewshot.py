@@ -90,7 +90,7 @@ class FewShot(Method, Generic[Reference]):
                 if isinstance(part, EncoderFeatures):
                     part.start()
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Do nothing: the reference is made from the supports at the end of the epoch."""
         return None
 

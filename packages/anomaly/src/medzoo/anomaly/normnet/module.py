@@ -108,7 +108,7 @@ class NormNet(Method):
         """Return the probability of being normal, `(B, 1, D, H, W)`, of patches in [0, 1]."""
         return torch.stack([torch.sigmoid(net(x)) for net in self.networks]).mean(0)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give every member its own lesions in the same patches."""
         organ = batch["organ"].flatten(0, 1)  # (B, P, d, h, w) -> (N, d, h, w)
         hu = batch["image"].flatten(0, 1)
@@ -153,7 +153,7 @@ class NormNet(Method):
         networks = list(self.networks)
         return probability(image, networks, self.patch, self.overlap, self.device, self.windows), image
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Put synthetic lesions, the same in every epoch, into a healthy volume and look for them."""
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         scale = batch["affine"][0].diagonal().cpu()

@@ -18,6 +18,7 @@ from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
+from medzoo.core.sample import Batch
 
 _PIECE = 32  # images through the backbone at a time
 
@@ -78,7 +79,7 @@ class RegAD(FewShot[PositionGaussians]):
         """Return those of all image methods, with supports beside each training image."""
         return replace(super().wants(), supports=self.train_shots)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Bring the encoded query and the mean of its supports together."""
         support = batch["support"]  # (B, K, 3, H, W)
         query, _ = self.registrar(batch["image"])

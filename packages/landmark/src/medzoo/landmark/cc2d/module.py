@@ -14,6 +14,7 @@ from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.core.optim.schedules import adamw
+from medzoo.core.sample import Batch
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.found import Found
@@ -199,7 +200,7 @@ class CC2D(LandmarkMethod):
 
     # Training.
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         domain = int(batch["domain"][0])
         if self.stage == "stage2":
@@ -214,7 +215,7 @@ class CC2D(LandmarkMethod):
         self.log("train/loss", loss)
         return loss
 
-    def with_shot(self, batch: dict[str, Any], domain: int) -> tuple[Tensor, Tensor]:
+    def with_shot(self, batch: Batch, domain: int) -> tuple[Tensor, Tensor]:
         """Put one shot, drawn where there are several, before the pseudo-labelled images of a batch.
 
         Annotated images of the batch itself are left out, so that each batch holds exactly one.

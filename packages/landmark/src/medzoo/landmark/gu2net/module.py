@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.optim.schedules import adamw
+from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
 from medzoo.landmark.found import Found
 from medzoo.landmark.gu2net.losses import patch_loss
@@ -104,7 +105,7 @@ class GU2Net(LandmarkMethod):
         out: Tensor = self.network(standardise(image), domain)
         return out
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))

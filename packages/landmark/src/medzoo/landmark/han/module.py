@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.optim.schedules import cosine_decay
+from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
@@ -120,7 +121,7 @@ class HAN(LandmarkMethod):
         out: list[Tensor] = self.network(standardise(image), domain)
         return out
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         softmax = self.hparams["target"] == "softmax"

@@ -10,6 +10,7 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
 from medzoo.core.optim.schedules import adamw
+from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
 from medzoo.landmark.heatmap.network import HeatmapNetwork
 from medzoo.landmark.method import LandmarkMethod
@@ -105,7 +106,7 @@ class Heatmap(LandmarkMethod):
         out: Tensor = self.network(standardise(image), domain)
         return out
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         image, points = self.rehearsals.draw(batch) or annotated(batch, self.view)
         logits = self.logits(image, int(batch["domain"][0]))

@@ -14,7 +14,7 @@ from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_json, write_json
 from medzoo.core.optim.schedules import adamw
-from medzoo.core.sample import collate
+from medzoo.core.sample import Batch, collate
 from medzoo.landmark.found import Found
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
 from medzoo.landmark.igu_aug.intensity import Search, estimate
@@ -181,7 +181,7 @@ class IGUAug(LandmarkMethod):
         epochs, factor = self.hparams["decay"]
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         assert self.network is not None
         domain = int(batch["domain"][0])

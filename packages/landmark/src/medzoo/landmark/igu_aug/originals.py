@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from medzoo.core.geometry import resample
+from medzoo.core.sample import Batch
 from medzoo.landmark.data.sources import Images
 from medzoo.landmark.igu_aug.information import entropy_map
 
@@ -27,7 +26,7 @@ class OriginalEntropy:
         self.radius = radius
         self._known: dict[tuple[int, str], Tensor] = {}
 
-    def __call__(self, images: Images, batch: dict[str, Any]) -> Tensor:
+    def __call__(self, images: Images, batch: Batch) -> Tensor:
         """Return the maps of a batch.
 
         Args:

@@ -14,6 +14,7 @@ from medzoo.core.errors import check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.runs.schema import check_field
+from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
 from medzoo.landmark.labelling import label_training_images, write_labels
 from medzoo.landmark.matching import search
@@ -257,18 +258,18 @@ class UOD(LandmarkMethod):
             own.scores |= {name: self.labels.scores[name] for name in kept}
             self.labels, self.own_labels_of = own, epoch
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
         domain = int(batch["domain"][0])
         loss = self._detection_loss(batch, domain) if self.stage == "stage2" else self._matching_loss(batch, domain)
         self.log("train/loss", loss)
         return loss
 
-    def _matching_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
+    def _matching_loss(self, batch: Batch, domain: int) -> Tensor:
         image, _ = self.view(batch["image"])
         return torch.stack(self.cascade.loss(self._matcher, self.patch_network, image, domain, self.sample)).sum()
 
-    def _detection_loss(self, batch: dict[str, Any], domain: int) -> Tensor:
+    def _detection_loss(self, batch: Batch, domain: int) -> Tensor:
         assert self.labels is not None
         drawn = self.rehearsals.draw(batch)
         if drawn is not None:
