@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from medzoo.core.registry import names
+from medzoo.core.registry.names import _entries
 from medzoo.core.testing import ModelContract
 
 
@@ -108,10 +108,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (site / "test_rules.py").write_text("\n".join(tests))
     sys.path.insert(0, str(site))
     importlib.invalidate_caches()
-    names._entries.cache_clear()
+    _entries.cache_clear()
     yield site
     sys.path.remove(str(site))
-    names._entries.cache_clear()
+    _entries.cache_clear()
 
 
 class Outcomes:
