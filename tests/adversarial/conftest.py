@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Network = Callable[..., nn.Module]
+Network = Callable[..., nn.Sequential]
 
 
 class Trained(NamedTuple):
     """A classifier with images that it gets right."""
 
-    network: nn.Module
+    network: nn.Sequential
     images: Tensor
     labels: Tensor
 
@@ -47,7 +47,7 @@ def trained() -> Trained:
     return Trained(made, images[right][:24], labels[right][:24])
 
 
-def _network(nd: int, channels: int, classes: int, width: int = 6, seed: int = 0) -> nn.Module:
+def _network(nd: int, channels: int, classes: int, width: int = 6, seed: int = 0) -> nn.Sequential:
     conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[nd]
     norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[nd]
     pool = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[nd]
@@ -65,7 +65,7 @@ def _network(nd: int, channels: int, classes: int, width: int = 6, seed: int = 0
             nn.Linear(width * 2**nd, classes),
         )
         with torch.no_grad():  # the image decides the class, not the bias
-            made[-1].bias -= made.eval()(torch.rand(16, channels, *[8] * nd)).mean(dim=0)
+            cast(nn.Linear, made[-1]).bias.sub_(made.eval()(torch.rand(16, channels, *[8] * nd)).mean(dim=0))
         return made.train()
 
 
