@@ -5,8 +5,10 @@ from medzoo.adversarial.engine.autopgd import APGD
 from medzoo.adversarial.engine.iterative import BIM, DIM, FGSM, MIM, PGD, TIM, CWLinf
 from medzoo.adversarial.engine.losses import DLR, CrossEntropy, Loss, Margin, TargetedDLR
 from medzoo.adversarial.engine.minimal import CWL2, DDN
+from medzoo.adversarial.engine.patch import Patch
 from medzoo.adversarial.engine.square import Square
 from medzoo.adversarial.engine.task_losses import AnomalyScore, LandmarkDistance, MultiLabelBCE
+from medzoo.adversarial.engine.universal import Universal
 from medzoo.adversarial.engine.victim import MethodVictim, Victim, bpda
 
 ATTACKS: dict[str, type[Attack]] = {
@@ -22,7 +24,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "apgd": APGD,
     "square": Square,
 }
-"""The attacks on single images by name."""
+"""The attacks on single images by name; `Universal` and `Patch` learn one thing for many images."""
 
 __all__ = [
     "APGD",
@@ -47,8 +49,10 @@ __all__ = [
     "Margin",
     "MethodVictim",
     "MultiLabelBCE",
+    "Patch",
     "Square",
     "TargetedDLR",
+    "Universal",
     "Victim",
     "bpda",
 ]

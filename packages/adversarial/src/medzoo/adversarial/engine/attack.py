@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -67,26 +69,27 @@ class Attack(ABC):
         Raises:
             ConfigError: Images out of bounds, an impossible budget or goal, a victim without gradients.
         """
+        with self.opened(victim, images, goal, generator) as problem:
+            return result(problem, self.run(problem))
+
+    @contextmanager
+    def opened(
+        self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None
+    ) -> Iterator[Problem]:
+        """Check what is given, and freeze the victim as long as its problem is worked on.
+
+        Raises:
+            ConfigError: See `__call__`.
+        """
         images = checked_images(images, victim.bounds)
         self.check(victim.bounds)
         if len(goal) != len(images):
             raise ConfigError(f"goal: expected a row for each of the {len(images)} images, got {len(goal)}")
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
         with frozen(victim.module), differentiable(images.device):
             # Clones: tensors made in inference mode cannot be saved for a backward pass.
             images, goal = images.clone(), goal.to(images.device).clone()
-            problem = Problem(
-                victim,
-                images,
-                goal,
-                self.loss,
-                self.targeted,
-                self.penalty,
-                generator or torch.Generator().manual_seed(0),
-            )
-            best = self.run(problem)
-        delta = best.images - images
-        linf, l2 = NORMS["linf"].size(delta), NORMS["l2"].size(delta)
-        return Attacked(best.images, best.success, best.gain, linf, l2, problem.ledger.spent)
+            yield Problem(victim, images, goal, self.loss, self.targeted, self.penalty, generator)
 
     def check(self, bounds: tuple[float, float]) -> None:
         """Refuse settings that are impossible for images in these bounds.
@@ -158,6 +161,13 @@ class Best:
             return
         at = rows[better]
         self.images[at], self.gain[at], self.success[at] = x.detach()[better], seen.gain[better], has[better]
+
+
+def result(problem: Problem, best: Best) -> Attacked:
+    """Return what was found, with the sizes of the changes."""
+    delta = best.images - problem.images
+    linf, l2 = NORMS["linf"].size(delta), NORMS["l2"].size(delta)
+    return Attacked(best.images, best.success, best.gain, linf, l2, problem.ledger.spent)
 
 
 def checked_images(images: Tensor, bounds: tuple[float, float]) -> Tensor:

@@ -23,6 +23,11 @@ class Loss(ABC):
     def value(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return `(B,)`, larger where the outputs are farther from the goal, differentiable."""
 
+    def gain(self, outputs: Tensor, goal: Tensor, targeted: bool) -> Tensor:
+        """Return `(B,)` what an attack raises: the value, or with a target its negative."""
+        value = self.value(outputs, goal)
+        return -value if targeted else value
+
     @abstractmethod
     def met(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return `(B,)` bool, whether the outputs agree with the goal."""
@@ -85,8 +90,12 @@ class Margin(ClassLoss):
     kappa: float = float("inf")
 
     def value(self, outputs: Tensor, goal: Tensor) -> Tensor:
-        """Return the margin, held between −kappa and kappa."""
-        return margin(outputs, goal).clamp(-self.kappa, self.kappa)
+        """Return the margin."""
+        return margin(outputs, goal)
+
+    def gain(self, outputs: Tensor, goal: Tensor, targeted: bool) -> Tensor:
+        """Return the margin on the attacker's side, up to kappa; a victim that is sure of itself stays attackable."""
+        return super().gain(outputs, goal, targeted).clamp(max=self.kappa)
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,7 @@ class Problem:
         for draw in range(draws):
             outputs = self.victim(x if vary is None else vary(x), self.generator)
             self._check(outputs)
-            value = self.loss.value(outputs, self.goal)
-            each = -value if self.targeted else value
+            each = self.loss.gain(outputs, self.goal, self.targeted)
             if self.penalty is not None:
                 each = each - self.penalty(outputs, self.goal)
             if vary is not None:
