@@ -1,0 +1,82 @@
+"""A test of a model on images that were attacked first: the model's own evaluation judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from medzoo.adversarial.attack.goals import aim_at
+from medzoo.adversarial.engine import Attack, Loss, MethodVictim
+from medzoo.core.distributed import gather_all
+from medzoo.core.errors import ConfigError
+from medzoo.core.io import file_name, replacing
+from medzoo.core.method import Method
+from medzoo.core.sample import Batch
+from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.base import identity
+
+Examples = list[tuple[str, Tensor, Tensor]]
+"""Name, clean and attacked image `(C, *S)` of the first images."""
+_SHOWN = 4
+
+
+class UnderAttack(Callback):
+    """Replaces the images of each test batch by attacked ones, before the model sees them.
+
+    Args:
+        make: Makes the attack for a loss.
+        bounds: Lowest and highest value of an image.
+        tolerance: Of landmarks, in pixels of the network's image.
+        seed: What is random depends on it and on the number of the batch.
+        keep: Folder for the attacked images as NumPy files; None keeps none.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Loss], Attack],
+        bounds: tuple[float, float],
+        tolerance: float,
+        seed: int,
+        keep: Path | None = None,
+    ) -> None:
+        self.make, self.bounds, self.tolerance, self.seed, self.keep = make, bounds, tolerance, seed, keep
+        self.rows: list[dict[str, Any]] = []
+        self.examples: Examples = []
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Attack the batch.
+
+        Raises:
+            ConfigError: The model is no Method, or has no gradients.
+        """
+        if not isinstance(pl_module, Method):
+            raise ConfigError(f"{type(pl_module).__name__} has no outputs(batch) to attack; it is no medzoo Method")
+        with torch.no_grad():
+            outputs = pl_module.outputs(batch)
+        aim = aim_at(outputs, batch, self.tolerance)
+        clean = batch["image"]
+        victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))
+        found = self.make(aim.loss)(victim, clean.clamp(*self.bounds), aim.goal, generator)
+        batch["image"] = found.images.to(clean)
+        for i, name in enumerate(batch["id"]):
+            figures = {key: float(getattr(found, key)[i]) for key in ("success", "linf", "l2", "queries")}
+            self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
+            if len(self.examples) < _SHOWN:
+                self.examples.append((name, clean[i].cpu(), batch["image"][i].cpu()))
+            if self.keep is not None:
+                target = self.keep / f"{file_name(name)}.npy"
+                with replacing(target) as part, part.open("wb") as file:
+                    np.save(file, batch["image"][i].cpu().numpy())
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the rows of all processes together."""
+        self.rows = gather_all(self.rows)

@@ -1,0 +1,171 @@
+"""`medzoo attack CKPT`: from a command line to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medzoo.core.cli.request import check_values, split_equals, take_value
+from medzoo.core.cli.streams import say, show
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.registry import find, load
+
+if TYPE_CHECKING:
+    from medzoo.adversarial.engine import Attack, Loss
+
+HELP = """usage: medzoo attack CKPT [--attack NAME] [--eps LIST] [--data NAME --data.root DIR ...] [options]
+
+Tests a model on its test images as they are, and after small changes that are made to mislead it. Writes attack.csv
+(by budget), samples.csv (a row an image and budget), results.json, curves and examples. The data are those of the
+checkpoint unless --data names others. For judging one's own models; see docs/attack.md.
+  --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd or square
+  --eps LIST        budgets in image units, such as 1/255,4/255 (default: 0.5/255,1/255,2/255,4/255)
+  --norm NAME       linf (default) or l2
+  --steps N         gradient steps, of those attacks that have them
+  --tolerance PX    distance up to which a landmark counts as found, in pixels of the network's image (default: 5)
+  --bounds LOW,HIGH values that an image can have (default: 0,1; for CT such as -1000,400)
+  --batches N       test batches to attack (default: all)
+  --keep_images     write the attacked images, as NumPy files
+  --seed N          of all that is random (default: 0)
+  --run_dir DIR     folder of the report (default: runs/attack-NAME/DATA/N)
+"""
+_VALUED = (
+    "--attack", "--eps", "--norm", "--steps", "--tolerance", "--bounds", "--batches", "--seed", "--run_dir", "--data",
+)  # fmt: skip
+_SWITCHES = {"--help", "-h", "--keep_images"}
+_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square")
+
+
+def run(args: list[str]) -> None:
+    """Attack and print what came of it.
+
+    Raises:
+        ConfigError: The arguments are wrong, or the model cannot be attacked.
+    """
+    check_values(args)
+    switches = _SWITCHES & set(args)
+    values: dict[str, str] = {}
+    rest: list[str] = []
+    queue = split_equals([a for a in args if a not in _SWITCHES], _VALUED)
+    while queue:
+        flag = queue.pop(0)
+        if flag in _VALUED:
+            values[flag] = take_value(flag, queue)
+        else:
+            rest.append(flag)
+    if {"--help", "-h"} & switches:
+        show(HELP)
+        return
+    if not rest or rest[0].startswith("-"):
+        raise ConfigError("medzoo attack needs a checkpoint, such as runs/…/checkpoints/last.ckpt")
+    check_choice("attack", values.get("--attack", "pgd"), _NAMES)
+    _attack(rest[0], values, rest[1:], "--keep_images" in switches)
+
+
+def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -> None:
+    from lightning.pytorch import Trainer
+
+    from medzoo.adversarial.attack.callback import UnderAttack
+    from medzoo.adversarial.attack.report import Attempt, main_metric, write_report
+    from medzoo.core.cli.run import _quiet_libraries
+    from medzoo.core.io import write_json
+    from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
+    from medzoo.core.runs.results import versions
+    from medzoo.core.runs.runner import check_data, flat_metrics
+    from medzoo.core.zoo import load_checkpoint
+
+    name = values.get("--attack", "pgd")
+    budgets = [_number("--eps", text) for text in values.get("--eps", "0.5/255,1/255,2/255,4/255").split(",")]
+    bounds = [_number("--bounds", text) for text in values.get("--bounds", "0,1").split(",")]
+    if len(bounds) != 2:
+        raise ConfigError(f"--bounds: expected LOW,HIGH, got {values['--bounds']}")
+    if any(eps <= 0 for eps in budgets):
+        raise ConfigError(f"--eps: expected budgets above 0, got {values['--eps']}")
+    seed, batches = int(_number("--seed", values.get("--seed", "0"))), values.get("--batches")
+    _quiet_libraries()
+    model = load_checkpoint(path)
+    data_name, datamodule = _data(path, values.get("--data"), options)
+    check_data(datamodule, "test")
+    given = values.get("--run_dir")
+    folder = given_run_folder(Path(given), False) if given else new_run_folder(f"attack-{name}", data_name)
+    attempts: list[Attempt] = []
+    try:
+        for eps in (0.0, *sorted(budgets)):
+            attack = UnderAttack(
+                _maker(name, eps, values),
+                (bounds[0], bounds[1]),
+                _number("--tolerance", values.get("--tolerance", "5")),
+                seed,
+                folder / "images" / f"{eps:.6g}" if keep else None,
+            )
+            trainer = Trainer(
+                accelerator="auto",
+                devices=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                inference_mode=False,  # attacks need gradients
+                limit_test_batches=int(_number("--batches", batches)) if batches else None,
+                callbacks=[attack] if eps else [],
+                default_root_dir=str(folder),
+            )
+            trainer.test(model, datamodule=datamodule, verbose=False)
+            attempts.append(Attempt(eps, flat_metrics(trainer), attack.rows, attack.examples))
+            _print(attempts[-1].figures(), main_metric(list(attempts[0].metrics)))
+    except BaseException:
+        discard(folder, numbered=given is None)
+        raise
+    write_report(attempts, folder)
+    about = {"schema": 1, "checkpoint": path, "data": data_name, "attack": name, "seed": seed, "versions": versions()}
+    write_json(folder / "results.json", {**about, "budgets": [attempt.figures() for attempt in attempts]})
+    say(f"run folder: {folder}")
+
+
+def _data(path: str, wanted: str | None, options: list[str]) -> tuple[str, Any]:
+    """Build the data module of the checkpoint, or another, with options of the command line."""
+    from medzoo.core.cli.parser import Parser
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
+    from medzoo.core.runs.saved import saved
+
+    told = saved(read_checkpoint(path), "datamodule")
+    spec = find("datamodule", wanted) if wanted else told.spec if told else None
+    if spec is None:
+        raise ConfigError(f"missing --data NAME: {path} names none")
+    parser = Parser(prog="medzoo", usage="medzoo attack CKPT [options]", add_help=False)
+    Parser.classes = {"data": load(spec)}
+    parser.add_class_arguments(load(spec), "data", fail_untyped=False)
+    if told and told.spec == spec:
+        parser.set_defaults({f"data.{key}": value for key, value in told.settings.items()})
+    return spec.name, parser.instantiate_classes(parser.parse_args(options)).data
+
+
+def _maker(name: str, eps: float, values: dict[str, str]) -> Any:
+    from medzoo.adversarial.engine import ATTACKS
+
+    settings: dict[str, Any] = {"eps": eps, "norm": values.get("--norm", "linf")}
+    if "--steps" in values:
+        settings["steps"] = int(_number("--steps", values["--steps"]))
+
+    def make(loss: Loss) -> Attack:
+        try:
+            return ATTACKS[name](**settings, loss=loss)
+        except TypeError as error:
+            raise ConfigError(f"--attack {name} takes no --steps") from error
+
+    return make
+
+
+def _number(option: str, text: str) -> float:
+    """Read a number or a fraction such as `1/255`."""
+    over, _, under = text.partition("/")
+    try:
+        return float(over) / float(under or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"{option}: expected a number or a fraction such as 1/255, got {text}") from error
+
+
+def _print(figures: dict[str, float], metric: str | None) -> None:
+    own = "clean images" if "success" not in figures else f"eps {figures['eps']:.5g}: success {figures['success']:.3f}"
+    more = f" ({figures['success_low']:.3f} to {figures['success_high']:.3f})" if "success" in figures else ""
+    say(f"{own}{more}" + (f", {metric} {figures[metric]:.4g}" if metric in figures else ""))

@@ -1,0 +1,105 @@
+"""What an attack leaves: a table by budget, a row an image and budget, curves, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medzoo.adversarial.attack.callback import Examples
+from medzoo.core.io import figure_text, write_csv
+from medzoo.core.metrics.segmentation import group_interval
+from medzoo.core.plots import save
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A test at one budget.
+
+    Attributes:
+        eps: The budget, in image units.
+        metrics: Figures of the model's own evaluation on the attacked images.
+        rows: A row an image; empty for the clean images.
+        examples: Clean and attacked images.
+    """
+
+    eps: float
+    metrics: Mapping[str, float]
+    rows: Sequence[dict[str, Any]] = ()
+    examples: Examples = field(default_factory=list)
+
+    def figures(self) -> dict[str, float]:
+        """Return budget, share of images that were attacked with success and its interval, sizes, metrics."""
+        own: dict[str, float] = {"eps": self.eps}
+        if self.rows:
+            success = torch.tensor([row["success"] for row in self.rows])
+            _, patient = np.unique([row["patient"] or row["id"] for row in self.rows], return_inverse=True)
+            low, high = group_interval(success, torch.from_numpy(np.asarray(patient)))
+            own |= {"success": float(success.mean()), "success_low": low, "success_high": high}
+            own |= {name: float(np.mean([row[name] for row in self.rows])) for name in ("linf", "l2", "queries")}
+        return own | dict(self.metrics)
+
+
+def write_report(attempts: Sequence[Attempt], folder: Path) -> None:
+    """Write `attack.csv`, `samples.csv`, `figures/curves.png` and `figures/examples_*.png`.
+
+    Args:
+        attempts: By budget, the clean images first.
+        folder: The run folder.
+    """
+    table = [attempt.figures() for attempt in attempts]
+    write_csv(folder / "attack.csv", table, list(dict.fromkeys(name for row in table for name in row)))
+    rows = [{"eps": attempt.eps, **row} for attempt in attempts for row in attempt.rows]
+    write_csv(folder / "samples.csv", rows, list(dict.fromkeys(name for row in rows for name in row)))
+    save(_curves(table), folder / "figures" / "curves.png")
+    for number, attempt in enumerate(attempts):
+        if attempt.examples:
+            save(_pictures(attempt), folder / "figures" / f"examples_{number}.png")
+
+
+def main_metric(names: Sequence[str]) -> str | None:
+    """Return the figure that the curve shows beside the success: an error, an AUROC or a Dice, the first there is."""
+    wanted = ("mre_mm", "mre_px", "accuracy", "image_auroc", "dice")
+    return next((name for end in wanted for name in names if name.rpartition("/")[2] == end), None)
+
+
+def _curves(table: Sequence[Mapping[str, float]]) -> Any:
+    from matplotlib.figure import Figure
+
+    metric = main_metric(list(table[-1]))
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    attacked = [row for row in table if "success" in row]
+    eps = [row["eps"] for row in attacked]
+    axes[0].plot(eps, [row["success"] for row in attacked], marker="o")
+    axes[0].fill_between(eps, *[[row[f"success_{end}"] for row in attacked] for end in ("low", "high")], alpha=0.2)
+    axes[0].set(xlabel="budget, image units", ylabel="share of images with success", ylim=(-0.05, 1.05))
+    if metric:
+        axes[1].plot([row["eps"] for row in table], [row.get(metric, np.nan) for row in table], marker="o")
+        axes[1].set(xlabel="budget, image units", ylabel=figure_text(metric))
+    return figure
+
+
+def _pictures(attempt: Attempt) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 2.6 * len(attempt.examples)), layout="constrained")
+    axes = figure.subplots(len(attempt.examples), 3, squeeze=False)
+    for row, (name, clean, attacked) in zip(axes, attempt.examples, strict=True):
+        before, after = (image.numpy().mean(0) for image in (clean, attacked))
+        if before.ndim == 3:  # a volume: the slice that changed most
+            at = int(np.abs(after - before).sum((1, 2)).argmax())
+            before, after = before[at], after[at]
+        change = after - before
+        most = float(np.abs(change).max()) or 1.0
+        for axis, picture in ((row[0], before), (row[2], after)):
+            axis.imshow(picture, cmap="gray", vmin=before.min(), vmax=before.max())
+        row[1].imshow(change, cmap="coolwarm", vmin=-most, vmax=most)
+        for axis, title in zip(row, (name, f"change, largest {most:.3g}", "attacked"), strict=True):
+            axis.set_title(figure_text(title), fontsize=8)
+            axis.set_axis_off()
+    return figure
