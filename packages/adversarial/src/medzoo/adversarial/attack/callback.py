@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from medzoo.adversarial.attack.goals import aim_at
+from medzoo.adversarial.attack.goals import Setting, aim_at
 from medzoo.adversarial.engine import Attack, Loss, MethodVictim
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
@@ -61,7 +61,8 @@ class UnderAttack(Callback):
             raise ConfigError(f"{type(pl_module).__name__} has no outputs(batch) to attack; it is no medzoo Method")
         with torch.no_grad():
             outputs = pl_module.outputs(batch)
-        aim = aim_at(outputs, batch, self.tolerance)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        aim = aim_at(outputs, batch, Setting(self.tolerance, getattr(data, "domains", ())))
         clean = batch["image"]
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HELP = """usage: medzoo attack CKPT [--attack NAME] [--eps LIST] [--data NAME --data.root DIR ...] [options]
 
 Tests a model on its test images as they are, and after small changes that are made to mislead it. Writes attack.csv
-(by budget), samples.csv (a row an image and budget), results.json, curves and examples. The data are those of the
-checkpoint unless --data names others. For judging one's own models; see docs/attack.md.
+(share of images that come out wrong, and figures, by budget), samples.csv (a row an image and budget), results.json,
+curves and examples. The data are those of the checkpoint unless --data names others. For judging one's own models.
   --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd or square
   --eps LIST        budgets in image units, such as 1/255,4/255 (default: 0.5/255,1/255,2/255,4/255)
   --norm NAME       linf (default) or l2
@@ -107,7 +107,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
                 enable_model_summary=False,
                 inference_mode=False,  # attacks need gradients
                 limit_test_batches=int(_number("--batches", batches)) if batches else None,
-                callbacks=[attack] if eps else [],
+                callbacks=[attack],
                 default_root_dir=str(folder),
             )
             trainer.test(model, datamodule=datamodule, verbose=False)
@@ -166,6 +166,6 @@ def _number(option: str, text: str) -> float:
 
 
 def _print(figures: dict[str, float], metric: str | None) -> None:
-    own = "clean images" if "success" not in figures else f"eps {figures['eps']:.5g}: success {figures['success']:.3f}"
-    more = f" ({figures['success_low']:.3f} to {figures['success_high']:.3f})" if "success" in figures else ""
-    say(f"{own}{more}" + (f", {metric} {figures[metric]:.4g}" if metric in figures else ""))
+    wrong = f"{figures['success']:.3f} ({figures['success_low']:.3f} to {figures['success_high']:.3f})"
+    what = f"eps {figures['eps']:.5g}" if figures["eps"] else "clean images"
+    say(f"{what}: wrong {wrong}" + (f", {metric} {figures[metric]:.4g}" if metric in figures else ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -15,7 +15,8 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.anomaly import AnomalyOutputs
-from medzoo.core.tasks.landmark_types import LandmarkOutputs
+from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
+from medzoo.core.tasks.landmarks import landmark_columns
 from medzoo.core.tasks.lesions import LesionOutputs
 
 _SHARP = 20.0  # maps in [0, 1] have no logits' spread
@@ -36,51 +37,62 @@ class Aim:
     goal: Tensor
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What an aim needs to know beside outputs and batch.
+
+    Attributes:
+        tolerance: Distance up to which a landmark counts as found, in pixels of the network's image.
+        domains: Those of landmark data.
+    """
+
+    tolerance: float
+    domains: Sequence[Domain] = ()
+
+
 @singledispatch
-def aim_at(outputs: object, batch: Batch, tolerance: float) -> Aim:
+def aim_at(outputs: object, batch: Batch, setting: Setting) -> Aim:
     """Return what an untargeted attack is after.
 
     Args:
         outputs: Those of the clean batch.
         batch: With its labels.
-        tolerance: Distance up to which a landmark counts as found, in pixels of the network's image.
+        setting: What else is known.
 
     Raises:
         ConfigError: Nobody knows how to attack outputs of this kind, or the batch has no labels.
     """
-    del batch, tolerance
+    del batch, setting
     raise ConfigError(f"medzoo attack knows no aim for {type(outputs).__name__}; register one with aim_at.register")
 
 
 @aim_at.register
-def _landmarks(outputs: LandmarkOutputs, batch: Batch, tolerance: float) -> Aim:
+def _landmarks(outputs: LandmarkOutputs, batch: Batch, setting: Setting) -> Aim:
     """All landmarks away from where they are."""
-    maps = outputs.maps.detach()
+    order = landmark_columns(outputs.landmarks, setting.domains[int(batch["domain"][0])])
+    maps = outputs.maps.detach()[:, order]
     share = maps.shape[-1] / batch["image"].shape[-1]
     true = to_network(_label(batch, "landmarks"), batch["affine"])
     true = ((true + 0.5) * share - 0.5).to(maps.device)
-    if true.shape[1] != maps.shape[1]:
-        raise ConfigError(f"the data have {true.shape[1]} landmarks, the model {maps.shape[1]}; give data with all")
-    outside = ((true < -0.5) | (true > maps.new_tensor([maps.shape[-1], maps.shape[-2]]) - 0.5)).any(
-        dim=2, keepdim=True
-    )
+    last = maps.new_tensor([maps.shape[-1], maps.shape[-2]]) - 0.5
+    outside = ((true < -0.5) | (true > last)).any(dim=2, keepdim=True)
     probabilities = bool(maps.min() >= 0) and bool(maps.max() <= 1)
-    loss = LandmarkDistance(tolerance * share, _SHARP if probabilities else 1.0)
-    return Aim(lambda found: found.maps, loss, true.masked_fill(outside, torch.nan))
+    loss = LandmarkDistance(setting.tolerance * share, _SHARP if probabilities else 1.0)
+    return Aim(lambda found: found.maps[:, order], loss, true.masked_fill(outside, torch.nan))
 
 
 @aim_at.register
-def _images(outputs: AnomalyOutputs, batch: Batch, tolerance: float) -> Aim:
+def _images(outputs: AnomalyOutputs, batch: Batch, setting: Setting) -> Aim:
     """Abnormal images below the threshold, normal ones above it."""
-    del tolerance
+    del setting
     goal = (_label(batch, "label") != 0).long()
     return Aim(lambda found: found.scores, AnomalyScore(outputs.threshold), goal)
 
 
 @aim_at.register
-def _volumes(outputs: LesionOutputs, batch: Batch, tolerance: float) -> Aim:
+def _volumes(outputs: LesionOutputs, batch: Batch, setting: Setting) -> Aim:
     """A volume with lesions below the threshold everywhere, one without above it somewhere."""
-    del tolerance
+    del setting
     goal = torch.tensor([int((mask != 0).any()) for mask in _label(batch, "mask")])
     return Aim(lambda found: found.score[None], AnomalyScore(outputs.threshold), goal)
 

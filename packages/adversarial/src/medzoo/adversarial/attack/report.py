@@ -23,7 +23,7 @@ class Attempt:
     Attributes:
         eps: The budget, in image units.
         metrics: Figures of the model's own evaluation on the attacked images.
-        rows: A row an image; empty for the clean images.
+        rows: A row an image.
         examples: Clean and attacked images.
     """
 
@@ -33,7 +33,7 @@ class Attempt:
     examples: Examples = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """Return budget, share of images that were attacked with success and its interval, sizes, metrics."""
+        """Return budget, share of images that come out wrong (`success`) and its interval, sizes, metrics."""
         own: dict[str, float] = {"eps": self.eps}
         if self.rows:
             success = torch.tensor([row["success"] for row in self.rows])
@@ -77,7 +77,7 @@ def _curves(table: Sequence[Mapping[str, float]]) -> Any:
     eps = [row["eps"] for row in attacked]
     axes[0].plot(eps, [row["success"] for row in attacked], marker="o")
     axes[0].fill_between(eps, *[[row[f"success_{end}"] for row in attacked] for end in ("low", "high")], alpha=0.2)
-    axes[0].set(xlabel="budget, image units", ylabel="share of images with success", ylim=(-0.05, 1.05))
+    axes[0].set(xlabel="budget, image units", ylabel="share of images that come out wrong", ylim=(-0.05, 1.05))
     if metric:
         axes[1].plot([row["eps"] for row in table], [row.get(metric, np.nan) for row in table], marker="o")
         axes[1].set(xlabel="budget, image units", ylabel=figure_text(metric))

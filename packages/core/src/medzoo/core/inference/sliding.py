@@ -42,7 +42,10 @@ def probability(
             sw_device=device,
             device=torch.device("cpu"),
         )[0, 0]  # (1, 1, D, H, W) -> (D, H, W)
-        total = part if total is None else total.add_(part)
+        if total is None:
+            total = part
+        else:  # in place where nothing is differentiated: a volume may fill the memory
+            total = total + part if part.requires_grad else total.add_(part)
     if total is None:
         raise ValueError("networks must hold at least one")
-    return total.div_(len(networks))
+    return total / len(networks) if total.requires_grad else total.div_(len(networks))
