@@ -236,3 +236,16 @@ def test_two_packages_with_one_name_are_told_apart(
         rows = [row["package"] for row in json.loads(capsys.readouterr().out) if row["name"] == "twin"]
         count(code == 0 and rows == ["first-package", "second-package"], rows)
         count(main(["fit", "--model", "toy", *dry]) == 0, "the others")
+
+
+def test_a_package_that_was_taken_away_in_part_stops_nothing(
+    trained: Path, install: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What pip leaves where it is stopped: a list of entry points, and neither a name nor a version."""
+    site = install("left", MENDED, model="left")
+    (site / "left-1.2.dist-info" / "METADATA").unlink()
+    registry._entries.cache_clear()
+    capsys.readouterr()
+    assert all(unaffected(trained, capsys).values())
+    assert main(["doctor"]) in (0, 1, 2)
+    assert "internal error" not in capsys.readouterr().err

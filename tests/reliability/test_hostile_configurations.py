@@ -80,6 +80,7 @@ FOREIGN = [
     ["fit", "--model", "toy", "--trainer.strategy", "{class_path: canary.Song}"],
     ["fit", "--model", "toy", "--trainer.callbacks", "[{class_path: subprocess.Popen, init_args: {args: [id]}}]"],
     ["fit", "--model", "toy", "--trainer.logger", "{class_path: medzoo.core.cli.main}"],
+    ["fit", "--model", "toy", "--trainer.callbacks", "[{class_path: medzoo.core.testing.replay.Snapshots}]"],
 ]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import resource
 import struct
 import time
 from collections.abc import Callable
 from io import BytesIO
+from itertools import count as numbers
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -219,6 +222,35 @@ def test_damaged_files_read_or_cost_one_line(
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_hundred_damaged_files_of_each_kind_read_or_cost_one_line(tmp_path: Path, name: str, kind: str) -> None:
     survive(tmp_path, name, kind, range(10, 110))
+
+
+FAMILIES = {
+    "raster": ("png", "jpg", "bmp"),
+    "tiff": ("tif",),
+    "dicom": ("dcm", "IM000001"),
+    "nifti": ("nii", "gz"),
+    "tables": ("csv", "json"),
+}
+SECONDS = float(os.environ.get("MEDZOO_FUZZ_SECONDS", "5"))
+"""How long each family of files is tried; each time anew from the same seed."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_damaged_files_of_a_family_for_a_time(tmp_path: Path, family: str, figure: Any) -> None:
+    names = [name for name in FORMATS if name.rpartition(".")[2] in FAMILIES[family]]
+    stop = time.monotonic() + SECONDS
+    with figure("F15", f"fuzz: {family}") as count:
+        for seed in numbers(1000, 10):
+            for name in names:
+                for kind in KINDS:
+                    try:
+                        survive(tmp_path, name, kind, range(seed, seed + 10))
+                        count.held += 10
+                    except AssertionError as error:
+                        count(False, f"{name} {kind} {seed}…: {str(error)[:300]}")
+            if time.monotonic() > stop:
+                break
 
 
 @pytest.mark.parametrize(

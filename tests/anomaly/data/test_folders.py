@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +238,20 @@ def test_a_test_image_of_an_array_file_that_is_a_training_image_is_told(tmp_path
     (fault,) = NpzImages(str(path)).check()
     told = "1 of its test images are, pixel for pixel, training images, such as test/1 (train/1); remove"
     assert str(fault).startswith(f"{path}: {told}")
+
+
+def test_an_array_file_that_grows_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in ("train", "test"):
+            with archive.open(f"{part}_images.npy", "w", force_zip64=True) as member:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (300, 1024, 1024)}
+                np.lib.format.write_array_header_1_0(member, header)
+                for _ in range(300):
+                    member.write(bytes(2**20))
+            with archive.open(f"{part}_labels.npy", "w") as member:
+                np.lib.format.write_array(member, np.zeros(300, np.uint8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (fault,) = NpzImages(str(path)).check()
+    assert "unpack to" in str(fault)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 2**10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,24 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(b"PK")
     torch.save({"epoch": 3}, tmp_path / "none.pth")
     for name, told in [
-        ("cut.safetensors", "cannot be read as weights"),
-        ("cut.pth", "cannot be read as weights"),
+        ("cut.safetensors", "is damaged"),
+        ("cut.pth", "is damaged"),
         ("none.pth", "holds no state dict"),
         ("away.pth", "no such file"),
     ]:
         with pytest.raises(CheckpointError, match=told):
             read_weights(tmp_path / name)
+
+
+def test_weights_that_grow_are_refused_before_they_do(tmp_path: Path) -> None:
+    """A door of its own beside that of checkpoints: what holds for one holds for the other."""
+    torch.save({"w": torch.zeros(2**24)}, tmp_path / "large.pth")
+    small = tmp_path / "small.pth"
+    with zipfile.ZipFile(tmp_path / "large.pth") as whole, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as packed:
+        for record in whole.infolist():
+            packed.writestr(record.filename, whole.read(record))
+    with pytest.raises(CheckpointError, match=r"small.pth: refused: its records are compressed"):
+        read_weights(tmp_path / "small.pth")
+    torch.save({"w": torch.zeros(1).expand(10**12)}, tmp_path / "claims.pth")
+    with pytest.raises(CheckpointError, match=r"claims.pth: the weights 'w' claim more values"):
+        read_weights(tmp_path / "claims.pth")

@@ -14,7 +14,7 @@ SOURCES = sorted(ROOT.glob("packages/*/src/medzoo/**/*.py"))
 CORE = ROOT / "packages/core/src/medzoo/core"
 FLOORS = [
     {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "sides", "distributed",
-     "shared_memory", "registry", "io", "geometry", "metrics", "ops", "plots", "phantoms", "backbones",
+     "shared_memory", "torch_files", "registry", "io", "geometry", "metrics", "ops", "plots", "phantoms", "backbones",
      "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},

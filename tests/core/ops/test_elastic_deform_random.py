@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from medzoo.core.ops.elastic_deform import (
     RandomElasticDeform,
@@ -18,6 +20,7 @@ from medzoo.core.ops.elastic_deform import (
     knot_spacing,
     random_control,
     rms_from_alpha,
+    transform,
     transform_points,
 )
 
@@ -161,6 +164,41 @@ def test_no_points_and_singular_maps_are_no_error() -> None:
     assert not squashed.converged.any()
 
 
+class Operations(TorchDispatchMode):
+    """Counts the tensor operations that run within."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("size", "limit"), [((16, 16), 250), ((512, 512), 310), ((24, 30, 20), 270)])
+def test_landmarks_cost_few_operations(size: tuple[int, ...], limit: int) -> None:
+    """They, not arithmetic, are the time of 19 points: 939 and 1169 with a solver and separate axes."""
+    control = random_control(1, [7] * len(size), size, generator=seeded(0))
+    points = torch.rand(1, 19, len(size), generator=seeded(1)) * (torch.tensor(size) - 1)
+    transform_points(points, control, size)
+    with Operations() as operations:
+        found = transform_points(points, control, size)
+    assert found.converged.all()
+    assert operations.count <= limit
+
+
+def test_a_point_that_goes_round_at_an_edge_ends_the_search() -> None:
+    """Newton's method may alternate between two points where the field of the border goes on outside."""
+    control = random_control(1, (7, 7), (40, 40), generator=seeded(2)) * 6  # folds
+    points = torch.rand(1, 200, 2, generator=seeded(3)) * 39
+    lost = ~transform_points(points, control, (40, 40), iters=100).converged
+    costs = []
+    for k in lost[0].nonzero()[:, 0].tolist():
+        with Operations() as operations:
+            transform_points(points[:, k : k + 1], control, (40, 40), iters=100)
+        costs.append(operations.count)
+    assert min(costs) <= 500
+
+
 # The module
 
 
@@ -197,6 +235,25 @@ def test_samples_that_are_not_drawn_come_out_bit_for_bit(compiled: str) -> None:
     for key in ("image", "mask", "heatmap", "landmarks"):
         for i in range(4):
             assert torch.equal(out[key][i], data[key][i]) == (not applied[i])  # type: ignore[index]
+
+
+def test_parameters_of_the_identity_need_no_affine_map_and_no_look_at_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A comparison where the parameters are not on the host would wait for the device (`meta` has no values at all)."""
+    augment = RandomElasticDeform(grid=5)
+    params = augment.sample(2, (20, 24), seeded(0))
+    given: list[object] = []
+
+    def spy(tensors: list[torch.Tensor], control: torch.Tensor, affine: torch.Tensor | None, **_: Any) -> Any:
+        given.append(affine)
+        return tensors
+
+    monkeypatch.setattr(transform, "elastic_deform", spy)
+    augment.replay({"image": torch.rand(2, 1, 20, 24)}, params)
+    augment.replay({"image": torch.rand(2, 1, 20, 24)}, {k: v.to("meta") for k, v in params.items()})
+    assert given[0] is None
+    assert given[1] is not None
 
 
 def test_fields_differ_between_samples_unless_asked_otherwise() -> None:

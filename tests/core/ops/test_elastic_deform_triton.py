@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parent / "elastic_deform_interpreted.py"
+HOST = Path(__file__).parent / "elastic_deform_host.py"
 COMPILED = Path(__file__).parent / "elastic_deform_compiled.py"
 
 
@@ -22,6 +24,86 @@ def run(arguments: list[str], **env: str) -> str:
 def test_interpreted_kernels_agree_with_the_torch_formulation_on_a_small_image() -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     assert run([str(SCRIPT), "0"], TRITON_INTERPRET="1") == "agree"
+
+
+def test_labels_of_equal_weight_are_decided_as_in_the_compiled_cpu_code() -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    assert run([str(SCRIPT), "ties"], TRITON_INTERPRET="1") == "agree"
+
+
+def test_launches_go_to_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton launches on the current device, which need not be that of the tensors."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    import contextlib
+
+    import torch
+
+    from medzoo.core.ops.elastic_deform import cuda
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+
+    current: list[object] = []
+
+    @contextlib.contextmanager
+    def device_of(tensor: torch.Tensor) -> Iterator[None]:
+        current.append(tensor)
+        yield
+        current.pop()
+
+    class Kernels:
+        def forward(self, inputs: list[torch.Tensor], field: torch.Tensor, *rest: object) -> list[torch.Tensor]:
+            assert current[0] is field
+            return inputs
+
+        def backward(self, grads: list[torch.Tensor], inputs: object, field: torch.Tensor, *rest: object) -> object:
+            assert current[0] is field
+            return grads
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(cuda, "TritonBackend", Kernels)
+    image, field = [torch.rand(1, 1, 4, 4)], torch.zeros(1, 2, 4, 4)
+    where, rules = Frame(1, [4, 4], [0, 0], [4, 4]), [Rule(1, 0, 0.0)]
+    assert cuda.CudaBackend().forward(image, field, None, where, rules) is image
+    assert cuda.CudaBackend().backward(image, image, field, None, where, rules, [True, False, True]) is image
+    assert current == []
+
+
+def test_the_host_prepares_a_launch_with_few_operations() -> None:
+    """A small call waits for them: 95 and 140 forward, 228 and 319 backward while tables were made anew each time."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    counts = [[int(n) for n in line.split()] for line in run([str(HOST)], TRITON_INTERPRET="1").splitlines()]
+    for (nd, forward, backward), most in zip(counts, [(10, 20), (14, 24)], strict=True):
+        assert forward <= most[0], nd
+        assert backward <= most[1], nd
+
+
+@pytest.mark.parametrize("batch", [65_536, 3])
+def test_the_grid_of_a_launch_has_one_axis_without_the_limit_of_65535(batch: int) -> None:
+    """Tiles and samples are on the first axis of the grid, which ends at 2**31 - 1; the others end at 65,535."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    import torch
+
+    from medzoo.core.ops.elastic_deform import cuda, triton_kernels
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+
+    class Kernel:
+        grid: tuple[int, ...] = ()
+
+        def __getitem__(self, grid: tuple[int, ...]) -> object:
+            self.grid = grid
+            return lambda *args, **options: None
+
+    kernels = {name: Kernel() for name in ("forward_kernel", "backward_kernel", "nearest_backward_kernel")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, kernel in kernels.items():
+            patch.setattr(triton_kernels, name, kernel)
+        image, field, where = torch.zeros(batch, 1, 2, 3), torch.zeros(1, 2, 4, 4), Frame(1, [2, 3], [0, 0], [2, 3])
+        for order in (1, 0):
+            rules = [Rule(order, 0, 0.0)]
+            (out,) = cuda.TritonBackend().forward([image], field, None, where, rules)
+            cuda.TritonBackend().backward([out], [image], field, None, where, rules, [order == 1, False, True])
+    for kernel in kernels.values():
+        assert kernel.grid[0] >= batch
+        assert all(n <= 65_535 for n in kernel.grid[1:])
 
 
 @pytest.mark.slow

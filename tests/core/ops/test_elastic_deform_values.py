@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medzoo.core.ops.elastic_deform import cpu, displacement_field, elastic_deform, jacobian_determinant, warp
-from medzoo.core.ops.elastic_deform.spline import basis_matrix
+from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, coefficients
 
 SIZES = [((37, 53), (6, 7)), ((60, 90), (5, 9)), ((1, 40), (4, 5)), ((20, 31, 44), (5, 6, 4)), ((17, 1, 33), (4, 4, 7))]
 
@@ -201,6 +201,16 @@ def test_a_batch_equals_single_calls_and_a_shared_field_is_broadcast(native: str
     assert torch.equal(whole, torch.cat(parts))
     shared = elastic_deform(image, control[:1], backend=native)
     assert torch.equal(shared, elastic_deform(image, control[:1].expand(8, -1, -1, -1), backend=native))
+
+
+@pytest.mark.parametrize("grid", [(4, 5), (7, 7), (17, 33), (5, 6, 7), (8, 8, 16)])
+def test_the_prefilter_gives_a_sample_the_same_bits_alone_and_in_a_batch(grid: tuple[int, ...]) -> None:
+    control = draw(18, 33, len(grid), *grid) - 0.5
+    whole = coefficients(control, KINDS["interpolate"])
+    for i in range(33):
+        assert torch.equal(whole[i : i + 1], coefficients(control[i : i + 1].clone(), KINDS["interpolate"]))
+    exact = coefficients(control.double(), KINDS["interpolate"])
+    assert torch.equal(whole, exact.float())  # rounded once
 
 
 @pytest.mark.parametrize("pool", [True, False])

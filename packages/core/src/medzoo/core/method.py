@@ -32,6 +32,12 @@ class Method(LightningModule):
     stages: ClassVar[tuple[str, ...]] = ()
     """Names of the stages in order; empty for a method with one."""
 
+    prefixes: ClassVar[dict[str, str]] = {}
+    """What the options of each stage begin with, where the stages have their own; see `stage_hparam`."""
+
+    stage: str = ""
+    """The stage that is trained or used, for a method with several."""
+
     monitor: ClassVar[str] = "train/loss"
     """Logged value whose minimum (with `monitor_mode = "max"`, maximum) marks `best.ckpt`. Never a test value."""
 
@@ -75,15 +81,26 @@ class Method(LightningModule):
         """Choose what a validation logs, as `val/<name>`; one of them may be the `monitor`."""
         return dict(scores)
 
+    def option(self, name: str) -> str:
+        """Return the name of an `__init__` argument in the current stage: `match_lr` for `lr` where it has its own."""
+        own = self.prefixes.get(self.stage, "") + name
+        return own if own in self.hparams else name
+
+    def stage_hparam(self, name: str) -> Any:
+        """Return an `__init__` argument, that of the current stage where it has its own; None where there is none."""
+        return self.hparams.get(self.option(name))
+
     @property
     def max_epochs(self) -> int | None:
         """Epochs that the method (its current stage) asks for where `--trainer.max_epochs` is not given."""
-        return None
+        epochs: int | None = self.stage_hparam("epochs")
+        return epochs
 
     @property
     def max_steps(self) -> int | None:
         """Steps that the method asks for instead of epochs, so that a small data set trains as long as a large one."""
-        return None
+        steps: int | None = self.stage_hparam("steps")
+        return steps
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write what the next stage needs into `folder` and return that stage's `__init__` arguments.

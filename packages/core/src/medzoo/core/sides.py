@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medzoo.core.errors import ConfigError
 
-SMALLEST = 16
+SMALLEST, LARGEST = 16, 2**15
 _AXES = {2: "[height, width]", 3: "[depth, height, width]"}
 
 
@@ -29,10 +29,10 @@ def extents(option: str, size: int | Sequence[int], axes: int, least: int = SMAL
     """Return the extent along each of two or three axes, see `sides`.
 
     Raises:
-        ConfigError: The size is no number and not one number an axis, or an extent is too small.
+        ConfigError: The size is no number and not one number an axis, or an extent is too small or too large.
     """
     found = (size,) * axes if isinstance(size, int) else tuple(size)
-    if len(found) != axes or min(found) < least:
+    if len(found) != axes or min(found) < least or max(found) > LARGEST:
         given = size if isinstance(size, int) else list(size)
-        raise ConfigError(f"--{option}: expected one number or {_AXES[axes]} of at least {least}, got {given}")
+        raise ConfigError(f"--{option}: expected one number or {_AXES[axes]} from {least} to {LARGEST}, got {given}")
     return found

@@ -12,7 +12,6 @@ from torch import Tensor
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
-from medzoo.core.optim.schedules import adamw, cosine_decay
 from medzoo.core.runs.callbacks import LAST
 from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
@@ -20,12 +19,12 @@ from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.landmark_records import predictions, write_table
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
-from medzoo.core.tasks.landmarks import LandmarkEvaluation, landmark_columns
+from medzoo.core.tasks.landmarks import LandmarkEvaluation
 from medzoo.landmark.data.baseline import copied_shot, observer_errors
 from medzoo.landmark.data.pictures import pictures
 from medzoo.landmark.found import Found
 from medzoo.landmark.rehearsal import Rehearsals
-from medzoo.landmark.shots import Domains, Shots, is_shot, shots_of
+from medzoo.landmark.shots import Domains, Shots, check_order, is_shot, place_of, shots_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,12 +51,6 @@ class LandmarkMethod(Method):
 
     monitor: ClassVar[str] = "val/mre"
     """Error on the validation images, where there are any; else `best.ckpt` is the last."""
-
-    prefixes: ClassVar[dict[str, str]] = {}
-    """What the options of each stage begin with, where the stages have their own; see `stage_hparam`."""
-
-    stage: str = ""
-    """The stage that is trained or used, for a method with several."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,15 +79,6 @@ class LandmarkMethod(Method):
         """The network that embeds pixels for matching, where this stage of the method has one; see `medzoo select`."""
         return None
 
-    def stage_hparam(self, name: str) -> Any:
-        """Return an `__init__` argument, that of the current stage (`match_lr` for `lr`) where it has its own."""
-        return self.hparams[self.option(name)]
-
-    def option(self, name: str) -> str:
-        """Return the name of an `__init__` argument in the current stage: `match_lr` for `lr` where it has its own."""
-        own = self.prefixes.get(self.stage, "") + name
-        return own if own in self.hparams else name
-
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the images."""
@@ -103,18 +87,6 @@ class LandmarkMethod(Method):
     def wants(self) -> Wants:
         """Images of `input_size`, in the batches of the current stage."""
         return Wants(self.input_size, int(self.stage_hparam("batch")), labels=self.supervised)
-
-    @property
-    def max_epochs(self) -> int | None:
-        """Epochs of the training, or of this stage."""
-        epochs: int | None = self.stage_hparam("epochs")
-        return epochs
-
-    @property
-    def max_steps(self) -> int | None:
-        """Steps of the training, or of this stage, where they are given."""
-        steps: int | None = self.stage_hparam("steps")
-        return steps
 
     def build_for_domains(self, domains: Domains | None) -> None:
         """Build the networks for these domains; do nothing while there are none."""
@@ -143,21 +115,11 @@ class LandmarkMethod(Method):
             raise ConfigError(f"--data: {kind} has no landmarks; choose a landmark data module of medzoo list")
         if stage == "fit":
             self.configure_model()
-            self._check_order()
+            check_order(self.hparams["domains"], getattr(self.data, "domains", ()))  # no data where loaders are given
             if self.supervised:
                 self.rehearsals.prepare()
             if self.keeps_shots:
                 self.shots = shots_of(self.data, type(self).__name__)
-
-    def _check_order(self) -> None:
-        """Refuse to train on with data whose landmarks are not those of the checkpoint, one by one."""
-        for domain in getattr(self.data, "domains", ()):  # no data module where loaders are given from Python
-            known = self.hparams["domains"].get(domain.name)
-            if known and domain.landmarks and landmark_columns(known, domain) != list(range(len(known))):
-                raise ConfigError(
-                    f"the landmarks of {domain.name} are not in the order of the checkpoint: {', '.join(known)}; "
-                    "put the data's into that order"
-                )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the shots with the weights."""
@@ -174,26 +136,15 @@ class LandmarkMethod(Method):
         check_field("shots", isinstance(shots, list) and all(map(is_shot, shots)), "a list of images with points")
         self.shots = shots
 
-    def place_of(self, name: str) -> int:
-        """Return the index in `names` of a domain of the data.
-
-        Raises:
-            ConfigError: The model was trained on no domain of that name.
-        """
-        if name not in self.names:
-            known = ", ".join(self.names)
-            raise ConfigError(f"the model knows the domains {known}, not {name}; name it with --data.name")
-        return self.names.index(name)
-
     def index_of(self, name: str) -> int:
-        """Return `place_of` of a domain, once the model can find something in it.
+        """Return the index in `names` of a domain of the data, in which the model can find something.
 
         Raises:
             ConfigError: The model was trained on no domain of that name, or without shots.
         """
         if self.keeps_shots and not self.shots:
             raise ConfigError("the model was trained with --data.shots 0 and finds nothing; train it with shots")
-        return self.place_of(name)
+        return place_of(name, self.names)
 
     def outputs(self, batch: Batch) -> LandmarkOutputs:
         """Find the landmarks of a batch of one domain, which its `source` names."""
@@ -229,11 +180,3 @@ class LandmarkMethod(Method):
     def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
         """Write `predictions.csv`."""
         write_table(records, folder)
-
-    def adamw(self) -> dict[str, Any]:
-        """Return AdamW with warm-up and cosine decay: what the quick recipes train with."""
-        return adamw(self, self.stage_hparam("lr"))
-
-    def cosine_decay(self, optimizer: torch.optim.Optimizer, rise: float = 0.1) -> dict[str, Any]:
-        """Return the optimiser with a linear rise over a share of the steps, then half a cosine down to 0."""
-        return cosine_decay(self, optimizer, rise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
+from medzoo.core.tasks.landmark_types import Domain
+from medzoo.core.tasks.landmarks import landmark_columns
 
 Domains = dict[str, list[str]]
 """Landmark names by domain, in the order of the domains' indices."""
@@ -61,3 +64,37 @@ def is_shot(shot: object) -> bool:
     if not isinstance(image, Tensor) or not isinstance(points, Tensor):
         return False
     return image.ndim == 4 and points.ndim == 3 and len(image) == len(points) and points.shape[2] == 2
+
+
+def place_of(name: str, names: Sequence[str]) -> int:
+    """Return the index that a model gives to a domain of the data.
+
+    Args:
+        name: Of the domain.
+        names: The domains that the model knows.
+
+    Raises:
+        ConfigError: It knows none of that name.
+    """
+    if name not in names:
+        raise ConfigError(f"the model knows the domains {', '.join(names)}, not {name}; name it with --data.name")
+    return list(names).index(name)
+
+
+def check_order(known: Domains, domains: Iterable[Domain]) -> None:
+    """Refuse to train on with data whose landmarks are not those of the checkpoint, one by one.
+
+    Args:
+        known: Landmarks of the model.
+        domains: Those of the data.
+
+    Raises:
+        ConfigError: A domain has other landmarks, or the same in another order.
+    """
+    for domain in domains:
+        names = known.get(domain.name)
+        if names and domain.landmarks and landmark_columns(names, domain) != list(range(len(names))):
+            raise ConfigError(
+                f"the landmarks of {domain.name} are not in the order of the checkpoint: {', '.join(names)}; "
+                "put the data's into that order"
+            )

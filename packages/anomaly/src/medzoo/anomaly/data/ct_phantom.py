@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
+from medzoo.core.data.module import check_drawn
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import extents
 
@@ -20,7 +21,8 @@ class CtPhantoms(VolumeDataModule):
         val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
         test: Volumes with lesions.
         size: Voxels along z, y, x, one number for a cube; they cover 220 × 250 × 320 mm.
-        voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's.
+        voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's, and take
+            one core 45 to 4 s a volume.
         kinds: Lesions of the test volumes, in turn; empty: all that the phantom knows.
         confounders: Healthy lungs have opacities, scars, wide vessels and motion, and scanners differ.
         common: Options of all CT data.
@@ -48,6 +50,7 @@ class CtPhantoms(VolumeDataModule):
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
+        check_drawn(train=train, val=val, test=test)
         self._counts = (train, val, test)
         self._size, self._kinds = (depth, height, width), tuple(kinds or KINDS)
         self._confounders = confounders

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from medzoo.core.io.types import NIFTI
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
 _NUMBER = 1078  # any constant does; under this one the measured figures were drawn
+_SMALL, _PACKED = 2**28, 100  # bytes that an array file may unpack to, or this many times its own
 _LABEL = 0.2  # part of the marked pixels that one value between has only where it is a label of its own
 
 
@@ -170,12 +172,22 @@ class NpzImages(CategoryDataModule):
         cure = "remove one of each two: a test on known images tells nothing"
         return [DataError(self._root, problem.format(*twins[0]), cure)]
 
+    def _check_sizes(self, archive: ZipFile) -> None:
+        """Refuse an archive whose arrays are far larger than images and labels that are packed can be."""
+        declared, size = sum(record.file_size for record in archive.infolist()), self._root.stat().st_size
+        if declared > max(_SMALL, _PACKED * size):
+            problem = f"has {size} bytes that unpack to {declared}, more than {_PACKED} times as many"
+            raise DataError(self._root, problem, "save it with np.savez")
+
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:
         try:
             with np.load(self._root, allow_pickle=False) as arrays:
+                self._check_sizes(arrays.zip)
                 images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         except FileNotFoundError as error:
             raise DataError(self._root, "does not exist", "check the path") from error
+        except DataError:
+            raise
         except KeyError as error:
             raise DataError(self._root, f"has no array {error.args[0].split()[0]}", "give a MedMNIST file") from error
         except Exception as error:  # whatever the bytes of a damaged archive lead to

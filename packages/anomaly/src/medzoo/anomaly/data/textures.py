@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.core.data.module import check_drawn
 from medzoo.core.errors import ConfigError
 
 _TEST_SEED = 5000
@@ -31,6 +32,7 @@ class TexturePhantoms(CategoryDataModule):
 
         if pose not in POSES:
             raise ConfigError(f"--data.pose: expected one of {', '.join(POSES)}; got {pose}")
+        check_drawn(train=train, test=test, pixels=pixels)
         self._train, self._test, self._pixels, self._pose = train, test, pixels, pose
 
     def make_categories(self) -> tuple[Category, ...]:

@@ -104,11 +104,6 @@ class NormNet(Method):
         """Return the size of training patches, and volumes a batch."""
         return Wants(self.patch, self.batch)
 
-    @property
-    def max_epochs(self) -> int:
-        """Passes over the training volumes."""
-        return self.epochs
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the probability of being normal, `(B, 1, D, H, W)`, of patches in [0, 1]."""
         return torch.stack([torch.sigmoid(net(x)) for net in self.networks]).mean(0)

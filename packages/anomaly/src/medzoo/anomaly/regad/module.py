@@ -78,11 +78,6 @@ class RegAD(FewShot[PositionGaussians]):
         """Return those of all image methods, with supports beside each training image."""
         return replace(super().wants(), supports=self.train_shots)
 
-    @property
-    def max_epochs(self) -> int:
-        """Passes over the other categories."""
-        return self.epochs
-
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Bring the encoded query and the mean of its supports together."""
         support = batch["support"]  # (B, K, 3, H, W)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import CheckpointError
+from medzoo.core.torch_files import has_its_data, load_data
 
 Weights = dict[str, Tensor]
 _ENTRIES = ("state_dict", "model", "model_state_dict", "teacher", "student")
@@ -42,7 +43,7 @@ def read_weights(path: str | Path) -> Weights:
         path: The file; a state dict in a checkpoint's `state_dict`, `model` or the like is found.
 
     Raises:
-        CheckpointError: The file is missing or damaged, holds something else, or values that are not finite.
+        CheckpointError: The file is missing, damaged or compressed, or holds something else or values not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +54,9 @@ def read_weights(path: str | Path) -> Weights:
 
             content: object = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_data(path)
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged file raises any of a dozen types
         raise CheckpointError(
             f"{path}: cannot be read as weights ({type(error).__name__}): it is damaged or holds more than tensors; "
@@ -63,6 +66,9 @@ def read_weights(path: str | Path) -> Weights:
         content = next((content[key] for key in _ENTRIES if isinstance(content.get(key), dict)), content)
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: holds no state dict; save `model.state_dict()`")
+    claims = next((name for name, value in content.items() if not has_its_data(value)), None)
+    if claims is not None:
+        raise CheckpointError(f"{path}: the weights {claims!r} claim more values than the file has; get the file anew")
     bad = next((name for name, value in content.items() if not bool(torch.isfinite(value).all())), None)
     if bad is not None:
         raise CheckpointError(f"{path}: the weights {bad!r} have values that are not finite; get the file anew")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from inspect import signature
 from typing import Any, ClassVar, NoReturn
 
 import yaml
@@ -13,24 +11,27 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from medzoo.core.cli.request import closest, is_url
+from medzoo.core.cli.messages import cause_of, one_line
+from medzoo.core.cli.request import is_url
 from medzoo.core.errors import ConfigError, first_line
 from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
 from medzoo.core.seams import keep_settings, options_of, seed_as_asked
 
-_TRUSTED = [
+TRUSTED = [
     *(
         f"lightning.pytorch.{part}"
         for part in ("callbacks", "loggers", "profilers", "strategies", "plugins", "accelerators")
     ),
     "lightning.pytorch.trainer.Trainer",
     "lightning.pytorch.Trainer",
-    "medzoo.core.testing.replay",  # the watcher of the contract
     "datetime",
     "pathlib",
 ]
-"""What a configuration may name beside registered classes: the parts of the trainer, and types of values."""
+"""What a configuration may name beside registered classes: the parts of the trainer, and types of values.
+
+Code may add to it (the watcher of the contract does so); a configuration or a checkpoint cannot.
+"""
 
 
 def _restrict() -> None:
@@ -39,7 +40,7 @@ def _restrict() -> None:
     registered = sorted(path for path in known if all(part.isidentifier() for part in path.split(".")))
     set_parsing_settings(
         import_path_denylist=["*"],
-        import_path_allowlist=[*_TRUSTED, *registered],
+        import_path_allowlist=[*TRUSTED, *registered],
         config_read_mode_urls_enabled=False,
         config_read_mode_fsspec_enabled=False,  # which Lightning switches on
     )
@@ -75,50 +76,27 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `ConfigError` with the message in one line."""
-        raise ConfigError(self._one_line(" ".join(message.split()))) from ex
+        options = [option for action in options_of(self) for option in action.option_strings]
+        raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
-    def _one_line(self, text: str) -> str:
-        """Rewrite a message of the outer parser; those of inner ones arrive here again inside an outer one."""
-        if found := re.search(r"[Uu]nrecognized arguments?: (\S+)", text):
-            option = found[1].partition("=")[0]
-            return f"no option {option}{closest(option, [o for a in options_of(self) for o in a.option_strings])}"
-        if found := re.search(r'(?:Key|Option) ["\'](\S+?)["\'] is required', text):
-            return f"missing --{found[1]}"
-        head = re.match(r'Parser key "((?:model|data|trainer|seed|selector)[\w.]*)": (.*)', text)
-        if head is None:
-            alone = re.fullmatch(r"Option '(\w+)' is not accepted", text)
-            top = ["--model", "--data", "--trainer", "--seed_everything"]
-            return f"no option --{alone[1]}{closest('--' + alone[1], top)}" if alone else text
-        key, rest = head[1], re.sub(r"^.*?Errors: - ", "", head[2])
-        value = re.search(r"Given value: (\S+)$", rest)
-        rest = re.sub(r" - Expected a <class 'NoneType'>.*$", "", rest)
-        if found := re.search(r"no option --([\w.]+)", rest):  # as this parser worded it for the inner options
-            return f"no option --{key}.{found[1]}{self._meant(key, found[1])}"
-        while inner := re.match(r'Parser key "([\w.]+)": (.*)', rest):
-            key, rest = f"{key}.{inner[1]}", re.sub(r"^.*?Errors: - ", "", inner[2])
-        if denied := re.search(r"class_path '([\w.]+)'.*? is not allowed", rest):
-            return f"--{key}: {denied[1]} is not allowed; name a class of medzoo, a plug-in or Lightning"
-        got = re.search(r"Got value: (\S+)", rest) or value
-        if choices := re.search(r"Expected a typing\.Literal\[(.*?)\]", rest):
-            names = re.findall(r"'([^']*)'", choices[1])
-            given = got[1] if got else "something else"
-            return f"--{key}: expected one of {', '.join(names)}, got {given}{closest(given, names)}"
-        if kinds := re.findall(r"Expected (?:a |an )?<class '(\w+)'>", rest):
-            return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {got[1] if got else 'something else'}"
-        return f"--{key}: {rest}"
 
-    def _meant(self, key: str, name: str) -> str:
-        """Return what to write instead of an option that a class lacks."""
-        if key not in self.classes:
-            return ""
-        parameters = signature(self.classes[key]).parameters.values()
-        known = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if name == "root" and "root" not in known:
-            return f"; {self.classes[key].__name__} reads no folder"
-        stages = [f"--{key}.{option}" for option in known if option.endswith(f"_{name}")]  # match_lr for lr
-        if stages:
-            return f"; did you mean {' or '.join(stages)}?"
-        return closest(f"--{key}.{name}", [f"--{key}.{option}" for option in known])
+def check_settings(key: str, loaded: type, settings: dict[str, Any]) -> None:
+    """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
+
+    Args:
+        key: `model` or `data`, for the message.
+        loaded: The class.
+        settings: Arguments; those that are absent keep their defaults.
+
+    Raises:
+        ConfigError: The class has no such argument, or it is of another type.
+    """
+    parser = Parser(prog="medzoo", add_help=False)
+    parser.add_class_arguments(loaded, key, fail_untyped=False)
+    try:
+        parser.validate(Namespace({key: Namespace(settings)}), skip_none=False, skip_required=True)
+    except (TypeError, ValueError, KeyError) as error:
+        parser.error(str(error), error)
 
 
 class MedzooCLI(LightningCLI):
@@ -151,6 +129,9 @@ class MedzooCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
+        for key, loaded in Parser.classes.items():
+            if self.config.get(key):
+                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
         keep_settings(self)
 
     def instantiate_classes(self) -> None:
@@ -187,8 +168,7 @@ class MedzooCLI(LightningCLI):
         try:
             return self.parser.instantiate_classes(self._filled(config))[key]
         except (ValueError, TypeError, MisconfigurationException) as error:
-            found = re.search(r"Errors: - (.*?) - Expected a <class 'NoneType'>", " ".join(str(error).split()))
-            raise ConfigError(f"--{key}: {found[1] if found else first_line(error)}") from error
+            raise ConfigError(f"--{key}: {cause_of(error)}") from error
 
     def _filled(self, part: Namespace) -> Namespace:
         """A configuration in which all but one part is absent, so that only this part is built."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from medzoo.core.cli.request import Request
 from medzoo.core.distributed import is_first_process, print_once
-from medzoo.core.errors import CheckpointError, ConfigError, first_line
+from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, load, registered
 
 _DECIDED: dict[str, tuple[object, str]] = {
@@ -75,9 +77,10 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     for option, (unset, instead) in _DECIDED.items():
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
-    datamodule = cli.build_data()
-    with sized:
-        model = cli.build_model({})
+    with _built_for(request):
+        datamodule = cli.build_data()
+        with sized:
+            model = cli.build_model({})
     keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
     terminal = sys.stdout.isatty() and "--quiet" not in request.switches
     resume = "--resume" in request.switches
@@ -143,6 +146,26 @@ def _bar(cli: Any, terminal: bool) -> bool:
     names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
     asked = cli.config.trainer.enable_progress_bar
     return (terminal if asked is None else bool(asked)) and not any("ProgressBar" in name for name in names)
+
+
+@contextmanager
+def _built_for(request: Request) -> Iterator[None]:
+    """Tell of a setting that cannot be as a fault of the checkpoint, unless the command itself gives it."""
+    from medzoo.core.runs.schema import CHANGED
+
+    try:
+        yield
+    except (CheckpointError, DataError, PluginError):
+        raise
+    except Exception as error:
+        named = re.search(r"--[a-z]+\.\w+", str(error))
+        own = "--config" in request.arguments or any(
+            argument.startswith(named[0] if named else ("--model", "--data")) for argument in request.arguments
+        )
+        if request.ckpt_path is None or own:
+            raise
+        reason = first_line(error) if isinstance(error, MedzooError) else f"its settings cannot be: {first_line(error)}"
+        raise CheckpointError(f"{request.ckpt_path}: {reason.removeprefix('--data: ')}; {CHANGED}") from error
 
 
 def _test_all_of_another_set(request: Request, cli: Any) -> None:
@@ -213,8 +236,10 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
     Returns:
         The arguments, and a context in which no model far larger than the checkpoint's can be built.
     """
+    from medzoo.core.cli.parser import check_settings
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import saved, sized_as
+    from medzoo.core.runs.schema import CHANGED
 
     assert request.ckpt_path is not None
     checkpoint = read_checkpoint(request.ckpt_path)
@@ -234,6 +259,10 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
             request.model = told.spec
         else:
             request.data = told.spec
+        try:
+            check_settings(key, load(told.spec), told.settings)
+        except ConfigError as error:
+            raise CheckpointError(f"{request.ckpt_path}: {error}; {CHANGED}") from error
         config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
         arguments += ["--config", json.dumps(config)]
     if request.model is None:

@@ -19,6 +19,9 @@ Loader = DataLoader[Any] | list[Any]
 """A loader; an empty list where there is nothing to load."""
 
 
+MOST_WORKERS, MOST_DRAWN = 128, 100_000
+
+
 class MedzooDataModule(LightningDataModule):
     """A LightningDataModule whose samples follow `medzoo.core.sample`; a subclass finds the files and makes data sets.
 
@@ -47,9 +50,7 @@ class MedzooDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
-        for option, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
-            if value is not None and value < least:
-                raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
+        check_loading(batch_size, num_workers, seed)
         self.given_size = None if size is None else sides("data.size", size)
         self.given_batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.checked: set[str] = set()
@@ -121,3 +122,32 @@ class MedzooDataModule(LightningDataModule):
         """Load every sample of a data set once over all processes, in order, each batch of one source."""
         size = batch_size or self.samples_a_batch
         return evaluation_loader(dataset, size, groups, self.num_workers, self.sample)
+
+
+def check_loading(batch_size: int | None, num_workers: int, seed: int) -> None:
+    """Check the options of loading that all data modules have.
+
+    Raises:
+        ConfigError: A batch is empty, a seed below zero, or there are more processes than a machine can bear.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"--data.batch_size: expected at least 1, got {batch_size}")
+    if not 0 <= num_workers <= MOST_WORKERS:
+        raise ConfigError(f"--data.num_workers: expected 0 to {MOST_WORKERS}, got {num_workers}")
+    if seed < 0:
+        raise ConfigError(f"--data.seed: expected at least 0, got {seed}")
+
+
+def check_drawn(least: int = 0, **numbers: int) -> None:
+    """Check how many pictures, or pixels a side, a data module is to draw: any number costs a file nothing.
+
+    Args:
+        least: The smallest number allowed.
+        numbers: The options by name.
+
+    Raises:
+        ConfigError: One is smaller, or larger than 100,000.
+    """
+    for option, value in numbers.items():
+        if not least <= value <= MOST_DRAWN:
+            raise ConfigError(f"--data.{option}: expected at least {least} and at most {MOST_DRAWN}, got {value}")

@@ -16,11 +16,11 @@ _HEART_RADII = (48.0, 40.0, 48.0)
 def hilar_vessels(
     grid: Grid, lungs: Mask, hila: Sequence[tuple[float, float, float]], rng: np.random.Generator, step: Sequence[float]
 ) -> Floats:
-    """Return the share of each voxel that wide vessels at the hila fill: two to four stems of 6 to 10 mm."""
+    """Return the share of each voxel that wide vessels at the hila fill: two to four stems of 5 to 8 mm in radius."""
     share = np.zeros(lungs.shape, np.float32)
     for hilum in hila:
         for _ in range(int(rng.integers(2, 5))):
-            start, radius = np.array(hilum), rng.uniform(6, 10)
+            start, radius = np.array(hilum), rng.uniform(5, 8)
             heading = unit(np.array([rng.normal(0, 0.8), rng.normal(0, 0.5), np.sign(start[2])]))
             for _ in range(3):
                 end = start + rng.uniform(9, 15) * heading
@@ -33,9 +33,9 @@ def confounded(
     image: Floats, lungs: Mask, depth: Floats, grid: Grid, rng: np.random.Generator, step: tuple[float, ...]
 ) -> Floats:
     """Return a healthy chest with dependent opacity, scars and the motion of heart and diaphragm."""
-    if rng.random() < 0.75:
+    if rng.random() < 0.6:
         image = _dependent(image, lungs, depth, grid, rng, step)
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(0, 4))):
         image = _scar(image, lungs, depth, grid, rng, step)
     return _moved(image, lungs, depth, grid, rng, step)
 
@@ -64,7 +64,7 @@ def _dependent(
 ) -> Floats:
     """Add the opacity of a lung that lies on its back: a crescent below the hind pleura, thicker at the base."""
     z, y, x = grid
-    thick = rng.uniform(7, 18) * (1 + 0.4 * smooth_noise(lungs.shape, rng, tuple(14 / s for s in step)))
+    thick = rng.uniform(4, 11) * (1 + 0.4 * smooth_noise(lungs.shape, rng, tuple(14 / s for s in step)))
     thick = thick * np.clip(0.7 - z / 90, 0.1, 1.3) * np.clip((y - 20) / 35, 0, 1)
     thick = thick * np.where(x < 0, rng.uniform(0.3, 1), rng.uniform(0.3, 1))
     weight = lungs * np.clip((thick - depth) / 4 + 0.5, 0, 1) * (thick > 1)
@@ -75,11 +75,11 @@ def _dependent(
 def _scar(
     image: Floats, lungs: Mask, depth: Floats, grid: Grid, rng: np.random.Generator, step: tuple[float, ...]
 ) -> Floats:
-    """Add a scar or a plate of atelectasis: a bent disc of 2 to 6 mm, from the pleura inwards."""
+    """Add a scar or a plate of atelectasis: a bent disc of 1.5 to 4 mm, from the pleura inwards."""
     near = lungs & (depth < max(12.0, 1.5 * max(step)))
     place = np.unravel_index(int(rng.choice(np.flatnonzero(near))), lungs.shape)
     middle = [float(axis.ravel()[i]) for axis, i in zip(grid, place, strict=True)]
-    normal, radius, thick = unit(rng.normal(size=3)), rng.uniform(10, 26), rng.uniform(2, 6)
+    normal, radius, thick = unit(rng.normal(size=3)), rng.uniform(10, 26), rng.uniform(1.5, 4)
     away = [axis - m for axis, m in zip(grid, middle, strict=True)]
     height = sum(a * n for a, n in zip(away, normal, strict=True))
     across = np.sqrt(np.maximum(sum(a**2 for a in away) - height**2, 0))
@@ -97,7 +97,7 @@ def _moved(
     squared = [((axis - m) / r) ** 2 for axis, m, r in zip(grid, _HEART, _HEART_RADII, strict=True)]
     heart = np.clip(1.6 - np.sqrt(sum(squared)), 0, 0.5)
     base = np.clip((-50 - grid[0]) / 30, 0, 0.5)
-    for weight, axis, reach in ((heart, 2, 7.0), (base, 0, 9.0)):
+    for weight, axis, reach in ((heart, 2, 4.0), (base, 0, 5.0)):
         amount = rng.uniform(0, reach) / step[axis]
         if rng.random() < 0.6:
             shift = [amount if other == axis else 0.0 for other in range(3)]

@@ -61,7 +61,9 @@ def _line(value: object) -> str:
 
 
 def _owner(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("an unknown distribution", "")
+    # One that was taken away in part has a list of entry points and neither name nor version.
+    name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+    return name or "an unknown distribution", version or ""
 
 
 def unreadable() -> list[str]:

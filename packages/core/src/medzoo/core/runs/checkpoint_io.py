@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import re
 import shutil
-import warnings
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from medzoo.core.errors import CheckpointError
 from medzoo.core.io import replacing
 from medzoo.core.runs.schema import check
+from medzoo.core.torch_files import load_data
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -38,41 +36,11 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
 
 def _read(path: Path, map_location: Any) -> dict[str, Any]:
-    _check_archive(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice about archives that are refused anyway
-            loaded = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes lead to
-        blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it wants to run {blocked[1]}" if blocked else "it is damaged or no checkpoint"
-        raise CheckpointError(f"{path}: refused: {reason}; medzoo loads tensors and plain values only") from error
+    loaded = load_data(path, map_location)
     if not isinstance(loaded, dict) or "state_dict" not in loaded:
         raise CheckpointError(f"{path}: not a checkpoint of a Lightning module (it has no 'state_dict')")
     check(path, loaded)
     return loaded
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that would need more memory than its file has bytes, or whose bytes were changed."""
-    if not zipfile.is_zipfile(path):
-        return  # torch's format of old, or no checkpoint
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-            plain = all(record.compress_type == zipfile.ZIP_STORED for record in records)
-            declared = sum(record.file_size for record in records)
-            if plain and declared <= path.stat().st_size and archive.testzip() is None:
-                return
-    except Exception as error:  # zipfile raises half a dozen types over damaged directories
-        raise CheckpointError(
-            f"{path}: refused: it is damaged or no checkpoint; medzoo loads tensors and plain values only"
-        ) from error
-    if plain and declared <= path.stat().st_size:
-        raise CheckpointError(f"{path}: refused: it is damaged (a checksum does not match); copy the file anew")
-    raise CheckpointError(
-        f"{path}: refused: its records are compressed to less than their {declared} bytes; torch.save stores them whole"
-    )
 
 
 def _others(path: Path) -> str:

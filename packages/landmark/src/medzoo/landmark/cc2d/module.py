@@ -13,6 +13,7 @@ from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.geometry.points import to_network
+from medzoo.core.optim.schedules import adamw
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.found import Found
@@ -191,7 +192,7 @@ class CC2D(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
-            return self.adamw()
+            return adamw(self, self.stage_hparam("lr"))
         epochs, factor = self.stage_hparam("decay")
         optimizer = torch.optim.Adam(self.parameters(), self.stage_hparam("lr"), weight_decay=1e-4)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from medzoo.core.data.module import check_drawn
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
@@ -122,9 +123,8 @@ class LandmarkPhantoms(LandmarkDataModule):
         if unknown or not domains:
             got = ", ".join(unknown) or "none"
             raise ConfigError(f"--data.domains: expected some of {', '.join(ANATOMIES)}, got {got}")
-        for option, value, least in (("n_train", n_train, 1), ("n_val", n_val, 0), ("n_test", n_test, 0)):
-            if value < least:
-                raise ConfigError(f"--data.{option}: expected at least {least}, got {value}")
+        check_drawn(least=1, n_train=n_train)
+        check_drawn(n_val=n_val, n_test=n_test)
         self._anatomies, self._numbers = tuple(domains), (n_train, n_val, n_test)
         self._drawn = sides("data.image_size", image_size)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
+from medzoo.core.optim.schedules import adamw
 from medzoo.core.sides import sides
 from medzoo.landmark.found import Found
 from medzoo.landmark.gu2net.losses import patch_loss
@@ -89,7 +90,7 @@ class GU2Net(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """Adam with the paper's cycles, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
-            return self.adamw()
+            return adamw(self, self.stage_hparam("lr"))
         lr = self.hparams["lr"]
         optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=1e-4)
         cycle = torch.optim.lr_scheduler.CyclicLR(

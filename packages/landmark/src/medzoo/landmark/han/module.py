@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.core.optim.schedules import cosine_decay
 from medzoo.landmark.found import Found
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
@@ -111,7 +112,7 @@ class HAN(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=0.01)
-        return self.cosine_decay(optimizer, rise=0.25)
+        return cosine_decay(self, optimizer, rise=0.25)
 
     def maps(self, image: Tensor, domain: int) -> list[Tensor]:
         """Return the three heat maps of images in [0, 1]."""

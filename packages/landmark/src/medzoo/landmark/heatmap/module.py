@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError
+from medzoo.core.optim.schedules import adamw
 from medzoo.landmark.found import Found
 from medzoo.landmark.heatmap.network import HeatmapNetwork
 from medzoo.landmark.method import LandmarkMethod
@@ -96,7 +97,7 @@ class Heatmap(LandmarkMethod):
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
-        return self.adamw()
+        return adamw(self, self.stage_hparam("lr"))
 
     def logits(self, image: Tensor, domain: int) -> Tensor:
         """Return the logits `(B, K, H, W)` of the heat maps of images in [0, 1]."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_json, write_json
+from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import collate
 from medzoo.landmark.found import Found
 from medzoo.landmark.igu_aug.information import Indicator, entropy_map
@@ -175,7 +176,7 @@ class IGUAug(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
-            return self.adamw()
+            return adamw(self, self.stage_hparam("lr"))
         optimizer = torch.optim.Adam(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
         epochs, factor = self.hparams["decay"]
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}

@@ -27,7 +27,7 @@ from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.scp import keypoints as proposals
 from medzoo.landmark.scp.search import Similarity, greedy, random_search
 from medzoo.landmark.scp.similarity import Maps, representativeness, templates_of, unit
-from medzoo.landmark.shots import standardise
+from medzoo.landmark.shots import place_of, standardise
 
 
 class SCP(Selector):
@@ -81,7 +81,7 @@ class SCP(Selector):
                 raise ConfigError(
                     f"--budget: expected 1 to {len(names)}, the images of {source.domain.name}, got {budget}"
                 )
-            domain = model.place_of(source.domain.name) if isinstance(model, LandmarkMethod) else 0
+            domain = place_of(source.domain.name, model.names) if isinstance(model, LandmarkMethod) else 0
             images = UnlabelledImages(
                 [s.images for s in data.sources],
                 [(index, name) for name in names],

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import check_choice
 from medzoo.core.geometry.points import to_network
+from medzoo.core.optim.schedules import adamw
 from medzoo.core.runs.schema import check_field
 from medzoo.landmark.found import Found
 from medzoo.landmark.labelling import label_training_images, write_labels
@@ -229,7 +230,7 @@ class UOD(LandmarkMethod):
     def configure_optimizers(self) -> Any:
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
-            return self.adamw()
+            return adamw(self, self.stage_hparam("lr"))
         lr = self.stage_hparam("lr")
         if self.stage == "stage2":
             optimizer = torch.optim.Adam(self.parameters(), lr)

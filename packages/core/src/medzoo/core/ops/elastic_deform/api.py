@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import overload
 
 import torch
@@ -203,20 +204,37 @@ def _spans(frame: Sequence[int]) -> list[int]:
 
 
 def _shift(affine: Tensor | None, frame: Sequence[int], size_in: Sequence[int], device: torch.device) -> Tensor | None:
-    """Return `[A | b]` with `A x + b = M (x - c_out) + c_in + τ - x` in float64, or `None` where that is zero."""
-    if affine is None and list(frame) == list(size_in):
-        return None
-    nd = len(size_in)
-    c_out = torch.tensor([(n - 1) / 2 for n in frame], dtype=torch.float64, device=device)
-    c_in = torch.tensor([(n - 1) / 2 for n in size_in], dtype=torch.float64, device=device)
+    """Return `[A | b]` with `A x + b = M (x - c_out) + c_in + τ - x` in float64, or `None` where that is zero.
+
+    Computed where the affine map is: one of the host costs a device one small copy.
+    """
     if affine is None:
-        return torch.cat([torch.zeros(nd, nd, dtype=torch.float64, device=device), (c_in - c_out)[:, None]], dim=1)[
-            None
-        ]
-    full = affine.to(device=device, dtype=torch.float64)
-    matrix, shift = full[:, :, :nd], full[:, :, nd]
-    constant = shift + c_in - (matrix * c_out).sum(-1)
-    return torch.cat([matrix - torch.eye(nd, dtype=torch.float64, device=device), constant[:, :, None]], dim=2)
+        return None if list(frame) == list(size_in) else _centring(tuple(frame), tuple(size_in), device)[2]
+    about, rest, _ = _centring(tuple(frame), tuple(size_in), affine.device)
+    full = affine.to(torch.float64)
+    constant = (full * about).sum(-1, keepdim=True)
+    return (torch.cat([full[:, :, : len(frame)], constant], dim=2) + rest).to(device)
+
+
+def _centring(frame: tuple[int, ...], size_in: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `[-c_out | 1]`, `[-I | c_in]` and the `[A | b]` of the identity map."""
+    # A tensor kept from an earlier call cannot enter a traced graph.
+    make = _make_centring.__wrapped__ if torch.compiler.is_compiling() else _make_centring
+    found: tuple[Tensor, Tensor, Tensor] = make(frame, size_in, device)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _make_centring(
+    frame: tuple[int, ...], size_in: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    nd = len(frame)
+    with torch.inference_mode(False):
+        about = torch.tensor([[[(1 - n) / 2 for n in frame] + [1.0]]], dtype=torch.float64)
+        rest, alone = -torch.eye(nd, nd + 1, dtype=torch.float64)[None], torch.zeros(1, nd, nd + 1, dtype=torch.float64)
+        rest[0, :, nd] = torch.tensor([(n - 1) / 2 for n in size_in], dtype=torch.float64)
+        alone[0, :, nd] = rest[0, :, nd] + about[0, 0, :nd]
+        return about.to(device), rest.to(device), alone.to(device)
 
 
 class _SinglePrecision:

@@ -14,7 +14,7 @@ from torch import Tensor
 from medzoo.core.errors import first_line
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
 from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
-from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, evaluation_matrices, knots
+from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, knots
 
 
 class _Launch(NamedTuple):
@@ -105,9 +105,7 @@ class TritonBackend:
                 )
                 rows, width = launch.sizes[0], launch.sizes[2]
                 ty, tx = _tile(width)
-                fill = torch.full(
-                    (1,), rule.fill, dtype=torch.float32 if rule.order == 1 else image.dtype, device=t.device
-                )
+                fill = _constant(rule.fill, torch.float32 if rule.order == 1 else image.dtype, t.device)
                 triton_kernels.forward_kernel[(-(-rows // ty) * -(-width // tx) * t.shape[0],)](
                     image, target, launch.lines, launch.affine, launch.spans, launch.ts, fill, t.shape[1],
                     *launch.sizes, ND=launch.nd, DENSE=launch.dense, AFFINE=launch.has_affine, ORDER=rule.order,
@@ -156,7 +154,7 @@ class TritonBackend:
         g, device = g.to(torch.float32).contiguous(), t.device
         rows, width, batch = launch.sizes[0], launch.sizes[2], t.shape[0]
         fixed = torch.are_deterministic_algorithms_enabled()
-        scale = torch.ones(1, device=device)
+        scale = _constant(1.0, torch.float32, device)
         if fixed:  # the largest gradient maps to 2**31: 2**32 of them still fit
             scale = 2.0**31 / g.abs().max().clamp_min(1e-30).reshape(1)
         d_image = torch.zeros(t.shape if wanted else (1,), dtype=torch.int64 if fixed else torch.float32, device=device)
@@ -176,7 +174,7 @@ class TritonBackend:
             )  # fmt: skip
         else:
             tn, padded = 16, 16
-            basis = torch.zeros(1, 1, device=device)
+            basis = _constant(0.0, torch.float32, device)
             if launch.dense:
                 d_lines = torch.empty(batch, launch.nd, rows, width, device=device)
             else:
@@ -184,10 +182,9 @@ class TritonBackend:
                 tn = 16 if n <= 16 else 32 if n <= 32 else 64
                 padded = -(-n // tn) * tn
                 d_lines = torch.empty(batch, launch.nd, rows, padded, device=device)
-                basis = torch.zeros(width, padded, device=device)
-                basis[:, :n] = _last_matrix(n, where, device)
+                basis = _tables(where.kind, n, width, where.offset[-1], where.frame[-1], padded, device).basis
             d_rows = torch.empty(batch, launch.nd, rows, 2, device=device)
-            fill = torch.full((1,), rule.fill, device=device)
+            fill = _constant(rule.fill, torch.float32, device)
             triton_kernels.backward_kernel[(-(-rows // 16) * batch, padded // tn)](
                 t.contiguous(), g, d_image, d_lines, d_rows, launch.lines, launch.affine, launch.spans, launch.ts,
                 basis, fill, scale, t.shape[1], *launch.sizes[:4], padded, *launch.sizes[4:],
@@ -201,9 +198,43 @@ def _tile(width: int) -> tuple[int, int]:
     return (4, 128) if width > 64 else (8, 64) if width > 32 else (16, 32)
 
 
-def _last_matrix(n: int, where: Frame, device: torch.device) -> Tensor:
-    x = torch.arange(where.size[-1], dtype=torch.float64, device=device) + where.offset[-1]
-    return basis_matrix(x, n, *knots(where.kind, n, where.frame[-1])).to(torch.float32)
+@lru_cache(maxsize=64)
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.full((1,), value, dtype=dtype, device=device)
+
+
+class _Tables(NamedTuple):
+    """What depends on sizes alone, kept on the device from call to call."""
+
+    matrix: Tensor
+    """`(size, n)`: evaluates the coefficients of one axis."""
+    basis: Tensor
+    """The same with columns of zeros up to a whole number of tiles."""
+    spans: Tensor
+    ts: Tensor
+
+
+@lru_cache(maxsize=128)
+def _tables(kind: int, n: int, size: int, offset: int, frame: int, padded: int, device: torch.device) -> _Tables:
+    with torch.inference_mode(False):
+        x = torch.arange(size, dtype=torch.float64) + offset
+        scale, origin = knots(kind, n, frame)
+        u = scale * x + origin
+        first = u.floor().clamp(0, n - 4)
+        matrix = basis_matrix(x, n, scale, origin).to(torch.float32)
+        basis = torch.nn.functional.pad(matrix, (0, padded - n))
+        tables = (matrix, basis, first.to(torch.int32), (u - first).to(torch.float32))
+        return _Tables(*(t.contiguous().to(device) for t in tables))
+
+
+@lru_cache(maxsize=128)
+def _matrix(
+    kind: int, n: int, size: int, offset: int, frame: int, count: int, transposed: bool, device: torch.device
+) -> Tensor:
+    """Return `count` times the matrix of one axis, as a batched product takes it, without a copy."""
+    matrix = _tables(kind, n, size, offset, frame, n, device).matrix
+    return (matrix.T if transposed else matrix).expand(count, *((n, size) if transposed else (size, n)))
 
 
 def _prepare(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> _Launch:
@@ -211,19 +242,17 @@ def _prepare(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) 
     nd, device = len(where.size), image.device
     dense = where.kind == KINDS["dense"]
     rows, width = math.prod(where.size[:-1]), where.size[-1]
-    spans, ts = torch.zeros(1, dtype=torch.int32, device=device), torch.zeros(1, device=device)
-    lines, n = field.contiguous(), width
+    zero = _constant(0.0, torch.float32, device)
+    spans, ts, lines, n = _constant(0, torch.int32, device), zero, field.contiguous(), width
     if not dense:
         n = field.shape[-1]
-        scale, origin = knots(where.kind, n, where.frame[-1])
-        u = scale * (torch.arange(width, dtype=torch.float64, device=device) + where.offset[-1]) + origin
-        first = u.floor().clamp(0, n - 4)
-        spans, ts = first.to(torch.int32), (u - first).to(torch.float32)
-        for axis, matrix in enumerate(
-            evaluation_matrices(field, where.kind, where.size, where.offset, where.frame)[:-1]
-        ):
-            flat = lines.reshape(*lines.shape[: axis + 3], -1)
-            lines = (matrix @ flat).reshape(*flat.shape[:-2], matrix.shape[0], *lines.shape[axis + 3 :])
+        spans, ts = _tables(where.kind, n, width, where.offset[-1], where.frame[-1], n, device)[2:]
+        before = lines.shape[0] * nd
+        for axis in range(nd - 1):
+            g, m = field.shape[2 + axis], where.size[axis]
+            matrix = _matrix(where.kind, g, m, where.offset[axis], where.frame[axis], before, False, device)
+            lines = torch.bmm(matrix, lines.view(before, g, -1))
+            before *= m
     lead = [1] * (3 - nd)
     sizes = (
         rows,
@@ -237,22 +266,24 @@ def _prepare(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) 
         *[0] * (3 - nd),
         *where.offset,
     )
-    full = torch.zeros(1, dtype=torch.float64, device=device) if affine is None else affine.contiguous()
-    return _Launch(lines.contiguous(), full, spans, ts, sizes, nd, dense, affine is not None)
+    full = _constant(0.0, torch.float64, device) if affine is None else affine.contiguous()
+    return _Launch(lines, full, spans, ts, sizes, nd, dense, affine is not None)
 
 
 def _reduce_lines(d_lines: Tensor, field: Tensor, where: Frame) -> Tensor:
     """Adjoint of `_prepare`: from the gradient of the lines to that of the coefficients, in a fixed order."""
+    nd, device = len(where.size), field.device
     if where.kind == KINDS["dense"]:
         grad = d_lines.reshape(d_lines.shape[0], d_lines.shape[1], *where.size)
     else:
         n = field.shape[-1]
         grad = d_lines[..., :n].reshape(*d_lines.shape[:2], *where.size[:-1], n)
-        for axis, matrix in reversed(
-            list(enumerate(evaluation_matrices(field, where.kind, where.size, where.offset, where.frame)[:-1]))
-        ):
-            flat = grad.reshape(*grad.shape[: axis + 3], -1)
-            grad = (matrix.T @ flat).reshape(*flat.shape[:-2], matrix.shape[1], *grad.shape[axis + 3 :])
+        for axis in reversed(range(nd - 1)):
+            g, m = field.shape[2 + axis], where.size[axis]
+            before = d_lines.shape[0] * nd * math.prod(where.size[:axis])
+            matrix = _matrix(where.kind, g, m, where.offset[axis], where.frame[axis], before, True, device)
+            grad = torch.bmm(matrix, grad.reshape(before, m, -1))
+        grad = grad.reshape(d_lines.shape[0], *field.shape[1:])
     return grad.sum(0, keepdim=True) if field.shape[0] == 1 else grad
 
 

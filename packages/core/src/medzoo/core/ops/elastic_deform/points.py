@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -10,7 +12,15 @@ from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import checks
 from medzoo.core.ops.elastic_deform.api import _shift
-from medzoo.core.ops.elastic_deform.spline import coefficients, knots, weight_slopes, weights
+from medzoo.core.ops.elastic_deform.spline import coefficients, knots
+
+# Coefficients of t^0 .. t^3 of the four weights of a span, followed by those of their derivatives.
+_POWERS = (
+    (1 / 6, 4 / 6, 1 / 6, 0.0, -0.5, 0.0, 0.5, 0.0),
+    (-0.5, 0.0, 0.5, 0.0, 1.0, -2.0, 1.0, 0.0),
+    (0.5, -1.0, 0.5, 0.0, -0.5, 1.5, -1.5, 0.5),
+    (-1 / 6, 0.5, -0.5, 1 / 6, 0.0, 0.0, 0.0, 0.0),
+)
 
 
 class Points(NamedTuple):
@@ -40,8 +50,8 @@ def transform_points(
     """Move points with the image that `elastic_deform` warps with the same arguments.
 
     The operator pulls back: output `x` reads the input at `φ(x)`. A structure at `p` therefore appears where `φ(q) =
-    p`. Four steps of Newton's method reach float64 precision for displacements of ten voxels; outside the output the
-    field is that of its border.
+    p`. Newton's method squares the error with each step, and one step more than `tol` asks for is taken; outside the
+    output the field is that of its border.
 
     Args:
         points: `(B, K, nd)`, axes in tensor order (y, x or z, y, x), voxels of the input, origin at the centre of the
@@ -75,85 +85,160 @@ def transform_points(
     start = [0] * nd if offset is None else checks.check_window(offset, size_out, size_in)
     frame = size_out if offset is None else size_in
     kind = checks.check_kind(spline)
-    coef = None
+    field = None
     if control is not None:
         checks.check_control(control, nd, batch)
         coef = coefficients(control.detach().to(points.device, torch.float64), kind)
+        field = _Field(coef, kind, frame, batch)
     if affine is not None:
         checks.check_affine(affine, nd, batch)
     shift = _shift(None if affine is None else affine.detach(), frame, size_in, points.device)
-    p = points.detach().to(torch.float64)
+    missing = points.detach().isnan().any(-1)
+    p = points.detach().to(torch.float64).masked_fill(missing[..., None], 0.0)
     origin = torch.tensor(start, dtype=torch.float64, device=p.device)
     if not inverse:
-        moved = p + origin + _displacement(p + origin, coef, kind, frame, shift)[0]
-        return _finish(moved, points, size_in, ~p.isnan().any(-1))
-    q = _undo_affine(p, shift)
-    for _ in range(iters):
-        d, slope = _displacement(q, coef, kind, frame, shift)
+        moved = p + origin + _displacement(p + origin, field, shift)[0]
+        return _finish(moved, points, size_in, ~missing, missing)
+    q, residual = _newton(p, field, shift, iters, min(tol, 1e-3) / 2)
+    return _finish(q - origin, points, size_out, (residual.norm(dim=-1) <= tol) & ~missing, missing)
+
+
+@torch.no_grad()
+def _newton(p: Tensor, field: _Field | None, shift: Tensor | None, iters: int, enough: float) -> tuple[Tensor, Tensor]:
+    """Solve `φ(q) = p`; returns `q` and the last residual that was evaluated, one step before it or at it."""
+    start = p if shift is None else _solve(_columns(shift, p.shape[-1]), p - shift[:, None, :, -1])
+    q, before, host = start, start, p.device.type == "cpu"  # elsewhere a question would wait for the device
+    for turn in range(iters + 1):
+        d, columns = _displacement(q, field, shift)
         residual = q + d - p
-        if p.device.type == "cpu" and bool((residual.abs().amax(-1) < 1e-9).all()):
+        if turn == iters or p.shape[1] == 0:
             break
-        jacobian = slope + torch.eye(nd, dtype=torch.float64, device=p.device)
-        step = torch.linalg.solve_ex(jacobian, residual.unsqueeze(-1))[0].squeeze(-1)
-        q = q - step.nan_to_num(0.0, 0.0, 0.0)
-    d = _displacement(q, coef, kind, frame, shift)[0]
-    converged = (q + d - p).norm(dim=-1) <= tol
-    return _finish(q - origin, points, size_out, converged)
+        last, q = q, q - _solve(columns, residual)
+        if host:
+            size = residual.abs()
+            if size.max().item() <= enough:
+                break
+            if turn >= 4:  # some go round between two points at an edge, which no further step would end
+                round_again = (q - before).abs().amax(-1) < 1e-9
+                if bool((round_again | (size.amax(-1) <= enough)).all()):
+                    break
+            before = last
+    return q, residual
 
 
-def _finish(moved: Tensor, points: Tensor, size: list[int], converged: Tensor) -> Points:
+def _finish(moved: Tensor, points: Tensor, size: list[int], converged: Tensor, missing: Tensor) -> Points:
     extent = torch.tensor(size, dtype=torch.float64, device=moved.device)
     inside = ((moved >= -0.5) & (moved <= extent - 0.5)).all(-1)
     dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
-    moved = torch.where(points.isnan().any(-1, keepdim=True), torch.full_like(moved, torch.nan), moved)
+    moved = moved.masked_fill(missing[..., None], torch.nan)
     return Points(moved.to(dtype), inside & converged, converged)
 
 
-def _undo_affine(p: Tensor, shift: Tensor | None) -> Tensor:
-    """Return where the affine part alone would put the points: the start of Newton's method."""
-    if shift is None:
-        return p.clone()
-    nd = p.shape[-1]
-    matrix = shift[:, :, :nd] + torch.eye(nd, dtype=torch.float64, device=p.device)
-    solved = torch.linalg.solve_ex(matrix, (p - shift[:, None, :, nd]).transpose(1, 2))[0]
-    start: Tensor = solved.transpose(1, 2).nan_to_num(0.0, 0.0, 0.0)
-    return torch.where(p.isnan(), p, start)
+def _columns(shift: Tensor, nd: int) -> Tensor:
+    """Return the columns `(B, 1, nd, nd)` of the Jacobian of the affine part."""
+    return (shift[:, None, :, :nd] + torch.eye(nd, dtype=shift.dtype, device=shift.device)).transpose(2, 3)
 
 
-def _displacement(
-    x: Tensor, coef: Tensor | None, kind: int, frame: list[int], shift: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return `φ(x) - x (B, K, nd)` and its derivative `(B, K, nd, nd)` at points of the frame."""
-    batch, k, nd = x.shape
-    d, slope = torch.zeros_like(x), x.new_zeros(batch, k, nd, nd)
+def _solve(columns: Tensor, right: Tensor) -> Tensor:
+    """Solve `Σ_b columns[..., b, :] x_b = right` by Cramer's rule; zeros where the matrix is singular."""
+    if columns.shape[-1] == 2:
+        a, b, c, d = columns.flatten(-2).unbind(-1)
+        r, s = right.unbind(-1)
+        solved = torch.stack([d * r - c * s, a * s - b * r], dim=-1) / (a * d - b * c)[..., None]
+    else:
+        order = [1, 2, 0], [2, 0, 1]
+        minors = torch.linalg.cross(columns[..., order[0], :], columns[..., order[1], :])
+        solved = (minors * right[..., None, :]).sum(-1) / (minors[..., 0, :] * columns[..., 0, :]).sum(-1, keepdim=True)
+    return solved.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _displacement(x: Tensor, field: _Field | None, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return `φ(x) - x (B, K, nd)` and the columns `(B, K, nd, nd)` of the Jacobian of φ at points of the frame."""
+    nd = x.shape[-1]
     if shift is not None:
-        d = d + (shift[:, None, :, :nd] * x.unsqueeze(-2)).sum(-1) + shift[:, None, :, nd]
-        slope = slope + shift[:, None, :, :nd]
-    if coef is None or k == 0:
-        return d, slope
-    values, slopes, columns = [], [], []
-    for j in range(nd):
-        n = coef.shape[2 + j]
-        scale, origin = knots(kind, n, frame[j])
-        held = x[..., j].nan_to_num(0.0).clamp(0, frame[j] - 1)  # outside the frame the field of its border goes on
-        u = scale * held + origin
-        span = u.floor().clamp(0, n - 4)
-        values.append(weights(u - span))  # (B, K, 4)
-        slopes.append(weight_slopes(u - span) * (scale * (held == x[..., j]))[..., None])
-        columns.append(span.to(torch.int64)[..., None] + torch.arange(4, device=x.device))
-    index = columns[0]
-    for j in range(1, nd):
-        index = index[..., None] * coef.shape[2 + j] + columns[j].reshape(batch, k, *[1] * j, 4)  # (B, K, 4, ..., 4)
-    flat = coef.flatten(2).expand(batch, nd, -1)
-    taps = flat.gather(2, index.reshape(batch, 1, -1).expand(batch, nd, -1)).reshape(batch, nd, k, *[4] * nd)
-    d = d + _contract(taps, values)
-    gradient = [_contract(taps, [slopes[j] if j == b else values[j] for j in range(nd)]) for b in range(nd)]
-    return d, slope + torch.stack(gradient, dim=-1)
+        d, columns = (shift[:, None, :, :nd] * x.unsqueeze(-2)).sum(-1) + shift[:, None, :, nd], _columns(shift, nd)
+        if field is None:
+            return d, columns.expand(*x.shape, nd)
+        value, slopes = field.at(x)
+        return d + value, columns + slopes
+    if field is None:
+        return torch.zeros_like(x), _unit(nd, x.device).expand(*x.shape, nd)
+    value, slopes = field.at(x)
+    return value, slopes + _unit(nd, x.device)
 
 
-def _contract(taps: Tensor, per_axis: list[Tensor]) -> Tensor:
-    """Sum `taps (B, nd, K, 4, ..., 4)` against one weight `(B, K, 4)` an axis; returns `(B, K, nd)`."""
-    for w in reversed(per_axis):
-        extra = taps.ndim - 4
-        taps = (taps * w.reshape(w.shape[0], 1, w.shape[1], *[1] * extra, 4)).sum(-1)
-    return taps.transpose(1, 2)
+@lru_cache(maxsize=16)
+def _unit(nd: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.eye(nd, dtype=torch.float64, device=device)
+
+
+class _Layout(NamedTuple):
+    """What the evaluation of a field needs besides its coefficients."""
+
+    scale: Tensor
+    origin: Tensor
+    last: Tensor
+    spans: Tensor
+    powers: tuple[Tensor, ...]
+    strides: Tensor
+    near: Tensor
+    picked: Tensor
+
+
+@lru_cache(maxsize=64)
+def _layout(kind: int, grid: tuple[int, ...], frame: tuple[int, ...], device: torch.device) -> _Layout:
+    nd = len(grid)
+    steps = [knots(kind, n, f) for n, f in zip(grid, frame, strict=True)]
+    rows = [[s for s, _ in steps], [o for _, o in steps], [f - 1.0 for f in frame], [n - 4.0 for n in grid]]
+    strides = [math.prod(grid[j + 1 :]) for j in range(nd)]
+    with torch.inference_mode(False):
+        near = torch.zeros(1, dtype=torch.int64)
+        for stride in strides:
+            near = (near[:, None] + torch.arange(4) * stride).flatten()
+        scale, origin, last, spans = torch.tensor(rows, dtype=torch.float64, device=device).unbind(0)
+        powers = torch.tensor(_POWERS, dtype=torch.float64, device=device).unbind(0)
+        picked = torch.tensor([2**j for j in reversed(range(nd))], device=device)
+        steps_of = torch.tensor(strides, device=device)
+        return _Layout(scale, origin, last, spans, powers, steps_of, near.to(device), picked)
+
+
+class _Field:
+    """A spline field, ready to be evaluated at scattered points: all taps of all points in one gather.
+
+    Args:
+        coef: Coefficients `(B | 1, nd, *n)` in float64.
+        kind: See `spline.KINDS`.
+        frame: Size of the frame.
+        batch: Number of samples.
+    """
+
+    def __init__(self, coef: Tensor, kind: int, frame: list[int], batch: int) -> None:
+        self.layout = _layout(kind, tuple(coef.shape[2:]), tuple(frame), coef.device)
+        flat = coef.flatten(2)
+        self.rows = flat.transpose(1, 2).reshape(-1, flat.shape[1])  # (B · n, nd): the vector of a tap is contiguous
+        self.first: Tensor | None = None  # a field of its own for each sample starts at its own row
+        if coef.shape[0] > 1:
+            self.first = (torch.arange(batch, device=coef.device) * flat.shape[2])[:, None]
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the displacement `(B, K, nd)` and its derivatives `(B, K, nd (axis), nd (component))` at `x`."""
+        batch, k, nd = x.shape
+        scale, origin, top, spans, (c0, c1, c2, c3), strides, near, picked = self.layout
+        held = x.clamp(min=0).minimum(top)  # outside the frame the field of its border goes on
+        u = torch.addcmul(origin, held, scale)
+        span = u.floor().minimum(spans)
+        t = (u - span).unsqueeze(-1)
+        w = torch.addcmul(c0, torch.addcmul(c1, torch.addcmul(c2, c3, t), t), t)  # (B, K, nd, 8): values, derivatives
+        w[..., 4:] *= (scale * (held == x)).unsqueeze(-1)
+        both = w.reshape(batch * k, nd, 2, 4)
+        products = both[:, -1]
+        for j in reversed(range(nd - 1)):  # value or derivative along each axis, times its taps
+            left = both[:, j, :, None, :, None]
+            products = (left * products[:, None, :, None, :]).reshape(batch * k, 2 ** (nd - j), 4 ** (nd - j))
+        index = (span * strides).sum(-1).to(torch.int64)
+        if self.first is not None:
+            index = index + self.first
+        taps = self.rows[index.reshape(-1, 1) + near]  # (B K, 4^nd, nd)
+        found = torch.bmm(products, taps).reshape(batch, k, 2**nd, nd)
+        return found[:, :, 0], found.index_select(2, picked)

@@ -94,10 +94,37 @@ def along_axes(grid: Tensor, matrices: list[Tensor]) -> Tensor:
 
 
 def coefficients(control: Tensor, kind: int) -> Tensor:
-    """Return the coefficients `(B, nd, *n)` of a control grid `(B, nd, *G)`: for `interpolate` n = G + 2."""
+    """Return the coefficients `(B, nd, *n)` of a control grid `(B, nd, *G)`: for `interpolate` n = G + 2.
+
+    On the CPU a sample gives the same bits alone and in a batch: the products have one shape for each sample, whatever
+    their number, and are summed in double and rounded once, so that an order of summation does not show.
+    """
     if kind != KINDS["interpolate"]:
         return control
-    return along_axes(control, [interpolation_matrix(n, control.dtype, control.device) for n in control.shape[2:]])
+    batch, nd, *shape = control.shape
+    precise = control.to(torch.float64) if control.device.type == "cpu" else control
+    grid, before = precise, batch * nd
+    for n in shape[:-1]:
+        grid = torch.bmm(_repeated(n, before, False, grid.dtype, grid.device), grid.reshape(before, n, -1))
+        before *= n + 2
+    n = shape[-1]
+    last = _repeated(n, batch, True, grid.dtype, grid.device)
+    grid = torch.bmm(grid.reshape(batch, before // batch, n), last)
+    return grid.to(control.dtype).reshape(batch, nd, *[n + 2 for n in shape])
+
+
+def _repeated(n: int, count: int, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `interpolation_matrix` `count` times, as a batched product takes it, without a copy."""
+    make = _make_repeated.__wrapped__ if torch.compiler.is_compiling() else _make_repeated
+    repeated: Tensor = make(n, count, transposed, dtype, device)
+    return repeated
+
+
+@lru_cache(maxsize=128)
+def _make_repeated(n: int, count: int, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    matrix = interpolation_matrix(n, dtype, device)
+    with torch.inference_mode(False):
+        return (matrix.T if transposed else matrix).expand(count, *((n, n + 2) if transposed else (n + 2, n)))
 
 
 def _positions(size: list[int], offset: list[int], like: Tensor) -> list[Tensor]:

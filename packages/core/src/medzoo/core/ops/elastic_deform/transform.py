@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +21,12 @@ SAMPLING: dict[str, tuple[int | str, str | float]] = {
     "heatmap": (1, "zeros"),
 }
 """Order and padding of the keys that `RandomElasticDeform` warps unless told otherwise."""
+
+
+@lru_cache(maxsize=8)
+def _identity(nd: int, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.eye(nd, nd + 1, dtype=dtype)
 
 
 class RandomElasticDeform(nn.Module):
@@ -104,9 +111,9 @@ class RandomElasticDeform(nn.Module):
         )
         affine = self._sample_affine(n, nd, generator)
         applied = torch.rand(n, generator=generator) < self.p
-        control = control * applied.reshape(-1, 1, *[1] * nd)
-        identity = torch.eye(nd, nd + 1, dtype=torch.float64)
-        affine = torch.where(applied[:, None, None], affine, identity)
+        if self.p < 1:
+            control = control * applied.reshape(-1, 1, *[1] * nd)
+            affine = torch.where(applied[:, None, None], affine, _identity(nd, affine.dtype))
         return {
             "control": control.expand(batch, *control.shape[1:]).contiguous(),
             "affine": affine.expand(batch, nd, nd + 1).contiguous(),
@@ -117,20 +124,21 @@ class RandomElasticDeform(nn.Module):
         """Draw `[M | τ]`; M takes output to input, so it shrinks where the image is magnified."""
         planes = [(0, 1)] if nd == 2 else [(1, 2), (0, 2), (0, 1)]
         u = torch.rand(n, len(planes) + 1 + 2 * nd, generator=generator, dtype=torch.float64)
-        angles = (2 * u[:, : len(planes)] - 1) * math.radians(self.rotation)
-        low, high = (math.log(z) for z in self.zoom)
         matrix = torch.eye(nd, dtype=torch.float64).repeat(n, 1, 1)
-        for angle, (a, b) in zip(angles.T, planes, strict=True):
-            turn = torch.eye(nd, dtype=torch.float64).repeat(n, 1, 1)
-            turn[:, a, a] = turn[:, b, b] = angle.cos()
-            turn[:, a, b], turn[:, b, a] = -angle.sin(), angle.sin()
-            matrix = matrix @ turn
-        matrix = matrix * torch.exp(-(low + (high - low) * u[:, len(planes)]))[:, None, None]
-        mirror = torch.ones(n, nd, dtype=torch.float64)
+        if self.rotation:
+            angles = (2 * u[:, : len(planes)] - 1) * math.radians(self.rotation)
+            for cos, sin, (a, b) in zip(angles.cos().T, angles.sin().T, planes, strict=True):
+                turn = torch.eye(nd, dtype=torch.float64).repeat(n, 1, 1)
+                turn[:, a, a] = turn[:, b, b] = cos
+                turn[:, a, b], turn[:, b, a] = -sin, sin
+                matrix = matrix @ turn if len(planes) > 1 else turn
+        low, high = (math.log(z) for z in self.zoom)
+        if low or high:
+            matrix = matrix * torch.exp(-(low + (high - low) * u[:, len(planes)]))[:, None, None]
         for axis in self.flip:
-            mirror[:, axis] -= 2 * (u[:, len(planes) + 1 + axis] < 0.5)
+            matrix[:, axis] *= (1 - 2 * (u[:, len(planes) + 1 + axis] < 0.5))[:, None]
         shift = (2 * u[:, len(planes) + 1 + nd :] - 1) * self.translation
-        return torch.cat([matrix * mirror[:, :, None], shift[:, :, None]], dim=2)
+        return torch.cat([matrix, shift[:, :, None]], dim=2)
 
     def forward(self, batch: Mapping[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
         """Deform a batch by parameters drawn from `generator`; see the class."""
@@ -152,8 +160,9 @@ class RandomElasticDeform(nn.Module):
         nd, size = image.ndim - 2, list(image.shape[2:])
         keys = [k for k in self.sampling if k in batch]
         tensors = [batch[k] if batch[k].ndim == image.ndim else batch[k].unsqueeze(1) for k in keys]
-        control, affine = params["control"].to(image.device), params["affine"].to(image.device)
-        still = bool((affine == torch.eye(nd, nd + 1, dtype=affine.dtype, device=affine.device)).all())
+        control, affine = params["control"], params["affine"]
+        # Where the parameters were moved to a device the question would wait for it; the identity then costs a little.
+        still = affine.device.type == "cpu" and torch.equal(affine, _identity(nd, affine.dtype).expand(affine.shape))
         warped = elastic_deform(
             tensors,
             control,
@@ -170,9 +179,9 @@ class RandomElasticDeform(nn.Module):
             checks.check_batch(landmarks, image.shape[0], "landmarks")
             found = transform_points(
                 landmarks.flip(-1),
-                control.to(landmarks.device),
+                control,
                 size,
-                affine.to(landmarks.device),
+                None if still else affine,
                 out_size=self.out_size,
             )
             result["landmarks"] = found.points.flip(-1).to(landmarks.dtype)

@@ -1,0 +1,130 @@
+"""What training does for RegAD, and how much of it is registration, on pictures that differ in pose.
+
+    for s in 0 1 2; do
+        medzoo fit --model regad --data.pose free --seed_everything $s --data.seed $s --run_dir runs/regad$s
+    done
+    python benchmarks/anomaly_registration.py runs/regad{0,1,2}/checkpoints/last.ckpt --pose free --draws 10
+
+Three networks a seed: initial weights whose batch normalisation has seen the training pictures, with no step of the
+optimiser; trained; trained with every spatial transformer set back to the identity. All get the same draws of the
+supports. Differences are paired: the same seed, draw and category.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from medzoo.anomaly.data.categories import Category, Labelled
+from medzoo.anomaly.data.textures import TexturePhantoms
+from medzoo.anomaly.regad.module import RegAD
+from medzoo.anomaly.regad.network import SpatialTransformer
+from medzoo.core.metrics.anomaly import auroc
+
+Tests = list[tuple[Tensor, Tensor, Tensor]]
+"""Images, labels and masks of each tested category."""
+
+
+def tests(data: TexturePhantoms, size: tuple[int, int]) -> Tests:
+    items = Labelled(data.tested, size)
+    samples = [items[i] for i in range(len(items))]
+    found = []
+    for domain in range(len(data.tested)):
+        chosen = [s for s in samples if s["domain"] == domain]
+        found.append(tuple(torch.stack([s[key] for s in chosen]) for key in ("image", "label", "mask")))
+    return found  # type: ignore[return-value]
+
+
+def initial(trained: RegAD, seed: int) -> RegAD:
+    """Return the network as it was before training, of a seed."""
+    torch.manual_seed(seed)
+    return RegAD(**{**dict(trained.hparams), "weights": "none"})
+
+
+@torch.no_grad()
+def calibrated(make: Callable[[], RegAD], others: tuple[Category, ...]) -> RegAD:
+    """Return a network after its batch normalisation has seen eight pictures of each training category."""
+    net = make().train()
+    for _ in range(4):
+        for category in others:
+            net.registrar(torch.stack([torch.from_numpy(item.load()) for item in category.train[:8]]))
+    return net.eval()
+
+
+@torch.no_grad()
+def still(net: RegAD) -> RegAD:
+    """Return the network with transformers that leave everything in its place."""
+    fixed = copy.deepcopy(net)
+    for part, fresh in zip(fixed.modules(), initial(net, 0).modules(), strict=True):
+        if isinstance(part, SpatialTransformer) and isinstance(fresh, SpatialTransformer):
+            part.last.load_state_dict(fresh.last.state_dict())  # the identity before training
+    return fixed.eval()
+
+
+@torch.no_grad()
+def figures(net: RegAD, supports: dict[str, Tensor], seen: Tests) -> Tensor:
+    """Return image and pixel AUROC of every tested category, `(categories, 2)`."""
+    rows = []
+    for images, (pictures, labels, masks) in zip(supports.values(), seen, strict=True):
+        reference = net.reference(images.float())
+        parts = [net.score(reference, part) for part in pictures.split(16)]
+        scores, maps = (torch.cat(values) for values in zip(*parts, strict=True))
+        rows.append([float(auroc(scores, labels)), float(auroc(maps, masks.long()))])
+    return torch.tensor(rows)
+
+
+def shown(name: str, values: Tensor) -> None:
+    """Print mean and spread of `(seeds, draws, categories, 2)`."""
+    for index, metric in enumerate(("image AUROC", "pixel AUROC")):
+        part = values[..., index]
+        seeds = part.mean((1, 2))
+        print(
+            f"{name:34} {metric}  mean {part.mean():+.3f}  each seed {', '.join(f'{v:+.3f}' for v in seeds)}"
+            f"  sd over draws {part.mean(2).std(1).mean():.3f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="--data.seed of each checkpoint's fit; 0, 1, … if not given"
+    )
+    parser.add_argument("--pose", default="free")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--test", type=int, default=32, help="pictures of each tested category")
+    options = parser.parse_args()
+    found: dict[str, list[Tensor]] = {}
+    seeds = options.seeds or range(len(options.checkpoints))
+    for seed, checkpoint in zip(seeds, options.checkpoints, strict=True):
+        trained = RegAD.load_from_checkpoint(checkpoint, map_location="cpu").eval()
+        plain = TexturePhantoms(test=options.test, pose=options.pose, seed=seed)
+        makers: dict[str, Callable[[], RegAD]] = {
+            "initial": partial(calibrated, partial(initial, trained, seed), plain.others),
+            "trained": partial(copy.copy, trained),
+            "trained, transformers still": partial(still, trained),
+        }
+        seen = tests(plain, trained.size)
+        offered = [
+            TexturePhantoms(test=0, pose=options.pose, seed=seed, draw=draw, size=list(trained.size)).supports()
+            for draw in range(options.draws)
+        ]
+        for name, make in makers.items():
+            net = make()
+            found.setdefault(name, []).append(torch.stack([figures(net, supports, seen) for supports in offered]))
+            print(f"  seed {seed} {name}: {found[name][-1].mean((0, 1)).tolist()}", flush=True)
+    tables = {name: torch.stack(rows) for name, rows in found.items()}
+    for name, values in tables.items():
+        shown(name, values)
+    shown("training", tables["trained"] - tables["initial"])
+    shown("registration", tables["trained"] - tables["trained, transformers still"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""Names of the checkpoints of a run."""
+
+LAST, BEST = "last.ckpt", "best.ckpt"
