@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.data.module import MedzooDataModule
-from medzoo.core.distributed import is_first_process, print_once
+from medzoo.core.distributed import from_all, is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.method import Method
@@ -22,6 +22,7 @@ from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpo
 from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
+from medzoo.core.runs.joining import JoinEvaluations
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter
@@ -119,6 +120,7 @@ class Run:
                 StepSeed(self.seed),
                 FiniteGuard(),
                 ResumeFits(),
+                JoinEvaluations(),
                 table,
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
@@ -175,7 +177,10 @@ class Run:
         """Build a trainer that trains nothing."""
         bars = [TrainingBar(self.model)] if self.bar else []
         return self.build_trainer(
-            {"callbacks": [StepSeed(self.seed), self.signals, *bars, *more], "default_root_dir": str(self.folder)}
+            {
+                "callbacks": [StepSeed(self.seed), JoinEvaluations(), self.signals, *bars, *more],
+                "default_root_dir": str(self.folder),
+            }
         )
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
@@ -269,9 +274,7 @@ def _in_order(trainer: Trainer, records: list[Any]) -> list[Any]:
         places = [(0, 0)] * len(records)
     pairs = list(zip(places, records, strict=True))
     if trainer.world_size > 1:
-        gathered: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(gathered, pairs)
-        pairs = [pair for part in gathered for pair in part]
+        pairs = [pair for part in from_all(pairs) for pair in part]
     return [record for _, record in sorted(pairs, key=lambda pair: pair[0])]
 
 
