@@ -86,6 +86,12 @@ def test_a_mean_that_cannot_be_taken_over_processes_is_refused(command: Start, w
     assert "'toy/mean' is averaged over processes step by step" in both[0].output()
 
 
+def test_fewer_training_batches_than_processes_are_refused(command: Start, workdir: Path) -> None:
+    both = pair(command, [*FIT, "--data.n", "4", "--run_dir", "two"])
+    assert codes(both) == [2, 2]
+    assert "1 training batches an epoch cannot be shared by 2 processes" in both[0].output()
+
+
 def test_a_fit_whose_second_process_validates_and_tests_nothing(command: Start, workdir: Path, figure: Any) -> None:
     lone = ["--data.n_test", "1", "--data.n_val", "1", "--model.steps_log", "true", "--trainer.max_epochs", "3"]
     with figure("F31", "fewer samples than processes: a fit") as count:

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medzoo.core.distributed import rank_and_world
+from medzoo.core.errors import ConfigError
 from medzoo.core.seeding import mix
 from medzoo.core.shared_memory import collate_shared, workers_for
 
@@ -67,7 +68,13 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.plan(0)) // rank_and_world()[1]
+        batches, world = len(self.plan(0)), rank_and_world()[1]
+        if 0 < batches < world:
+            raise ConfigError(
+                f"{batches} training batches an epoch cannot be shared by {world} processes, each of which needs one; "
+                "give a smaller --data.batch_size or fewer --trainer.devices"
+            )
+        return batches // world
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rank, world = rank_and_world()
