@@ -59,12 +59,49 @@ def test_two_processes_answer_as_one_does(command: Start, workdir: Path, figure:
         count(code == [0, 0] and len(one) == len(two) == size and all(same), (one, two))
 
 
-def test_fewer_samples_than_processes_are_refused(command: Start, workdir: Path) -> None:
+@pytest.mark.parametrize("verb", ["test", "validate", "predict"])
+def test_a_process_without_a_sample_joins_the_other(command: Start, workdir: Path, figure: Any, verb: str) -> None:
     assert main(["fit", "--model", "toy", "--trainer.max_epochs", "1", "--run_dir", "run", "--quiet"]) == 0
-    asked = ["--ckpt_path", "run/checkpoints/last.ckpt", "--data.n_test", "1", "--quiet", "--run_dir", "tested"]
-    both = pair(command, ["test", *asked, *TWO])
+    lone = ["--data.n_test", "1", "--data.val", "true", "--data.n_val", "1", "--model.steps_log", "true"]
+    asked = [verb, "--ckpt_path", "run/checkpoints/last.ckpt", *lone, "--quiet"]
+    with figure("F31", "fewer samples than processes: 2 processes as 1") as count:
+        assert main([*asked, "--run_dir", "one"]) == 0
+        both = pair(command, [*asked, *TWO, "--run_dir", "two"])
+        count(codes(both) == [0, 0], both[0].output())
+        if verb == "predict":
+            one, two = (
+                json.loads(Path(f"{run}/predictions.json").read_text())["predictions"] for run in ("one", "two")
+            )
+        else:
+            one, two = (json.loads(Path(f"{run}/results.json").read_text())["metrics"] for run in ("one", "two"))
+            assert len(one) == 3
+        count(one == two, (one, two))
+
+
+def test_a_mean_that_cannot_be_taken_over_processes_is_refused(command: Start, workdir: Path) -> None:
+    assert main(["fit", "--model", "toy", "--trainer.max_epochs", "1", "--run_dir", "run", "--quiet"]) == 0
+    asked = ["--data.n_test", "1", "--model.steps_average", "true", "--quiet", "--run_dir", "tested"]
+    both = pair(command, ["test", "--ckpt_path", "run/checkpoints/last.ckpt", *asked, *TWO])
     assert codes(both) == [2, 2]
-    assert "1 samples cannot be shared by 2 processes" in both[0].output()
+    assert "'toy/mean' is averaged over processes step by step" in both[0].output()
+
+
+def test_fewer_training_batches_than_processes_are_refused(command: Start, workdir: Path) -> None:
+    both = pair(command, [*FIT, "--data.n", "4", "--run_dir", "two"])
+    assert codes(both) == [2, 2]
+    assert "1 training batches an epoch cannot be shared by 2 processes" in both[0].output()
+
+
+def test_a_fit_whose_second_process_validates_and_tests_nothing(command: Start, workdir: Path, figure: Any) -> None:
+    lone = ["--data.n_test", "1", "--data.n_val", "1", "--model.steps_log", "true", "--trainer.max_epochs", "3"]
+    with figure("F31", "fewer samples than processes: a fit") as count:
+        both = pair(command, [*FIT, *lone, "--run_dir", "two"])
+        count(codes(both) == [0, 0], both[0].output())
+        again = ["test", "--ckpt_path", "two/checkpoints/last.ckpt", "--run_dir", "one", "--quiet"]
+        assert main([*again, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
+        one, two = (json.loads(Path(f"{run}/results.json").read_text())["metrics"] for run in ("one", "two"))
+        count(one == two, (one, two))
+        count("val/mse" in Path("two/metrics.csv").read_text().splitlines()[0], "validated")
 
 
 def interrupted(start: Start, reference: Path, seeds: range, signals: list[int], count: Any) -> None:

@@ -30,6 +30,7 @@ SEAMS = {
     "ArgumentParser._actions",
     "LightningCLI._dump_config",
     "LightningCLI._set_seed",
+    "Trainer._results",
     "torchmetrics.Metric._to_sync",
     "torchmetrics.Metric._should_unsync",
     "monai.transforms.Randomizable._do_transform",

@@ -79,3 +79,9 @@ def test_patients_are_read_from_metadata_in_any_column_order(tmp_path: Path) -> 
     (tmp_path / "metadata.csv").write_text("patient,name\n1,a,x\n")
     with pytest.raises(DataError, match=r"metadata\.csv:2"):
         read_patients(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_has_its_place() -> None:
+    names = ["caf\udce9", *(f"im{i}" for i in range(9))]
+    split = split_by_fraction(names, {}, 0.3, 0.2, 0)
+    assert sorted((*split.train, *split.val, *split.test)) == sorted(names)

@@ -47,6 +47,7 @@ class ToyData(LightningDataModule):
         batch_size: Samples a batch.
         n_test: Samples to test on.
         val: Validate too.
+        n_val: Samples to validate on.
         num_workers: Loader processes.
         seed: Seed of samples and order.
         fault: Report this problem of the data before training; empty for none.
@@ -59,6 +60,7 @@ class ToyData(LightningDataModule):
         batch_size: int = 4,
         n_test: int = 13,
         val: bool = False,
+        n_val: int = 7,
         num_workers: int = 0,
         seed: int = 0,
         fault: str = "",
@@ -66,7 +68,7 @@ class ToyData(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.n, self.batch_size, self.n_test, self.val = n, batch_size, n_test, val
+        self.n, self.batch_size, self.n_test, self.val, self.n_val = n, batch_size, n_test, val, n_val
         self.num_workers, self.seed, self.fault, self.bad = num_workers, seed, fault, bad
 
     def check(self, stage: str | None = None) -> list[DataError]:
@@ -77,7 +79,7 @@ class ToyData(LightningDataModule):
         return ResumableLoader(Points(self.n, self.seed, self.bad), EpochBatches(plan), self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        return evaluation_loader(Points(7, self.seed + 1, -1), 3) if self.val else []
+        return evaluation_loader(Points(self.n_val, self.seed + 1, -1), 3) if self.val else []
 
     def test_dataloader(self) -> DataLoader[Any]:
         return evaluation_loader(Points(self.n_test, self.seed + 2, -1), 4)

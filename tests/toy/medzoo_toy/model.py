@@ -22,6 +22,8 @@ class Toy(Method):
         explode: Multiply the loss by infinity at this step; -1 for never.
         steep: Give the loss a gradient that is not a number at this step, while it is finite itself; -1 for never.
         noisy_validation: Draw noise in validation steps.
+        steps_log: Log in evaluation steps too: a maximum over all processes, and a value that is not gathered.
+        steps_average: Log a mean over all processes in evaluation steps.
     """
 
     def __init__(
@@ -32,10 +34,13 @@ class Toy(Method):
         explode: int = -1,
         steep: int = -1,
         noisy_validation: bool = False,
+        steps_log: bool = False,
+        steps_average: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.lr, self.explode, self.steep, self.noisy_validation = lr, explode, steep, noisy_validation
+        self.steps_log, self.steps_average = steps_log, steps_average
         self.automatic_optimization = not two_optimizers
         self.first = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.2))
         self.second = nn.Linear(width, 1)
@@ -65,10 +70,19 @@ class Toy(Method):
         noise = torch.randn_like(batch["y"]) if self.noisy_validation else 0.0
         self.mse(self(batch["x"]) + noise, batch["y"])
         self.log("val/mse", self.mse)
+        self.log_step("val", batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.mse(self(batch["x"]), batch["y"])
         self.log("toy/mse", self.mse)
+        self.log_step("toy", batch)
+
+    def log_step(self, name: str, batch: dict[str, Any]) -> None:
+        if self.steps_average:
+            self.log(f"{name}/mean", batch["y"].mean(), sync_dist=True, batch_size=len(batch["y"]))
+        if self.steps_log:
+            self.log(f"{name}/largest", batch["y"].max(), sync_dist=True, reduce_fx="max", batch_size=len(batch["y"]))
+            self.log(f"{name}/plain", batch["y"].sum(), batch_size=len(batch["y"]))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         return [{"id": i, "sum": s} for i, s in zip(batch["id"], self(batch["x"]).tolist(), strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from medzoo.core.names import printable
 
@@ -28,15 +28,21 @@ def rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
+def from_all(value: T) -> list[T]:
+    """Return what each process gives, in their order; every one must call it, with what can be sent."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
 def gather_all(items: list[T]) -> list[T]:
     """Return the items of all processes, in the order of a data set whose samples are dealt out in turn.
 
     Every process must call it. Items must be tensors on the CPU and what else can be sent.
     """
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized()):
-        return items
-    parts: list[list[T]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, items)
+    parts = from_all(items)
     return [part[i] for i in range(max(map(len, parts))) for part in parts if i < len(part)]

@@ -46,3 +46,13 @@ def synced(metric: Any) -> AbstractContextManager[None]:
 def is_drawn(transform: Any) -> bool:
     """Tell whether a random transform of MONAI was drawn to be applied."""
     return bool(transform._do_transform)
+
+
+def logged(trainer: Any) -> dict[str, Any]:
+    """Return what the running evaluation has logged so far, by hook and name, with how it was asked to log it.
+
+    A value has `meta` (`forked_name(on_step)`, `on_epoch`, `reduce_fx`, `sync.should`, `metric_attribute`) and
+    `is_tensor`, false for a torchmetrics metric.
+    """
+    found: dict[str, Any] = trainer._results or {}
+    return found

@@ -36,6 +36,7 @@ run:
   --resume              continue the newest run, or that in --run_dir, to the very weights of an uninterrupted one
   --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
   --init_from FILE      start a new training with the weights of a checkpoint
+  --test_set NAME=DIR   with test: also all images of another folder, figures as NAME/...; may be repeated
   --tensorboard         log for TensorBoard too
   --quiet               no bars and no lines an epoch
   --debug               show where an error came from

@@ -137,10 +137,14 @@ class MedzooCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build nothing yet: a method in stages builds its model and trainer once for each stage."""
 
-    def build_data(self) -> LightningDataModule:
-        """Build the data module."""
-        only = Namespace(data=self.config.data)
-        built: LightningDataModule = self._built(only, "data")
+    def build_data(self, replaced: dict[str, Any]) -> LightningDataModule:
+        """Build the data module with some of its `__init__` arguments replaced."""
+        data = self.config.data.clone()
+        for key, value in replaced.items():
+            data.init_args[key] = value
+        told, self.config_dump = self.config_dump, {**self.config_dump, "data": data.as_dict()}  # see `build_model`
+        built: LightningDataModule = self._built(Namespace(data=data), "data")
+        self.config_dump = told
         return built
 
     def build_model(self, replaced: dict[str, Any]) -> LightningModule:

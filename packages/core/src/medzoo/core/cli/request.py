@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from medzoo.core.cli.cohorts import add_test_set, take_test_sets
 from medzoo.core.errors import ConfigError
 from medzoo.core.recipes import KINDS, check_number, class_of, class_path_of, packaged_recipe, read_config, recipe_names
 from medzoo.core.registry import Spec, find, registered
 
-_VALUED = ("--run_dir", "--ckpt_path", "--init_from")
+_VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--test_set")
 _SWITCHES = ("--resume", "--quiet", "--tensorboard", "--help", "-h")
 
 
@@ -34,6 +35,8 @@ class Request:
     """Folder of the images that the checkpoint was trained on, where it tells one."""
     base: tuple[str, str] | None = None
     """The packaged recipe that `--config MODEL/NAME` asks for, which replaces the default one."""
+    test_sets: dict[str, str] = field(default_factory=dict)
+    """Folders of further test sets, by name."""
     switches: set[str] = field(default_factory=set)
     arguments: list[str] = field(default_factory=list)
     """What is left for the parser, with configuration files as JSON texts and names as class paths."""
@@ -62,12 +65,18 @@ class Request:
                     request.run_dir = Path(value)
                 elif flag == "--ckpt_path":
                     request.ckpt_path = value
+                elif flag == "--test_set":
+                    name, _, root = value.partition("=")
+                    add_test_set(request.test_sets, name, root, f"--test_set {value}")
                 else:
                     request.init_from = value
             elif flag in ("--config", "-c"):
                 name = take_value(flag, queue)
                 if Path(name).is_file():
-                    rest += ["--config", json.dumps(request._take(read_config(Path(name), f"--config {name}")))]
+                    rest += [
+                        "--config",
+                        json.dumps(request._take(read_config(Path(name), f"--config {name}"), f"--config {name}")),
+                    ]
                 else:
                     request._choose_recipe(name)
             elif flag in ("--model", "--data"):
@@ -80,6 +89,8 @@ class Request:
             else:
                 rest.append(flag)
         request.arguments = request._resumed() + rest
+        if request.test_sets and verb != "test":
+            raise ConfigError(f"--test_set (test_sets in a file) is for medzoo test, not for medzoo {verb}")
         if request.model is None and request.ckpt_path is None and "--help" not in request.switches:
             raise ConfigError(f"missing --model NAME; {_known('model')}")
         return request
@@ -98,8 +109,9 @@ class Request:
         self.base = (model, recipe)
         self.model = self.model or spec
 
-    def _take(self, config: dict[str, Any]) -> dict[str, Any]:
+    def _take(self, config: dict[str, Any], source: str) -> dict[str, Any]:
         """Expand the names in a configuration and note what it chooses."""
+        take_test_sets(self.test_sets, config, source)
         self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
             if key in config:
@@ -131,7 +143,7 @@ class Request:
             raise ConfigError(f"--resume: {self.run_dir} has no config.yaml, so it is no run of medzoo fit")
         asked = (self.model, self.data)
         saved = self.run_dir / "config.yaml"
-        config = self._take(read_config(saved, f"--config {saved}"))
+        config = self._take(read_config(saved, f"--config {saved}"), f"--config {saved}")
         self.model, self.data = asked[0] or self.model, asked[1] or self.data
         return ["--config", json.dumps(config)]
 

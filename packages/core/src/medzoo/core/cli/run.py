@@ -63,6 +63,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from medzoo.core.cli.cohorts import build_test_sets
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.callbacks import LAST
@@ -78,7 +79,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
     with _built_for(request):
-        datamodule = cli.build_data()
+        datamodule = cli.build_data({})
+        test_sets = build_test_sets(cli, request.test_sets)
         with sized:
             model = cli.build_model({})
     keep_freed_memory(large_blocks=getattr(model, "keeps_large_blocks", False))
@@ -91,7 +93,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
 
     def record() -> None:
         if is_first_process():
-            _write_config(folder, cli)
+            _write_config(folder, cli, request.test_sets)
             write_environment(folder, seed, str(cli.config.trainer.accelerator))
 
     run_ = Run(
@@ -102,6 +104,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         build_model=cli.build_model,
         build_trainer=_trainer_builder(request, cli, terminal, folder, [OnceItTrains(record)] if resume else []),
         datamodule=datamodule,
+        test_sets=test_sets,
         epochs=cli.config.trainer.max_epochs,
         steps=cli.config.trainer.max_steps if cli.config.trainer.max_steps not in (None, -1) else None,
         init_from=request.init_from,
@@ -203,11 +206,12 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
     return folders.new_run_folder(request.model.name, data.name), True
 
 
-def _write_config(folder: Path, cli: Any) -> None:
+def _write_config(folder: Path, cli: Any, test_sets: dict[str, str]) -> None:
     from medzoo.core.io import replacing
+    from medzoo.core.safe_yaml import write_yaml
 
     with replacing(folder / "config.yaml") as part:
-        part.write_text(cli.resolved(), encoding="utf8")
+        part.write_text(cli.resolved() + (write_yaml({"test_sets": test_sets}) if test_sets else ""), encoding="utf8")
 
 
 def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, callbacks: list[Any]) -> Any:

@@ -68,7 +68,13 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.plan(0)) // rank_and_world()[1]
+        batches, world = len(self.plan(0)), rank_and_world()[1]
+        if 0 < batches < world:
+            raise ConfigError(
+                f"{batches} training batches an epoch cannot be shared by {world} processes, each of which needs one; "
+                "give a smaller --data.batch_size or fewer --trainer.devices"
+            )
+        return batches // world
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rank, world = rank_and_world()
@@ -147,6 +153,9 @@ class ResumableLoader(DataLoader[Any]):
 class EvaluationBatches(Sampler[list[int]]):
     """Batches in the order of the data set, each of one group; a process takes every world-th sample, none twice.
 
+    Where there are fewer samples than processes, the last ones get none. The number of batches is not told then: to
+    Lightning 0 means that there is nothing to evaluate, and such a process would never join the others in a metric.
+
     Args:
         groups: `groups[i]` is the group (domain) of sample `i`.
         batch_size: Samples a batch.
@@ -155,12 +164,13 @@ class EvaluationBatches(Sampler[list[int]]):
     def __init__(self, groups: Sequence[int], batch_size: int) -> None:
         self.groups, self.batch_size = list(groups), batch_size
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some processes get no sample while others do; the same on all of them."""
+        return 0 < len(self.groups) < rank_and_world()[1]
+
     def _batches(self) -> list[list[int]]:
         rank, world = rank_and_world()
-        if 0 < len(self.groups) < world:  # a process without a sample would never join the others in a metric
-            raise ConfigError(
-                f"{len(self.groups)} samples cannot be shared by {world} processes; use --trainer.devices 1"
-            )
         mine = range(rank, len(self.groups), world)
         batches: list[list[int]] = []
         for group in sorted(set(self.groups)):
@@ -169,6 +179,8 @@ class EvaluationBatches(Sampler[list[int]]):
         return batches
 
     def __len__(self) -> int:
+        if self.leaves_out:
+            raise TypeError("fewer samples than processes: the number of batches is not told")
         return len(self._batches())
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -69,7 +69,7 @@ def split_by_fraction(
 
 
 def _rank(seed: int, patient: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{patient}".encode(), digest_size=8).digest()
+    return hashlib.blake2b(f"{seed}:{patient}".encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 def _take(order: Sequence[str], members: Mapping[str, list[str]], target: int) -> set[str]:

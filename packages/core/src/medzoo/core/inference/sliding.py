@@ -44,8 +44,10 @@ def probability(
         )[0, 0]  # (1, 1, D, H, W) -> (D, H, W)
         if total is None:
             total = part
-        else:  # in place where nothing is differentiated: a volume may fill the memory
-            total = total + part if part.requires_grad else total.add_(part)
+        elif part.requires_grad:
+            total = total + part
+        else:  # in place: a volume may fill the memory
+            total.add_(part)
     if total is None:
         raise ValueError("networks must hold at least one")
     return total / len(networks) if total.requires_grad else total.div_(len(networks))

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.data.module import MedzooDataModule
-from medzoo.core.distributed import is_first_process, print_once
+from medzoo.core.distributed import from_all, is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.method import Method
@@ -22,6 +22,7 @@ from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpo
 from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
+from medzoo.core.runs.joining import JoinEvaluations
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter
@@ -44,6 +45,8 @@ class Run:
     build_model: ModelBuilder
     build_trainer: TrainerBuilder
     datamodule: LightningDataModule
+    test_sets: dict[str, LightningDataModule] = field(default_factory=dict)
+    """Further data to test on, by name."""
     epochs: int | None = None
     """`--trainer.max_epochs` where given."""
     steps: int | None = None
@@ -80,7 +83,7 @@ class Run:
                 raise ConfigError(f"{flag} is for one stage; add --model.stage, one of {', '.join(model.stages)}")
         with self.signals:
             check_data(self.datamodule, "fit", "test")
-            self._tell_data()
+            self._tell_data(self.datamodule)
             if isinstance(model, Method) and staged:
                 return self._fit_all(model.stages)
             return self._fit_one(model, self.folder, ckpt_path)[0]
@@ -91,7 +94,7 @@ class Run:
         for stage in stages:
             last = stage == stages[-1]
             folder = self.folder if last else self.folder / stage
-            done = _results(folder)
+            done = _finished(folder)
             if self.resume and not last and done.get("status") == "ok":
                 earlier, carried = done["metrics"], done["hand_over"]
                 print_once(f"{stage}: already done, taken from {folder}")
@@ -119,6 +122,7 @@ class Run:
                 StepSeed(self.seed),
                 FiniteGuard(),
                 ResumeFits(),
+                JoinEvaluations(),
                 table,
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
@@ -177,25 +181,56 @@ class Run:
         """Build a trainer that trains nothing."""
         bars = [TrainingBar(self.model)] if self.bar else []
         return self.build_trainer(
-            {"callbacks": [StepSeed(self.seed), self.signals, *bars, *more], "default_root_dir": str(self.folder)}
+            {
+                "callbacks": [StepSeed(self.seed), JoinEvaluations(), self.signals, *bars, *more],
+                "default_root_dir": str(self.folder),
+            }
         )
 
     def evaluate(self, verb: str, model: LightningModule, ckpt_path: str) -> dict[str, float]:
-        """Run `validate` or `test` with a checkpoint and write `results.json`."""
+        """Run `validate` or `test` with a checkpoint and write `results.json`.
+
+        A test goes over `test_sets` too: their figures are called `NAME/…`, their tables lie in the folder NAME.
+
+        Raises:
+            ConfigError: A set has no labelled images, or the name of a further one is that of a source of the first.
+        """
+        sets = {"": self.datamodule, **(self.test_sets if verb == "test" else {})}
+        metrics: dict[str, float] = {}
         with self.signals, restoring(ckpt_path, self.model):
-            check_data(self.datamodule, verb)
-            self._tell_data()
-            trainer = self._evaluator()
+            for datamodule in sets.values():
+                check_data(datamodule, verb)
+            for datamodule in sets.values():
+                self._tell_data(datamodule)
             started = time.perf_counter()
-            getattr(trainer, verb)(model, datamodule=self.datamodule, ckpt_path=ckpt_path, verbose=False)
-        metrics = flat_metrics(trainer)
-        if not metrics:
-            raise ConfigError(f"{self.data} has no labelled images to {verb} with")
-        if isinstance(model, Method) and trainer.is_global_zero and verb == "test":
-            model.report(self.folder)
+            for name, datamodule in sets.items():
+                trainer = self._evaluator()
+                getattr(trainer, verb)(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
+                found = flat_metrics(trainer)
+                if not found:
+                    raise ConfigError(f"{name or self.data} has no labelled images to {verb} with")
+                taken = {source.partition("/")[0] for source in found}.intersection(self.test_sets) if not name else ()
+                if taken:
+                    raise ConfigError(
+                        f"--test_set: {min(taken)} is what the first set's own figures are called; rename"
+                    )
+                metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in found.items()}
+                if isinstance(model, Method) and trainer.is_global_zero and verb == "test":
+                    model.report(self.folder / name)
         stage = model.hparams.get("stage") if isinstance(model, Method) and model.stages else None
         seconds = time.perf_counter() - started
-        self._write_results(self.folder, stage, metrics, seconds, 0.0, {}, verb=verb, ckpt_path=ckpt_path)
+        more = {"test_sets": {name: str(part.hparams.get("root")) for name, part in self.test_sets.items()}}
+        self._write_results(
+            self.folder,
+            stage,
+            metrics,
+            seconds,
+            0.0,
+            {},
+            verb=verb,
+            ckpt_path=ckpt_path,
+            **(more if self.test_sets else {}),
+        )
         return metrics
 
     def predict(self, model: LightningModule, ckpt_path: str) -> Path:
@@ -216,9 +251,9 @@ class Run:
                 model.report_predictions(records, self.folder)
         return path
 
-    def _tell_data(self) -> None:
-        """Print what the data module has, where it can tell."""
-        summary = getattr(self.datamodule, "summary", None)
+    def _tell_data(self, datamodule: LightningDataModule) -> None:
+        """Print what a data module has, where it can tell."""
+        summary = getattr(datamodule, "summary", None)
         if summary is not None and is_first_process():
             for line in summary():
                 print_once(line)
@@ -251,7 +286,7 @@ class Run:
         write_json(folder / "results.json", results)
 
 
-def _results(folder: Path) -> dict[str, Any]:
+def _finished(folder: Path) -> dict[str, Any]:
     """Return what a finished stage wrote; empty where it has not finished."""
     path = folder / "results.json"
     return dict(read_json(path)) if path.is_file() else {}
@@ -271,9 +306,7 @@ def _in_order(trainer: Trainer, records: list[Any]) -> list[Any]:
         places = [(0, 0)] * len(records)
     pairs = list(zip(places, records, strict=True))
     if trainer.world_size > 1:
-        gathered: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(gathered, pairs)
-        pairs = [pair for part in gathered for pair in part]
+        pairs = [pair for part in from_all(pairs) for pair in part]
     return [record for _, record in sorted(pairs, key=lambda pair: pair[0])]
 
 

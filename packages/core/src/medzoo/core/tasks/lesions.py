@@ -67,7 +67,9 @@ class LesionEvaluation(Evaluation[LesionOutputs]):
         self.lesions += found
         truth = batch["mask"][0].cpu() != 0 if "mask" in batch else None
         if truth is not None:
-            patient = int.from_bytes(blake2b(batch["patient"][0].encode(), digest_size=3).digest())
+            patient = int.from_bytes(
+                blake2b(batch["patient"][0].encode(errors="surrogatepass"), digest_size=3).digest()
+            )
             for key in dict.fromkeys(("all", kind or "all")):
                 self.scores.setdefault(key, SegmentationMetrics().to(self.device)).update(mask, truth, patient)
             value = dice(mask, truth)
