@@ -26,7 +26,8 @@ _TRUSTED = [
     ),
     "lightning.pytorch.trainer.Trainer",
     "lightning.pytorch.Trainer",
-    "medzoo.core.testing.replay",  # the watcher of the contract
+    "medzoo.core.testing.replay",  # the watchers of the contract
+    "medzoo.core.testing.watch",
     "datetime",
     "pathlib",
 ]
