@@ -13,7 +13,7 @@ import pytest
 
 from medzoo.core import list_models, registry
 from medzoo.core.cli import main
-from medzoo.core.registry import names
+from medzoo.core.registry.names import _entries
 
 Install = Callable[..., Path]
 FAULTS = {
@@ -54,11 +54,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         if card:
             (site / package / "inner/card.md").write_bytes(card)
         importlib.invalidate_caches()
-        names._entries.cache_clear()
+        _entries.cache_clear()
         return site
 
     yield put
-    names._entries.cache_clear()
+    _entries.cache_clear()
     for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(site))]:
         del sys.modules[name]
 
