@@ -11,22 +11,30 @@ from typing import Any
 import pytest
 
 from medzoo.core.registry.names import _entries
-from medzoo.core.testing import ModelContract
+from medzoo.core.testing import DataModuleContract, ModelContract
+
+
+class TestToyData(DataModuleContract):
+    name = "toy-data"
+    tiny = {"n": 6, "n_test": 5, "val": True}
 
 
 class TestToy(ModelContract):
     name = "toy"
+    differentiates_to = "x"
     tiny = {"data.n": 8, "data.val": True}
     resumes = None
 
 
 class TestToyByHand(ModelContract):
     name = "toy"
+    differentiates_to = "x"
     tiny = {"data.n": 8, "model.two_optimizers": True}
 
 
 class TestToyStages(ModelContract):
     name = "toy-stages"
+    differentiates_to = "x"
     tiny = {"data.n": 8}
 
 
@@ -71,12 +79,24 @@ RULES = {
     ),
     "not-finite": (
         "a_fit_leaves",
-        "    def test_step(self, batch, batch_idx):\n        self.log('toy/mse', float('nan'), on_epoch=True)\n",
+        "    def on_test_epoch_end(self):\n        self.log('toy/mse', float('nan'))\n",
     ),
     "unsafe": ("its_checkpoints_are_data", "    def on_save_checkpoint(self, c):\n        c['extra'] = nn.ReLU()\n"),
     "nameless": (
         "it_predicts",
         "    def predict_step(self, batch, batch_idx):\n        return [{'sum': 1.0} for _ in batch['x']]\n",
+    ),
+    "blind": (
+        "outputs_differentiate",
+        "    def outputs(self, batch):\n        with torch.no_grad():\n            return super().outputs(batch)\n",
+    ),
+    "constant": (
+        "outputs_differentiate",
+        "    def forward(self, x):\n        return torch.softmax(super().forward(x)[:, None], 1)[:, 0]\n",
+    ),
+    "without-rows": (
+        "a_test_leaves_a_row",
+        "    def report(self, folder):\n        self.evaluation.tested.pop()\n        super().report(folder)\n",
     ),
     "unstable": (
         "a_checkpoint_alone",
@@ -103,7 +123,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if name != "no-card":
             (site / package / "card.md").write_text(CARD.format(name=name))
         entries.append(f"{name} = {package}.model:Model")
-        tests += [f"class Test_{package}(ModelContract):", f"    name, tiny = {name!r}, {{'data.n': 8}}"]
+        tests += [
+            f"class Test_{package}(ModelContract):",
+            f"    name, tiny, differentiates_to = {name!r}, {{'data.n': 8}}, 'x'",
+        ]
     (info / "entry_points.txt").write_text("\n".join(entries))
     (site / "test_rules.py").write_text("\n".join(tests))
     sys.path.insert(0, str(site))

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
+from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.module import Loader, MedzooDataModule
 from medzoo.core.errors import DataError
-from medzoo.core.seeding import derive_seed
+from medzoo.core.sample import Sample
+
+
+class ToySample(Sample):
+    """A vector and its sum."""
+
+    x: Tensor
+    """`(4,)` float32."""
+    y: Tensor
+    """`()` float32."""
 
 
 class Points(Dataset[dict[str, Any]]):
     """Linear targets; index it with `(index, epoch)` for noisy inputs or with `index` for clean ones."""
 
-    def __init__(self, n: int, seed: int, bad: int) -> None:
+    def __init__(self, n: int, seed: int, bad: int = -1) -> None:
         self.n, self.seed, self.bad = n, seed, bad
 
     def __len__(self) -> int:
@@ -36,10 +45,12 @@ class Points(Dataset[dict[str, Any]]):
             "x": torch.tensor(x, dtype=torch.float32),
             "y": torch.tensor(y, dtype=torch.float32),
             "id": f"point{index}",
+            "path": "",
+            "source": "toy",
         }
 
 
-class ToyData(LightningDataModule):
+class ToyData(MedzooDataModule):
     """Vectors whose sum is to be found.
 
     Args:
@@ -54,6 +65,8 @@ class ToyData(LightningDataModule):
         bad: Index of a training sample with a target that is not a number; -1 for none.
     """
 
+    sample = ToySample
+
     def __init__(
         self,
         n: int = 20,
@@ -66,23 +79,20 @@ class ToyData(LightningDataModule):
         fault: str = "",
         bad: int = -1,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.n, self.batch_size, self.n_test, self.val, self.n_val = n, batch_size, n_test, val, n_val
-        self.num_workers, self.seed, self.fault, self.bad = num_workers, seed, fault, bad
+        super().__init__(None, batch_size, num_workers, seed)
+        self.n, self.n_test, self.val, self.n_val, self.fault, self.bad = n, n_test, val, n_val, fault, bad
 
     def check(self, stage: str | None = None) -> list[DataError]:
         return [DataError("toy.bin", self.fault, "make it anew")] if self.fault else []
 
     def train_dataloader(self) -> ResumableLoader:
-        plan = partial(shuffled_batches, [0] * self.n, self.batch_size, derive_seed(self.seed, 1))
-        return ResumableLoader(Points(self.n, self.seed, self.bad), EpochBatches(plan), self.num_workers)
+        return self.train_loader(Points(self.n, self.seed, self.bad))
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        return evaluation_loader(Points(self.n_val, self.seed + 1, -1), 3) if self.val else []
+    def val_dataloader(self) -> Loader:
+        return self.evaluation_loader(Points(self.n_val, self.seed + 1), batch_size=3) if self.val else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return evaluation_loader(Points(self.n_test, self.seed + 2, -1), 4)
+        return self.evaluation_loader(Points(self.n_test, self.seed + 2), batch_size=4)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         return self.test_dataloader()

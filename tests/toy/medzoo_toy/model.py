@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanSquaredError
 
 from medzoo.core.method import Method
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.base import Prediction
+from medzoo_toy.task import SumEvaluation, SumOutputs
 
 
 class Toy(Method):
@@ -44,12 +47,11 @@ class Toy(Method):
         self.automatic_optimization = not two_optimizers
         self.first = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.2))
         self.second = nn.Linear(width, 1)
-        self.mse = MeanSquaredError()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(self.first(x))[:, 0]  # (B, 4) -> (B,)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         loss = ((self(batch["x"]) - batch["y"]) ** 2).mean()
         if self.global_step == self.explode:
             loss = loss * float("inf")
@@ -66,26 +68,37 @@ class Toy(Method):
             optimizer.step()
         return None
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        noise = torch.randn_like(batch["y"]) if self.noisy_validation else 0.0
-        self.mse(self(batch["x"]) + noise, batch["y"])
-        self.log("val/mse", self.mse)
-        self.log_step("val", batch)
+    def outputs(self, batch: Batch) -> SumOutputs:
+        return SumOutputs(self(batch["x"]))
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.mse(self(batch["x"]), batch["y"])
-        self.log("toy/mse", self.mse)
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> SumEvaluation:
+        return SumEvaluation(self.device)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        super().test_step(batch, batch_idx)
         self.log_step("toy", batch)
 
-    def log_step(self, name: str, batch: dict[str, Any]) -> None:
+    def log_step(self, name: str, batch: Batch) -> None:
         if self.steps_average:
             self.log(f"{name}/mean", batch["y"].mean(), sync_dist=True, batch_size=len(batch["y"]))
         if self.steps_log:
             self.log(f"{name}/largest", batch["y"].max(), sync_dist=True, reduce_fx="max", batch_size=len(batch["y"]))
             self.log(f"{name}/plain", batch["y"].sum(), batch_size=len(batch["y"]))
 
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        return [{"id": i, "sum": s} for i, s in zip(batch["id"], self(batch["x"]).tolist(), strict=True)]
+    def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+        return {"mse": scores["toy/mse"]}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        outputs = self.outputs(batch)
+        if self.noisy_validation:
+            outputs.sum = outputs.sum + torch.randn_like(outputs.sum)
+        assert self.evaluation is not None
+        self.evaluation.update(batch, outputs)
+        self.log_step("val", batch)
+
+    def predictions(self, batch: Batch, outputs: SumOutputs) -> list[Prediction]:
+        pairs = zip(batch["id"], outputs.sum.tolist(), strict=True)
+        return [Prediction({"id": name, "path": "", "sum": value}) for name, value in pairs]
 
     def configure_optimizers(self) -> Any:
         if not self.automatic_optimization:
@@ -97,4 +110,5 @@ class Toy(Method):
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)}
 
     def report(self, folder: Path) -> None:
+        super().report(folder)
         (folder / "report.txt").write_text("tested\n")

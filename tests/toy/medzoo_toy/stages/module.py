@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
-from torchmetrics import MeanSquaredError
 
 from medzoo.core.method import Method
+from medzoo.core.sample import Batch
 from medzoo_toy.model import Toy
+from medzoo_toy.task import SumEvaluation, SumOutputs
 
 
 class ToyStages(Method):
@@ -29,7 +30,6 @@ class ToyStages(Method):
         self.epochs = epochs
         self.offset = float(Path(offset_file).read_text()) if offset_file else 0.0
         self.net: nn.Module = Toy()
-        self.mse = MeanSquaredError()
 
     @property
     def max_epochs(self) -> int:
@@ -38,14 +38,16 @@ class ToyStages(Method):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x) + self.offset
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = ((self(batch["x"]) - batch["y"]) ** 2).mean()
         self.log("train/loss", loss)
         return loss
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.mse(self(batch["x"]), batch["y"])
-        self.log("toy/mse", self.mse)
+    def outputs(self, batch: Batch) -> SumOutputs:
+        return SumOutputs(self(batch["x"]))
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> SumEvaluation | None:
+        return SumEvaluation(self.device) if stage == "test" else None
 
     def configure_optimizers(self) -> Any:
         return Toy.configure_optimizers(self.net)

@@ -76,7 +76,7 @@ def print_help(request: Request, model_class: type[Any]) -> None:
 def print_usage(verb: str) -> None:
     """Print how to use a verb while no model is chosen."""
     chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
-    show(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', verb).summary}")
+    show(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', f'medzoo-core:{verb}').summary}")
     show(_GENERAL.format(model="MODEL"))
     show(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 

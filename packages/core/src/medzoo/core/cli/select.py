@@ -56,6 +56,8 @@ def run(args: list[str]) -> None:
 
 def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) -> None:
     selector_class = load(spec)
+    from lightning.pytorch import seed_everything
+
     from medzoo.core.cli.parser import Parser
     from medzoo.core.io import write_csv, write_json
     from medzoo.core.runs.checkpoint_io import read_checkpoint
@@ -81,7 +83,9 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
         return
     if data is None:
         raise ConfigError("missing --data NAME")
-    built = parser.instantiate_classes(parser.parse_args(rest))
+    config = parser.parse_args(rest)
+    seed_everything(0, verbose=False)  # the same command chooses the same, by a network with random weights too
+    built = parser.instantiate_classes(config)
     model = load_checkpoint(path) if path else None
     given = values.get("--run_dir")
     folder = given_run_folder(Path(given), False) if given else new_run_folder(spec.name, data.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ def probability(
 ) -> Tensor:
     """Return the probability of being normal, the mean over the networks, by MONAI's sliding window.
 
-    Only the windows are on `device`; the volume and its result stay in main memory.
+    Only the windows are on `device`; the volume and its result, which has a gradient to the volume where this asks for
+    one, stay in main memory.
 
     Args:
         volume: `(D, H, W)` in [0, 1].
@@ -36,7 +38,7 @@ def probability(
             volume[None, None],
             tuple(patch),
             windows,
-            lambda x, net=network: torch.sigmoid(net(x)),
+            partial(_opinion, network),
             overlap=overlap,
             mode="gaussian",
             sw_device=device,
@@ -51,3 +53,8 @@ def probability(
     if total is None:
         raise ValueError("networks must hold at least one")
     return total / len(networks) if total.requires_grad else total.div_(len(networks))
+
+
+def _opinion(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+    found = torch.sigmoid(network(windows))
+    return found.clone() if found.requires_grad else found  # MONAI weighs it in place, and the gradient needs it

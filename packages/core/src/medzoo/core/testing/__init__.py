@@ -1,9 +1,12 @@
-"""Tests that every method inherits, and the tools they share with the tests of reliability; needs pytest."""
+"""Tests that every method, data module and selector inherits, and the tools they share; needs pytest."""
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.contract")
+for _name in ("contract", "data", "selector"):
+    pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
 from medzoo.core.testing.contract import ModelContract  # noqa: E402 - after its asserts are told to be rewritten
+from medzoo.core.testing.data import DataModuleContract  # noqa: E402
+from medzoo.core.testing.selector import SelectorContract  # noqa: E402
 
-__all__ = ["ModelContract"]
+__all__ = ["DataModuleContract", "ModelContract", "SelectorContract"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import shutil
@@ -23,6 +24,7 @@ from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.core.testing.processes import Command, pair
 from medzoo.core.testing.replay import GRADIENTS, differences, killed_at, snapshots, watching
+from medzoo.core.testing.watch import TESTED, watching_a_test
 
 _NEXT_TO_A_FIT = {"config.yaml", "environment.json", "metrics.csv", "results.json", "checkpoints"}
 
@@ -44,6 +46,8 @@ class ModelContract:
     """Steps of each stage to resume from, spread evenly with the first and last; `None` is every step."""
     no_gradient: ClassVar[tuple[str, ...]] = ()
     """Patterns of trainable parameters that a tiny fit need not reach, such as `"head.unused.*"`."""
+    differentiates_to: ClassVar[str] = "image"
+    """Key of a batch to which the outputs of a trainable method have gradients."""
     one_process: ClassVar[bool] = False
     """The method trains nothing and refuses to be fitted on several devices."""
     card_keys: ClassVar[tuple[str, ...]] = ("name", "task", "summary", "data")
@@ -71,6 +75,17 @@ class ModelContract:
             assert main([*cls.arguments("fit"), "--config", "watch.yaml", "--run_dir", "run"]) == 0
         yield folder / "run"
         shutil.rmtree(folder / "run")  # snapshots of large networks add up
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def tested(cls, run: Path, folder: Path) -> Path:
+        """A test of the tiny fit's last checkpoint, which notes what it saw."""
+        (folder / "watch_test.yaml").write_text(yaml.safe_dump(watching_a_test(cls.differentiates_to)))
+        options = ["--trainer.accelerator", "cpu", "--config", "watch_test.yaml", "--run_dir", "test", "--quiet"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert main(["test", "--ckpt_path", str(run / "checkpoints" / LAST), *options]) == 0
+        return folder / "test"
 
     @pytest.fixture(autouse=True)
     def _in_the_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,13 +154,36 @@ class ModelContract:
                 assert settings["_class_path"] == spec.class_path
                 json.dumps({k: v for k, v in settings.items() if not k.startswith("_")})
 
-    def test_a_checkpoint_alone_gives_the_results_of_the_fit(self, run: Path) -> None:
-        """`medzoo test --ckpt_path` needs no other option and finds what the fit has found."""
-        last = str(run / "checkpoints" / LAST)
-        assert main(["test", "--ckpt_path", last, "--trainer.accelerator", "cpu", "--run_dir", "test", "--quiet"]) == 0
-        found = json.loads(Path("test/results.json").read_text())["metrics"]
+    def test_a_checkpoint_alone_gives_the_results_of_the_fit(self, run: Path, tested: Path) -> None:
+        """`medzoo test --ckpt_path` needs no option of model or data and finds what the fit has found."""
+        found = json.loads((tested / "results.json").read_text())["metrics"]
         fitted = json.loads((run / "results.json").read_text())["metrics"]
         assert found == {name: fitted[name] for name in found}
+
+    def test_a_test_leaves_a_row_for_each_sample(self, run: Path, tested: Path, spec: Spec) -> None:
+        """`samples.csv` of the fit and of the test has the samples that were tested, each once, with its answer."""
+        if getattr(load(spec), "new_evaluation", None) in (None, Method.new_evaluation):
+            pytest.skip(f"{self.name} has test steps of its own")
+        seen = json.loads((tested / TESTED).read_text())["seen"]
+        assert seen, "nothing was tested"
+        for folder in (run, tested):
+            with (folder / "samples.csv").open(encoding="utf8") as file:
+                rows = list(csv.DictReader(file))
+            assert {"id", "source", "patient", "path", "prediction", "error"} <= set(rows[0])
+            names = [(row["source"], row["id"]) for row in rows]
+            assert len(set(names)) == len(names), "a sample has two rows"
+            assert sorted(names) == sorted(map(tuple, seen))
+
+    def test_outputs_differentiate_to_what_the_network_sees(self, tested: Path, spec: Spec) -> None:
+        """In evaluation mode a tensor of `outputs(batch)` has a finite gradient to the image that is not zero."""
+        model = load(spec)
+        if not getattr(model, "trainable", False):
+            pytest.skip(f"{self.name} is not trained by gradients")
+        if model.outputs is Method.outputs:
+            pytest.skip(f"{self.name} has test steps of its own")
+        found = json.loads((tested / TESTED).read_text())["gradients"]
+        assert "finite" in found.values(), found
+        assert "not finite" not in found.values(), found
 
     def test_it_predicts_a_record_for_each_image(self, run: Path, spec: Spec) -> None:
         """`predictions.json` has a version, its model and checkpoint, and records with an `id`."""
