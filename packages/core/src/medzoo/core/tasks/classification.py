@@ -93,11 +93,12 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
             ConfigError: The data have a class that the model does not know, or labels of another kind.
             DataError: An image has a probability that is not finite.
         """
-        columns = class_columns(outputs, self.given, self.multi_label)
+        labels = model_labels(batch["label"].cpu(), outputs, self.given, self.multi_label)
         self.classes = outputs.classes
+        if not self.multi_label:
+            labels = torch.nn.functional.one_hot(labels, len(self.classes))
         probabilities = outputs.probabilities.detach().double().cpu()
         require_finite(list(probabilities), places(batch))
-        labels = _in_columns(batch["label"].cpu(), columns, len(self.classes), self.multi_label)
         for index, (chances, truth) in enumerate(zip(probabilities.tolist(), labels.tolist(), strict=True)):
             called = _called(chances, self.multi_label)
             known = [not math.isnan(value) for value in truth]
@@ -192,11 +193,13 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
 
         once = np.ones((1, len(chances)))
         names = ["accuracy", "balanced_accuracy", "auroc", *(f"auroc/{name}" for name in self.classes[ranked])]
-        found = dict(zip(names, drawn(once)[0].tolist(), strict=True))
-        if self.spread:
-            low, high = intervals(drawn, patients, self.seed)
-            found |= {f"{name}_low": value for name, value in zip(names, low.tolist(), strict=True)}
-            found |= {f"{name}_high": value for name, value in zip(names, high.tolist(), strict=True)}
+        bounds = intervals(drawn, patients, self.seed) if self.spread else ()
+        columns = [drawn(once)[0], *bounds]
+        found = {
+            f"{name}{end}": float(value[index])
+            for index, name in enumerate(names)
+            for end, value in zip(("", "_low", "_high"), columns, strict=False)
+        }
         each = precisions(chances[:, ranked], labels[:, ranked])
         found["ap"] = float(row_means(each[None])[0])
         found |= {f"ap/{name}": value for name, value in zip(self.classes[ranked], each.tolist(), strict=True)}
@@ -250,6 +253,26 @@ def write_predictions(records: Sequence[dict[str, Any]], folder: Path) -> None:
         write_csv(folder / "predictions.csv", rows)
 
 
+def model_labels(label: Tensor, outputs: ClassificationOutputs, given: Sequence[str], multi_label: bool) -> Tensor:
+    """Return labels of data in the model's order of classes, see `class_columns`.
+
+    Args:
+        label: `(B,)` int64, or `(B, D)` of 0, 1 and NaN.
+        outputs: What the model gives.
+        given: Classes of the data.
+        multi_label: Whether the data have several labels an image.
+
+    Returns:
+        `(B,)` int64, or `(B, C)` float32 with NaN for labels that the data do not have.
+    """
+    columns = torch.tensor(class_columns(outputs, given, multi_label), device=label.device)
+    if not multi_label:
+        return columns[label]
+    found = torch.full((len(label), len(outputs.classes)), torch.nan, device=label.device)
+    found[:, columns] = label.float()
+    return found
+
+
 def class_columns(outputs: ClassificationOutputs, given: Sequence[str], multi_label: bool) -> list[int]:
     """Return, for each class of the data, which of the model's it is; names decide, numbers only by their order.
 
@@ -276,16 +299,6 @@ def class_columns(outputs: ClassificationOutputs, given: Sequence[str], multi_la
     raise ConfigError(
         f"--data: has a class {stray!r}, the model knows {', '.join(known)}; rename it, or train one on these"
     )
-
-
-def _in_columns(label: Tensor, columns: Sequence[int], count: int, multi_label: bool) -> Tensor:
-    """Return labels as `(B, C)` float64 of 0, 1 and NaN in the order of the model's classes."""
-    places_ = torch.tensor(columns)
-    if multi_label:
-        found = torch.full((len(label), count), torch.nan, dtype=torch.float64)
-        found[:, places_] = label.double()
-        return found
-    return torch.nn.functional.one_hot(places_[label], count).double()
 
 
 def _called(chances: Sequence[float], multi_label: bool) -> list[bool]:
