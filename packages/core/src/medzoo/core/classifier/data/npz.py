@@ -41,10 +41,12 @@ class ClassesNpz(ClassificationDataModule):
     def make_cases(self) -> Cases:
         """Read the arrays."""
         arrays = self._read()
+        called = {part: part for part in PARTS}
         if "test" not in arrays:
             if "val" not in arrays:
                 raise DataError(self.root, "has neither test_images nor val_images", "give a MedMNIST file")
             arrays["test"] = arrays.pop("val")
+            called["test"] = "val"  # as the file calls it
         widths = {labels.shape[1] for _, labels in arrays.values()}
         channels = {1 if images.ndim == 3 else 3 for images, _ in arrays.values()}
         if len(widths) > 1 or len(channels) > 1:
@@ -63,7 +65,7 @@ class ClassesNpz(ClassificationDataModule):
             wanted = count if multi else f"at least {top + 1}"
             raise ConfigError(f"--data.classes: expected {wanted} distinct names, got {len(classes)}")
         check_classes(self.root, classes)
-        given = {part: _items(part, *pair, multi) for part, pair in arrays.items()}
+        given = {part: _items(called[part], *pair, multi) for part, pair in arrays.items()}
         parts = filled(given, 0.0, self._fraction, self.seed)
         return Cases(self.root.stem, classes, parts, multi, channels.pop())
 
