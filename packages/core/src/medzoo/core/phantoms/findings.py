@@ -12,8 +12,8 @@ from medzoo.core.phantoms.radiographs import radiograph
 
 FINDINGS = ("nodules", "mesh")
 """Round opacities, each with a darker rim; a mesh of fine lines all over the lungs."""
-_RADIUS, _PERIOD = (9.0, 14.0), 30.0  # mm
-_NODULES, _CONTRAST, _LINES = (3, 6), (0.16, 0.26), 0.035
+_RADIUS, _PERIOD = (10.0, 15.0), 30.0  # mm
+_NODULES, _CONTRAST, _LINES = (4, 7), (0.28, 0.45), 0.035
 
 
 def chest_with(findings: Collection[str], seed: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -32,9 +32,9 @@ class ClassPhantoms(ClassificationDataModule):
 
     def __init__(
         self,
-        train: int = 600,
-        val: int = 150,
-        test: int = 300,
+        train: int = 400,
+        val: int = 100,
+        test: int = 200,
         pixels: int = 64,
         classes: int = 3,
         multi_label: bool = False,
