@@ -303,6 +303,17 @@ def test_copies_in_arrays_are_told_by_a_check_alone(tmp_path: Path) -> None:
     assert data.check("fit") == []
 
 
+def test_copies_within_arrays_are_not_parted_by_a_draw(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = np.repeat(rng.integers(0, 256, (20, 8, 8), dtype=np.uint8), 2, axis=0)
+    labels = np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", train_images=images, train_labels=labels, test_images=255 - images[:2, :, :4],
+             test_labels=labels[:2])  # fmt: skip
+    data = ClassesNpz(str(tmp_path / "a.npz"), val_fraction=0.3)
+    assert [len(data.cases.parts[part]) for part in PARTS] == [28, 12, 2]
+    assert data.check() == []
+
+
 def test_a_pickle_is_no_array_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", train_images=np.array([{}], dtype=object))
     (fault,) = ClassesNpz(str(tmp_path / "o.npz")).check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -124,10 +125,15 @@ def _check_sizes(path: Path, archive: ZipFile) -> None:
 
 
 def _items(part: str, images: NDArray[np.uint8], labels: NDArray[np.int64], multi: bool) -> Sequence[Item]:
+    """Return the images of a part; copies of one picture count as those of one patient, so that no draw parts them."""
+    pixels = [image.tobytes() for image in images]
+    first = {content: index for index, content in reversed(list(enumerate(pixels)))}
+    twins = Counter(pixels)
     found = []
     for index, (image, row) in enumerate(zip(images, labels.tolist(), strict=True)):
         label = tuple(map(float, row)) if multi else row[0]
-        found.append(Item(f"{part}/{index}", partial(_scaled, image), label))
+        patient = f"copies of {part}/{first[pixels[index]]}" if twins[pixels[index]] > 1 else ""
+        found.append(Item(f"{part}/{index}", partial(_scaled, image), label, patient))
     return found
 
 
