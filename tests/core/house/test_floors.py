@@ -18,7 +18,7 @@ FLOORS = [
      "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},
-    {"runs"},
+    {"runs", "classifier"},
     {"zoo"},
     {"cli", "__main__"},
     {"testing"},

@@ -1,0 +1,1 @@
+"""Data for classification: what all layouts share, folders, tables, arrays and phantoms."""

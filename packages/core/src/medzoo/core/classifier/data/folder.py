@@ -1,0 +1,138 @@
+"""Images in folders: one folder a class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_item, filled
+from medzoo.core.classifier.data.module import ClassificationDataModule, check_classes
+from medzoo.core.data.files import existing_root
+from medzoo.core.data.splits import check_fractions, read_patients
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, unread_images
+
+_LAYOUT = "one folder a class, or train/, val/ and test/ with such folders"
+
+
+class FileClasses(ClassificationDataModule):
+    """Base of the layouts of files.
+
+    Args:
+        root: Folder of the images.
+        colour: Read images in colour; otherwise in grey.
+        val_fraction: Part of the training images for validation, where the data have no such part.
+        test_fraction: Part of the images for the test, likewise.
+        predict: Folder of images without classes, for `medzoo predict`; empty: those of the test.
+        common: Options of all data of classification.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        colour: bool = False,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.2,
+        predict: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
+        self.root, self.colour = Path(root), colour
+        self.fractions = test_fraction, val_fraction
+        self.folder = Path(predict) if predict else None
+
+    def asked(self) -> tuple[Item, ...]:
+        """Return the images that are only to be predicted.
+
+        Raises:
+            DataError: The folder has none.
+        """
+        if self.folder is None:
+            return ()
+        found = image_files(existing_root(self.folder, "images"), KINDS)
+        if not found:
+            raise no_image(self.folder, f"put {', '.join(KINDS)} files there")
+        return tuple(file_item(Path(path), self.colour, name) for name, path in found.items())
+
+
+class ClassesFolder(FileClasses):
+    """One folder a class, in one tree or in `train/`, `val/` and `test/`.
+
+    A part that is missing is drawn from the training images, patient by patient. Patients are told by `metadata.csv`
+    in the root (columns `name` and `patient`) or by the images' names. Classes are in alphabetical order: of two, the
+    second is the positive one.
+
+    Args:
+        root: Folder of the classes, or of `train/`, `val/` and `test/`.
+        patient_pattern: Regular expression whose first group in an image's name is the patient, such as
+            `^(person[0-9]+)_`; empty: each image is a patient of its own, unless `metadata.csv` tells.
+        common: Options of all files of classification.
+    """
+
+    def __init__(self, root: str, patient_pattern: str | None = None, **common: Any) -> None:
+        super().__init__(root, **common)
+        try:
+            self.pattern = re.compile(patient_pattern) if patient_pattern else None
+        except re.error as error:
+            raise ConfigError(
+                f"--data.patient_pattern: {patient_pattern} is no regular expression ({error})"
+            ) from error
+        if self.pattern is not None and not self.pattern.groups:
+            raise ConfigError(f"--data.patient_pattern: {patient_pattern} has no group; put the patient in ( )")
+
+    def make_cases(self) -> Cases:
+        """Look at the folders."""
+        root = existing_root(self.root, _LAYOUT)
+        places = {part: root / part for part in PARTS if (root / part).is_dir()}
+        if "train" not in places:
+            places = {"train": root}
+        classes = tuple(sorted({kind.name for place in places.values() for kind in self._kinds(place)}))
+        check_classes(root, classes)
+        patients = read_patients(root)
+        given = {part: self._items(place, classes, patients) for part, place in places.items()}
+        parts = filled(given, *self.fractions, self.seed)
+        return Cases(root.resolve().name, classes, parts, channels=3 if self.colour else 1, unlabelled=self.asked())
+
+    def _kinds(self, place: Path) -> list[Path]:
+        return [folder for folder in folders_in(place) if image_below(folder, KINDS)]
+
+    def _items(self, place: Path, classes: tuple[str, ...], patients: Mapping[str, str]) -> list[Item]:
+        items = []
+        for folder in self._kinds(place):
+            found = image_files(folder, KINDS)
+            if not found:
+                raise no_image(folder, "put the images of a class into its folder")
+            for name, path in found.items():
+                key = "/".join((*folder.relative_to(self.root).parts, name))
+                patient = patients.get(name, "") or self._patient(name)
+                facts = {"label": classes.index(folder.name), "patient": patient}
+                items.append(file_item(Path(path), self.colour, key, **facts))
+        return items
+
+    def _patient(self, name: str) -> str:
+        found = self.pattern.search(name) if self.pattern is not None else None
+        return found[1] or "" if found else ""
+
+    def layout_faults(self) -> list[DataError]:
+        """Name images that lie a level too high or too low, and names that tell no patient."""
+        places = [self.root / part for part in PARTS if (self.root / part).is_dir()]
+        places = places if self.root / "train" in places else [self.root]
+        deep = [fault for place in places for kind in self._kinds(place) for fault in unread_images(kind, KINDS)]
+        loose = [(place, files_in(place, KINDS)) for place in {*places, self.root}]
+        cure = "move them into the folder of their class"
+        high = [
+            DataError(files[0], f"is one of {len(files)} images outside of a class", cure)
+            for _, files in loose
+            if files
+        ]
+        return [*high, *deep, *self._strangers()]
+
+    def _strangers(self) -> list[DataError]:
+        if self.pattern is None:
+            return []
+        items = [item for part in self.cases.parts.values() for item in part if not item.patient]
+        problem = f"tells no patient, as {len(items)} names in all; the pattern is {self.pattern.pattern}"
+        return [DataError(items[0].path, problem, "correct --data.patient_pattern")] if items else []
