@@ -15,6 +15,7 @@ from medzoo.adversarial.engine import (
     BIM,
     CWL2,
     DDN,
+    DIM,
     DLR,
     FGSM,
     PGD,
@@ -142,6 +143,7 @@ def test_normalisation_has_other_channels() -> None:
         (BIM(eps=0.1, alpha=-1.0), "alpha"),
         (BIM(eps=0.1, norm="l1"), "--attack.norm: expected linf, l2, got l1"),  # type: ignore[arg-type]
         (BIM(eps=0.1, diversity=2.0), "diversity, shrink"),
+        (DIM(eps=0.1, early_stop=True), "early_stop: with diversity"),
         (TIM(eps=0.1, kernel=4), "kernel: expected an odd width, got 4"),
         (APGD(eps=0.1, steps=0), "steps"),
         (CWL2(loss=CrossEntropy()), "loss: the search needs a plain margin"),

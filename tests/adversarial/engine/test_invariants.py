@@ -231,3 +231,12 @@ def test_auto_pgd_raises_the_loss_at_least_as_far_as_bim(trained: Any) -> None:
     auto = APGD(eps=EPS, steps=20)(victim, trained.images, trained.labels, seeded())
     assert auto.gain.mean() >= bim.gain.mean() - 1e-3
     assert auto.success.sum() >= bim.success.sum()
+
+
+def test_images_are_judged_as_they_are(trained: Any) -> None:
+    victim, attack = Victim(trained.network), BIM(eps=12 / 255, steps=20)
+    assert not attack.succeeds(victim, trained.images, trained.labels).any()
+    result = attack(victim, trained.images, trained.labels)
+    assert torch.equal(attack.succeeds(victim, result.images, trained.labels), result.success)
+    saved = (result.images * 255).round() / 255
+    assert attack.succeeds(victim, saved, trained.labels).float().mean() > 0.9

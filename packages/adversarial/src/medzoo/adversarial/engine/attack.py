@@ -72,6 +72,16 @@ class Attack(ABC):
         with self.opened(victim, images, goal, generator) as problem:
             return result(problem, self.run(problem))
 
+    def succeeds(
+        self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return for which images the aim is reached as they are, `(n,)` bool: clean, rounded to 8 bits, or of a twin.
+
+        Arguments and errors are those of a call.
+        """
+        with self.opened(victim, images, goal, generator) as problem:
+            return problem.judge(problem.images).success
+
     @contextmanager
     def opened(
         self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None

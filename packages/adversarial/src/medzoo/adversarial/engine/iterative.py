@@ -57,6 +57,10 @@ class BIM(Bounded):
                 raise ConfigError(f"{name}: expected at least 1, got {value}")
         if self.restarts > 1 and not self.start:
             raise ConfigError("restarts: each would be the same search; take a random start, as PGD has")
+        if self.early_stop and self.diversity:
+            raise ConfigError(
+                "early_stop: with diversity the victim sees changed images until the last step; leave it out"
+            )
         if self.length < 0:
             raise ConfigError(f"alpha: expected a length of at least 0, got {self.length:g}")
         if self.kernel < 1 or self.kernel % 2 == 0:
