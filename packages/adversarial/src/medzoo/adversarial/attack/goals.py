@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzoo.adversarial.engine import AnomalyScore, LandmarkDistance, Loss
+from medzoo.adversarial.engine import AnomalyScore, CrossEntropy, LandmarkDistance, Loss, MultiLabelBCE
 from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.anomaly import AnomalyOutputs
+from medzoo.core.tasks.classification import ClassificationOutputs
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
 from medzoo.core.tasks.landmarks import landmark_columns
 from medzoo.core.tasks.lesions import LesionOutputs
@@ -79,6 +80,14 @@ def _landmarks(outputs: LandmarkOutputs, batch: Batch, setting: Setting) -> Aim:
     probabilities = bool(maps.min() >= 0) and bool(maps.max() <= 1)
     loss = LandmarkDistance(setting.tolerance * share, _SHARP if probabilities else 1.0)
     return Aim(lambda found: found.maps[:, order], loss, true.masked_fill(outside, torch.nan))
+
+
+@aim_at.register
+def _classes(outputs: ClassificationOutputs, batch: Batch, setting: Setting) -> Aim:
+    """Images to another class than theirs; of several labels, to other labels."""
+    del setting
+    loss: Loss = MultiLabelBCE() if outputs.multi_label else CrossEntropy()
+    return Aim(lambda found: found.logits, loss, _label(batch, "label"))
 
 
 @aim_at.register
