@@ -117,6 +117,12 @@ class _Cell:
     def size(self) -> int:
         return self.positives + self.negatives
 
+    @property
+    def content(self) -> tuple[int, int, bytes]:
+        """What orders groups without their names."""
+        counts = self.counts
+        return self.size, self.positives, counts.scores.tobytes() + counts.positives.tobytes()
+
     def enough(self, metric: str) -> bool:
         return enough(metric, self.positives, self.negatives, self.settings.minimum, self.settings.no_finding)
 
@@ -168,10 +174,13 @@ class _Attribute:
         self.tasks = [submit(cell.resampled, seeds.new(cell.cases, 1)) for cell in shown]
         self.shared = 0
         known = np.flatnonzero(groups.codes >= 0)
-        codes, units = groups.codes[known], None
+        # Shuffled groups are drawn one after the other: in an order that names have no say in.
+        order = sorted(range(len(self.cells)), key=lambda g: self.cells[g].content)
+        self.rank = np.argsort(np.array(order, dtype=np.intp))
+        codes, units = self.rank[groups.codes[known]].astype(np.int64), None
         if cohort.patients is not None:
-            order = np.lexsort((codes, cohort.patients[known]))
-            known, codes = known[order], codes[order]
+            by_patient = np.lexsort((codes, cohort.patients[known]))
+            known, codes = known[by_patient], codes[by_patient]
             patients = cohort.patients[known]
             new = (np.diff(patients, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0)
             units = np.cumsum(new) - 1
@@ -195,7 +204,7 @@ class _Attribute:
     def result(self) -> dict[str, Any]:
         resampled = [task.result() for task in self.tasks]
         nulls = [task.result() for task in self.nulls]
-        null = {name: np.concatenate([part[name] for part in nulls], axis=1) for name in NEEDS} if nulls else {}
+        null = {name: np.concatenate([part[name] for part in nulls], axis=1)[self.rank] for name in NEEDS if nulls}
         rows = [cell.facts(n, r) for cell, n, r in zip(self.cells, self.groups.names, resampled, strict=False)]
         for g, row in enumerate(rows):
             row["p"], row["q"] = {m: self._p(g, m, null) for m in TESTED}, {}

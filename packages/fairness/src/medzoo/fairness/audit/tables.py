@@ -39,9 +39,9 @@ GAP_TITLES = {
     "underdiagnosis_gap": "underdiagnosis, difference",
 }
 NOTE = (
-    "A gap is the largest minus the smallest value and so never negative; its interval may lie above it where groups are "
-    "alike. Compare it with «by chance», the 95 % point of gaps between shuffled groups (5 % for the ratio and the worst "
-    "AUC). A small gap of low values is no merit."
+    "A gap is the largest minus the smallest value and so never negative; its interval may lie above it where groups "
+    "are alike. Compare it with «by chance», the 95 % point of gaps between shuffled groups (5 % for the ratio and the "
+    "worst AUC). A small gap of low values is no merit."
 )
 
 
