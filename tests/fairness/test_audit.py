@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ import pytest
 from medzoo.core.cli.streams import secure_streams
 from medzoo.core.errors import MedzooError
 from medzoo.core.registry import names
+from medzoo.fairness.audit.tables import GAP_TITLES
 from medzoo.fairness.audit.verb import run
 
 USUAL = ("--label", "y", "--score", "p", "--group", "sex", "--repeats", "100")
@@ -210,12 +212,36 @@ def test_a_table_or_an_option_that_is_wrong_is_told_in_one_line(workdir: Path) -
     assert "needs --group" in fault(path, usual=("--label", "y", "--score", "p"))
     assert "did you mean --score?" in fault(path, "--scor", "p")
     assert "--repeats 7" in fault(path, "--repeats", "7", usual=USUAL[:-2])
-    assert "cannot be read" in fault(workdir / "none.csv")
+    assert "does not exist" in fault(workdir / "none.csv")
+    assert "is a folder; give a table" in fault(workdir)
     for label, what in ((0, "positives"), (1, "negatives")):
         one = write(workdir / "one.csv", [{**row, "y": label} for row in rows])
         assert f"has no {what} among 60 rows" in fault(one)
     (workdir / "head.csv").write_text("y,p,sex\n")
     assert "no rows" in fault(workdir / "head.csv")
+
+
+def test_the_example_of_the_documentation_is_what_the_audit_shows(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "audit.md").read_text(encoding="utf-8")
+    script, command, output = re.findall(r"```(?:python|bash|text)\n(.*?)```", text, re.DOTALL)
+    subprocess.run([sys.executable, "-c", script], check=True)
+    _, verb, *options = shlex.split(command)
+    assert verb == "audit"
+    run([*options, "--repeats", "100"])
+    shown = capsys.readouterr().out.splitlines()
+    values = [without_intervals(line) for line in shown]
+    lines = [line for line in output.splitlines() if line]
+    assert len(lines) == 28
+    for line in lines:
+        assert without_intervals(line) in values
+
+
+def without_intervals(line: str) -> str:
+    """The figures of the cases alone: neither intervals nor, in a line of a gap, what shuffles gave."""
+    cells = re.split(r" {2,}", re.sub(r"\[[-\d., ]*\]", "", line).strip())
+    return " ".join([*cells[:2], *cells[4:]] if cells[0] in GAP_TITLES.values() else cells)
 
 
 def test_torch_is_not_imported(workdir: Path) -> None:

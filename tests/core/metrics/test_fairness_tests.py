@@ -119,6 +119,7 @@ def gap_of(parts: list[ScoreCounts]) -> np.ndarray:
     return group_gaps({"auc": np.stack([auc(part) for part in parts])})["auc_gap"]
 
 
+@pytest.mark.slow
 def test_gaps_are_those_of_fairlearn_where_every_group_has_both_classes() -> None:
     metrics = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
     for seed in range(200):

@@ -61,6 +61,10 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
         ConfigError: A column is missing; the nearest one is told.
         DataError: A label is neither 0 nor 1, a score is no probability, an id is repeated, one class is missing.
     """
+    if Path(path).is_dir():
+        raise DataError(path, "is a folder", "give a table, such as samples.csv in it")
+    if not Path(path).exists():
+        raise DataError(path, "does not exist", "check the path")
     header = columns_of(path)
     known = {name.casefold(): name for name in header}
     parsed = [Attribute.parse(text, header) for text in attributes]

@@ -25,7 +25,7 @@ GAP_TITLES = {
     "dp_ratio": "demographic parity, ratio",
     "eopp1_gap": "equal opportunity (TPR), difference",
     "eopp0_gap": "TNR, difference",
-    "eodd_signed": "equalised odds, signed sum (0 does not say that they are equal)",
+    "eodd_signed": "equalised odds, TPR + TNR (differences may cancel)",
     "eodd_mean": "equalised odds, mean",
     "eodd_max": "equalised odds, larger",
     "accuracy_gap": "accuracy, difference",
