@@ -11,6 +11,7 @@ import pytest
 from medzoo.core.metrics.fairness import ScoreCounts, auc, group_gaps, rates
 from medzoo.core.metrics.fairness_tests import (
     Cases,
+    _shuffled,
     benjamini_hochberg,
     bootstrap,
     delong,
@@ -70,6 +71,16 @@ def test_shuffles_keep_all_cases_and_the_sizes_of_the_groups(clustered: bool) ->
         assert (together == whole).all()
         for part in parts:
             assert ((part.negatives + part.positives).sum(-1) == 40).all()
+
+
+def test_all_orders_of_a_shuffle_are_equally_likely() -> None:
+    generator = np.random.default_rng(0)
+    found: dict[tuple[int, ...], int] = {}
+    for _ in range(6000):
+        order = tuple(_shuffled(np.array([2, 1, 2]), generator).tolist())
+        found[order] = found.get(order, 0) + 1
+    assert len(found) == 30
+    assert sum((count - 200) ** 2 / 200 for count in found.values()) < 59  # chi-squared with 29 degrees, p = 0.001
 
 
 def test_coarse_counts_keep_the_threshold_and_nearly_the_ranking() -> None:

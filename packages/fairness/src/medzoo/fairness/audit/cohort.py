@@ -81,6 +81,8 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
         columns.label: Column(columns.label, "number", optional=True),
         columns.score: Column(columns.score, "number", low=0, high=1),
     }
+    for name in filter(None, (columns.patient, columns.id)):
+        wanted.setdefault(name, Column(name))
     for attribute in parsed:
         for part in attribute.parts:
             if part.column in wanted and part.column in (columns.label, columns.score):
@@ -88,8 +90,6 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
                     f"--group {part.column}: is the label or the score; give an attribute of the patients"
                 )
             wanted.setdefault(part.column, Column(part.column, optional=True))
-    for name in filter(None, (columns.patient, columns.id)):
-        wanted.setdefault(name, Column(name))
     table = read_table(path, list(wanted.values()), unique=(columns.id,) if columns.id else ())
     if not len(table):
         raise DataError(path, "has no rows below its header", "give a table of predictions")
