@@ -48,7 +48,8 @@ def test_a_command_that_is_shown_is_understood(command: str, workdir: Path, caps
         options.append("--print_config")  # all options resolved, nothing trained
     code = main([verb, *options])
     shown = capsys.readouterr()
-    if verb in ("check", "test", "validate", "predict", "select", "attack"):  # whose folders and checkpoints are not here
+    # Their folders and checkpoints are not here.
+    if verb in ("check", "test", "validate", "predict", "select", "attack", "audit"):
         assert code == 2
         assert re.search(ABSENT, shown.err), shown.err
     else:

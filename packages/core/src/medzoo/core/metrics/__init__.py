@@ -22,12 +22,15 @@ from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.core.metrics.anomaly import ImageAnomalyMetrics, PixelAnomalyMetrics, aupro, auroc, average_precision
+    from medzoo.core.metrics.group_metrics import GroupMetrics, GroupRates
     from medzoo.core.metrics.landmark import LandmarkMetrics, landmark_scores, radial_errors, score_spearman
     from medzoo.core.metrics.segmentation import SegmentationMetrics, best_threshold, dice, quantile_threshold
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "GroupMetrics": "group_metrics",
+        "GroupRates": "group_metrics",
         "ImageAnomalyMetrics": "anomaly",
         "LandmarkMetrics": "landmark",
         "PixelAnomalyMetrics": "anomaly",
@@ -44,6 +47,8 @@ __getattr__, __dir__ = lazy(
     },
 )
 __all__ = [
+    "GroupMetrics",
+    "GroupRates",
     "ImageAnomalyMetrics",
     "LandmarkMetrics",
     "PixelAnomalyMetrics",

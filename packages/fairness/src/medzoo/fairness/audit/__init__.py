@@ -1,0 +1,1 @@
+"""`medzoo audit`: anyone's predictions by group, without torch."""

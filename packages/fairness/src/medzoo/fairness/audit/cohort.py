@@ -1,0 +1,121 @@
+"""Reading a table of predictions: checked columns, exclusions that are counted, patients as numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io import Column, Table, read_table
+from medzoo.core.io.columns import columns_of
+from medzoo.core.spelling import nearest
+from medzoo.fairness.audit.attributes import Attribute, Groups, group
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that an audit reads."""
+
+    label: str
+    score: str
+    patient: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cases that are audited.
+
+    Attributes:
+        path: The file.
+        sha256: Of the file's bytes.
+        rows: Rows of the file.
+        excluded: Why rows were left out, and how many.
+        scores: `(N,)` probabilities of label 1.
+        labels: `(N,)`, 0 or 1.
+        patients: Number of each case's patient, `(N,)`, by the order of their names; None where not given.
+        patient_names: Of the patients, in order.
+        groups: By attribute.
+    """
+
+    path: str
+    sha256: str
+    rows: int
+    excluded: dict[str, int]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    patients: NDArray[np.int64] | None
+    patient_names: tuple[str, ...]
+    groups: tuple[Groups, ...]
+
+
+def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohort:
+    """Read the cases; rows without a label are left out and counted.
+
+    Raises:
+        ConfigError: A column is missing; the nearest one is told.
+        DataError: A label is neither 0 nor 1, a score is no probability, an id is repeated, one class is missing.
+    """
+    if Path(path).is_dir():
+        raise DataError(path, "is a folder", "give a table, such as samples.csv in it")
+    if not Path(path).exists():
+        raise DataError(path, "does not exist", "check the path")
+    header = columns_of(path)
+    known = {name.casefold(): name for name in header}
+    parsed = [Attribute.parse(text, header) for text in attributes]
+    asked = [("--label", columns.label), ("--score", columns.score), ("--patient", columns.patient)]
+    asked += [("--id", columns.id), *(("--group", part.column) for a in parsed for part in a.parts)]
+    for flag, name in asked:
+        if name is not None and name.casefold() not in known:
+            near = nearest(name, header)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(header[:20])}"
+            raise ConfigError(f"{flag} {name}: {path} has no such column; {hint}")
+    if columns.label.casefold() == columns.score.casefold():
+        raise ConfigError(f"--label and --score are both {columns.label}; give the true label and the predicted score")
+    wanted = {
+        columns.label: Column(columns.label, "number", optional=True),
+        columns.score: Column(columns.score, "number", low=0, high=1),
+    }
+    for name in filter(None, (columns.patient, columns.id)):
+        wanted.setdefault(name, Column(name))
+    for attribute in parsed:
+        for part in attribute.parts:
+            if part.column in wanted and part.column in (columns.label, columns.score):
+                raise ConfigError(
+                    f"--group {part.column}: is the label or the score; give an attribute of the patients"
+                )
+            wanted.setdefault(part.column, Column(part.column, optional=True))
+    table = read_table(path, list(wanted.values()), unique=(columns.id,) if columns.id else ())
+    if not len(table):
+        raise DataError(path, "has no rows below its header", "give a table of predictions")
+    return _cohort(path, table, columns, parsed)
+
+
+def _cohort(path: str, table: Table, columns: Columns, attributes: Sequence[Attribute]) -> Cohort:
+    labels, scores = table.numbers(columns.label), table.numbers(columns.score)
+    wrong = np.flatnonzero(~np.isnan(labels) & (labels != 0) & (labels != 1))
+    if len(wrong):
+        row = int(wrong[0])
+        problem = f"{columns.label} is {labels[row]:g}, expected 0 or 1"
+        raise table.error(row, columns.label, problem, "map the labels to 0 and 1, and leave uncertain ones empty")
+    keep = np.flatnonzero(~np.isnan(labels))
+    classes, scores = labels[keep].astype(np.int8), scores[keep]
+    for value, what in ((1, "positives"), (0, "negatives")):
+        if not (classes == value).any():
+            problem = f"has no {what} among {len(keep)} rows with a label in column {columns.label!r}"
+            raise DataError(path, problem, "give a table with cases of both labels")
+    patients, names = None, tuple[str, ...]()
+    if columns.patient:
+        texts = [str(table.rows[row][columns.patient]) for row in keep]
+        names = tuple(sorted(set(texts)))
+        numbers = {name: number for number, name in enumerate(names)}
+        patients = np.array([numbers[text] for text in texts], dtype=np.int64)
+    groups = tuple(group(table, attribute, keep) for attribute in attributes)
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    excluded = {"without a label": len(table) - len(keep)}
+    return Cohort(path, digest, len(table), excluded, scores, classes, patients, names, groups)

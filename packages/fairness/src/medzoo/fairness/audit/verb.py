@@ -1,0 +1,135 @@
+"""`medzoo audit FILE`: the command line; nothing heavy is imported before the table is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medzoo.core.cli.request import check_values, split_equals, take_value
+from medzoo.core.cli.streams import say, show
+from medzoo.core.errors import ConfigError
+from medzoo.core.spelling import nearest
+
+HELP = """usage: medzoo audit FILE --label COLUMN --score COLUMN --group COLUMN [options]
+
+Metrics of a table of predictions by group, with intervals. FILE is any CSV with a row a case, such as a run's
+samples.csv. Writes audit.json and audit.html.
+  --label COLUMN     true label, 0 or 1; rows where it is empty are left out and counted
+  --score COLUMN     predicted probability of label 1
+  --group COLUMN     attribute; may be repeated. COLUMN:40,60 cuts a continuous one, A+B:40,60 combines two
+  --patient COLUMN   cases of one patient belong together
+  --id COLUMN        must not repeat
+  --threshold T      a number (default: 0.5), or from:FILE, which fits it (Youden) on a table of validation cases
+  --no-finding       label 1 means «no finding», so that its false positives are underdiagnosis
+  --minimum N        cases of a class that a group needs to take part in a gap (default: 10)
+  --tnr R            true-negative rate at which true-positive rates are compared (default: 0.8)
+  --repeats N        resamples of the bootstrap, and shuffles of the null (default: 1000)
+  --seed N           of the resampling (default: 0)
+  --out DIR          folder of the two files (default: audit)
+"""
+_VALUED = (
+    "--label",
+    "--score",
+    "--patient",
+    "--id",
+    "--threshold",
+    "--minimum",
+    "--tnr",
+    "--repeats",
+    "--seed",
+    "--out",
+)
+
+
+def run(args: list[str]) -> None:
+    """Audit a table, print the figures and write them.
+
+    Raises:
+        ConfigError: The arguments are wrong.
+        DataError: The table cannot be audited.
+    """
+    if not args or {"--help", "-h"} & set(args):
+        show(HELP)
+        if not args:
+            raise ConfigError("medzoo audit needs FILE")
+        return
+    check_values(args)
+    values: dict[str, str] = {}
+    groups: list[str] = []
+    files: list[str] = []
+    no_finding = False
+    queue = split_equals(args, (*_VALUED, "--group"))
+    while queue:
+        flag = queue.pop(0)
+        if flag == "--group":
+            groups.append(take_value(flag, queue))
+        elif flag in _VALUED:
+            values[flag] = take_value(flag, queue)
+        elif flag == "--no-finding":
+            no_finding = True
+        elif flag.startswith("-"):
+            near = nearest(flag, (*_VALUED, "--group", "--no-finding"))
+            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
+        else:
+            files.append(flag)
+    for needed in ("--label", "--score"):
+        if needed not in values:
+            raise ConfigError(f"medzoo audit needs {needed} COLUMN")
+    if len(files) != 1:
+        raise ConfigError(f"medzoo audit needs one FILE, got {' '.join(files) or 'none'}")
+    if not groups:
+        raise ConfigError("medzoo audit needs --group COLUMN, once or more")
+    _audit(files[0], values, list(dict.fromkeys(groups)), no_finding)
+
+
+def _audit(path: str, values: dict[str, str], groups: list[str], no_finding: bool) -> None:
+    minimum = _whole("--minimum", values.get("--minimum", "10"), 1, 1_000_000)
+    repeats = _whole("--repeats", values.get("--repeats", "1000"), 100, 100_000)
+    seed = _whole("--seed", values.get("--seed", "0"), 0, 2**32 - 1)
+    tnr = _share("--tnr", values.get("--tnr", "0.8"))
+    from medzoo.core.io import replacing, write_json
+    from medzoo.fairness.audit.cohort import Columns, read_cohort
+    from medzoo.fairness.audit.measure import Settings, measure, settings_facts
+    from medzoo.fairness.audit.page import page
+    from medzoo.fairness.audit.pictures import curves
+    from medzoo.fairness.audit.tables import lines
+    from medzoo.fairness.audit.threshold import choose
+
+    columns = Columns(values["--label"], values["--score"], values.get("--patient"), values.get("--id"))
+    cohort = read_cohort(path, columns, groups)
+    threshold = choose(values.get("--threshold", "0.5"), cohort, columns)
+    settings = Settings(threshold.value, minimum, repeats, tnr=tnr, no_finding=no_finding, seed=seed)
+    figures = measure(cohort, settings)
+    report: dict[str, Any] = {
+        "schema": "medzoo.audit/1",
+        "input": {"file": path, "sha256": cohort.sha256, "rows": cohort.rows, "audited": len(cohort.scores)},
+        "columns": {"label": columns.label, "score": columns.score, "patient": columns.patient, "id": columns.id},
+        "exclusions": cohort.excluded,
+        "threshold": threshold.facts(),
+        "settings": settings_facts(settings),
+        **figures,
+        "curves": curves(cohort, settings),
+    }
+    folder = Path(values.get("--out", "audit"))
+    write_json(folder / "audit.json", report)
+    with replacing(folder / "audit.html") as part:
+        part.write_text(page(report), encoding="utf-8", errors="backslashreplace")
+    for line in lines(report):
+        say(line)
+    say(f"written: {folder / 'audit.json'}, {folder / 'audit.html'}")
+
+
+def _whole(flag: str, text: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise ConfigError(f"{flag} {text}: expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def _share(flag: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise ConfigError(f"{flag} {text}: expected a number between 0 and 1")
+    return value
