@@ -22,6 +22,7 @@ from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.tasks.classification import model_labels
 from medzoo.core.testing import ModelContract
+from medzoo.core.testing.recipes import packaged, parameters, resolved
 
 TINY: dict[str, Any] = {
     "model.backbone": "test_resnet",
@@ -77,6 +78,15 @@ def test_any_network_takes_images_in_the_unit_interval(name: str, channels: int)
 def test_an_unknown_network_costs_one_line() -> None:
     with pytest.raises(ConfigError, match=r"^--model\.backbone: timm has no model 'resnet_no'; known are .*resnet"):
         Classifier(["a", "b"], False, 1, backbone="resnet_no")
+
+
+def test_the_quick_recipe_is_a_small_network_on_phantoms() -> None:
+    assert packaged(["classifier"]) == {"classifier/default"}
+    settings = resolved("classifier/default")["model"]["init_args"]
+    assert {name: settings[name] for name in ("backbone", "size", "epochs")} == {
+        "backbone": "test_resnet", "size": [64, 64], "epochs": 10,
+    }  # fmt: skip
+    assert parameters("classifier/default", classes=["a", "b", "c"], multi_label=False, channels=1) == 372_691
 
 
 def test_a_logit_does_not_depend_on_what_else_is_in_the_batch() -> None:
