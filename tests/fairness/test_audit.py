@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,26 @@ def test_two_groups_are_needed_for_a_gap(workdir: Path) -> None:
     gap = report["attributes"][0]["gaps"]["auc_gap"]
     assert gap["value"] is None
     assert "fewer than two groups" in gap["reason"]
+
+
+def test_an_attribute_that_nobody_has_is_one_row(workdir: Path) -> None:
+    report = audited(write(workdir / "t.csv", [{**row, "sex": "NA"} for row in cohort(60)]))
+    sex = report["attributes"][0]
+    assert sex["groups"] == []
+    assert sex["unknown"]["cases"] == 60
+    assert all(fact["value"] is None for fact in sex["gaps"].values())
+    assert "sex: has 0 known groups, so there is no gap" in report["warnings"]
+
+
+@pytest.mark.parametrize("score", [lambda y: "0.5", str], ids=["constant", "perfect"])
+def test_scores_without_a_slope_have_none(score: Callable[[int], str], workdir: Path) -> None:
+    rows = [{**row, "p": score(row["y"])} for row in cohort(120)]
+    report = audited(write(workdir / "t.csv", rows), "--group", "age:50", "--patient", "patient")
+    for cell in report["attributes"][1]["groups"]:
+        assert cell["metrics"]["calibration_slope"]["value"] is None
+        assert cell["metrics"]["auc"]["value"] in (0.5, 1.0)
+    assert report["attributes"][1]["gaps"]["auc_gap"]["value"] == 0
+    assert report["attributes"][1]["gaps"]["auc_gap"]["p"] == 1
 
 
 def test_a_threshold_is_fitted_on_other_cases_only(workdir: Path) -> None:

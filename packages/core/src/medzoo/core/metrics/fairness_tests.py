@@ -99,7 +99,7 @@ def bootstrap(cases: Cases, repeats: int, generator: np.random.Generator) -> Ite
         drawn = np.empty((patients, now), dtype=np.float32)
         for r in range(now):
             drawn[:, r] = np.bincount(generator.integers(0, patients, patients), minlength=patients)
-        yield cases.counts((content @ drawn).T)
+        yield cases.counts(np.ascontiguousarray((content @ drawn).T))
 
 
 def permutations(

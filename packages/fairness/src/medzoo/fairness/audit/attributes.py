@@ -99,6 +99,8 @@ def group(table: Table, attribute: Attribute, keep: NDArray[np.intp]) -> Groups:
         codes = codes * len(labels) + np.maximum(own, 0)
         prefix = f"{part.column} " if part.cuts and len(attribute.parts) > 1 else ""
         names = [f"{a}, {prefix}{b}" if a else f"{prefix}{b}" for a in names for b in labels]
+    if unknown.all():
+        return Groups(attribute.name, (), np.full(len(keep), -1, dtype=np.int64))
     present = np.flatnonzero(np.bincount(codes[~unknown], minlength=len(names)))
     if len(present) > MOST:
         raise DataError(
