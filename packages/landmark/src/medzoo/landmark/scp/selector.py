@@ -85,7 +85,7 @@ class SCP(Selector):
             images = UnlabelledImages(
                 [s.images for s in data.sources],
                 [(index, name) for name in names],
-                Geometry(size, data.hparams["fit"]),
+                Geometry(size, data.hparams["resize"]),
                 ImageCache([], size, 0),
             )
             similarity = self.similarity(embedder, images, domain)
