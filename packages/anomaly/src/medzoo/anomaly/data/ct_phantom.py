@@ -8,7 +8,7 @@ from typing import Any
 from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
 from medzoo.core.data.module import check_drawn
 from medzoo.core.errors import ConfigError
-from medzoo.core.sides import extents
+from medzoo.core.sides import check_area, extents
 
 _LESION_SEED = 10_000  # test patients are others than those of training
 
@@ -43,10 +43,11 @@ class CtPhantoms(VolumeDataModule):
         from medzoo.core.phantoms.ct import EXTENT, KINDS
 
         if voxel_mm is not None:
-            if not 0.5 <= voxel_mm <= 12:
-                raise ConfigError(f"--data.voxel_mm: expected 0.5 to 12, got {voxel_mm}")
+            if not 0.8 <= voxel_mm <= 12:
+                raise ConfigError(f"--data.voxel_mm: expected 0.8 to 12, got {voxel_mm}")
             size = [round(extent / voxel_mm) for extent in EXTENT]
         depth, height, width = extents("data.size", size, 3)
+        check_area("data.size", (depth, height, width))
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.data.module import check_drawn
 from medzoo.core.errors import ConfigError
+from medzoo.core.sides import check_area, sides
 
 _TEST_SEED = 5000
 
@@ -21,7 +22,7 @@ class TexturePhantoms(CategoryDataModule):
     Args:
         train: Perfect pictures of each category.
         test: Pictures of each category to test, half of them with a defect.
-        pixels: Height and width that pictures are made at.
+        pixels: Height and width that pictures are made at, 16 to 4096.
         pose: How far pictures of a category differ in pose: still; near, up to 12°; or free, at any angle.
         common: Options of all image data.
     """
@@ -32,7 +33,8 @@ class TexturePhantoms(CategoryDataModule):
 
         if pose not in POSES:
             raise ConfigError(f"--data.pose: expected one of {', '.join(POSES)}; got {pose}")
-        check_drawn(train=train, test=test, pixels=pixels)
+        check_drawn(train=train, test=test)
+        check_area("data.pixels", sides("data.pixels", pixels))
         self._train, self._test, self._pixels, self._pose = train, test, pixels, pose
 
     def make_categories(self) -> tuple[Category, ...]:

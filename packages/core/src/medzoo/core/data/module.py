@@ -13,13 +13,13 @@ from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_l
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import Sample
-from medzoo.core.sides import sides
+from medzoo.core.sides import check_area, sides
 
 Loader = DataLoader[Any] | list[Any]
 """A loader; an empty list where there is nothing to load."""
 
 
-MOST_WORKERS, MOST_DRAWN = 128, 100_000
+MOST_WORKERS, MOST_DRAWN = 128, 10_000
 
 
 class MedzooDataModule(LightningDataModule):
@@ -52,6 +52,7 @@ class MedzooDataModule(LightningDataModule):
         self.save_hyperparameters(logger=False)  # Lightning refuses to log options that a model has too
         check_loading(batch_size, num_workers, seed)
         self.given_size = None if size is None else sides("data.size", size)
+        check_area("data.size", self.given_size or (1, 1))
         self.given_batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.checked: set[str] = set()
         """Stages whose files were found sound by who runs them, so that `setup` need not look again."""
@@ -67,13 +68,14 @@ class MedzooDataModule(LightningDataModule):
         """Height and width that the network sees: the option, else what the model asks for.
 
         Raises:
-            ConfigError: Neither is known, or the model takes volumes.
+            ConfigError: Neither is known, the model takes volumes, or it asks for more than 4096² pixels.
         """
         size = self.given_size or self.wants.size
         if size is None:
             raise ConfigError("--data.size: the model names no input size; give one, such as 256 or [384, 320]")
         if len(size) != 2:
             raise ConfigError(f"--model: this data holds images, but the model takes volumes of size {tuple(size)}")
+        check_area("model.size", size)
         return int(size[0]), int(size[1])
 
     @property
@@ -139,14 +141,14 @@ def check_loading(batch_size: int | None, num_workers: int, seed: int) -> None:
 
 
 def check_drawn(least: int = 0, **numbers: int) -> None:
-    """Check how many pictures, or pixels a side, a data module is to draw: any number costs a file nothing.
+    """Check how many pictures a data module is to draw: any number costs a file nothing, a picture a second or so.
 
     Args:
         least: The smallest number allowed.
         numbers: The options by name.
 
     Raises:
-        ConfigError: One is smaller, or larger than 100,000.
+        ConfigError: One is smaller, or larger than 10,000.
     """
     for option, value in numbers.items():
         if not least <= value <= MOST_DRAWN:

@@ -196,7 +196,8 @@ def _spoiled(
 ) -> tuple[Floats, Floats, Floats, Mask]:
     """Return pattern, coverage, change of colour and place of a picture with a defect that lies on the part."""
     height, width = pattern.shape
-    on_part = np.flatnonzero(ndimage.binary_erosion(cover > 0.5, iterations=2, border_value=0))
+    inner = ndimage.binary_erosion(cover > 0.5, iterations=2, border_value=0)
+    on_part = np.flatnonzero(inner if inner.any() else cover == cover.max())  # of a few pixels all is rim
     cy, cx = np.unravel_index(int(rng.choice(on_part)), pattern.shape)
     v, u = np.mgrid[0:height, 0:width].astype(np.float32)
     unit = min(height, width)

@@ -11,7 +11,7 @@ from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
-from medzoo.core.sides import sides
+from medzoo.core.sides import check_area, sides
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import NO_SPACING, Images, LandmarkSource, Points, Size
@@ -127,6 +127,7 @@ class LandmarkPhantoms(LandmarkDataModule):
         check_drawn(n_val=n_val, n_test=n_test)
         self._anatomies, self._numbers = tuple(domains), (n_train, n_val, n_test)
         self._drawn = sides("data.image_size", image_size)
+        check_area("data.image_size", self._drawn)
 
     def make_sources(self) -> Sequence[LandmarkSource]:
         """Make one source an anatomy; nothing is drawn yet."""
