@@ -16,6 +16,7 @@ from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese, SpatialTransformer, matrix, warped
 from medzoo.anomaly.regad.support import VERSIONS, augmented
+from medzoo.core.data.wants import Wants
 from medzoo.core.errors import CheckpointError, ConfigError, TrainingError
 from medzoo.core.io import read_json
 
@@ -185,7 +186,7 @@ def test_pairs_are_of_one_category_never_of_a_tested_one_and_never_with_itself()
 
 def test_a_training_batch_is_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
     data = TexturePhantoms(train=5, test=2, pixels=32, size=32, test_categories=["gear"], batch_size=3)
-    monkeypatch.setattr(data, "_asked", {"learns": True}.get)
+    monkeypatch.setattr(TexturePhantoms, "wants", Wants())
     batches = [batch["domain"].tolist() for batch in data.train_dataloader()]
     assert all(len(set(domains)) == 1 for domains in batches)
     assert sorted(domain for batch in batches for domain in batch) == [domain for domain in range(9) for _ in range(5)]

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -99,6 +100,23 @@ def let_main_process_decide(worker: int) -> None:
         threading.Thread(target=_end_when_told, args=(os.getppid(),), daemon=True).start()
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Hold signals back while loader processes are started: they inherit this, until each ignores them itself.
+
+    Otherwise a signal to the whole group ends a process that has not yet come to `let_main_process_decide`, and the
+    training with it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_when_told(main_process: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
         pass
@@ -137,7 +155,9 @@ class ResumableLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self.done = self.batches.start
-        for batch in super().__iter__():
+        with unheard():
+            batches = super().__iter__()
+        for batch in batches:
             self.done += 1
             yield batch
 
@@ -187,6 +207,14 @@ class EvaluationBatches(Sampler[list[int]]):
         return iter(self._batches())
 
 
+class EvaluationLoader(DataLoader[Any]):
+    """A loader whose processes are started as those of `ResumableLoader`."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with unheard():
+            return super().__iter__()
+
+
 def evaluation_loader(
     dataset: Dataset[Any],
     batch_size: int,
@@ -206,7 +234,7 @@ def evaluation_loader(
     groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
     largest = min(batch_size, len(groups))
     num_workers = workers_for(num_workers, largest, lambda: dataset[0], rank_and_world()[1])
-    return DataLoader(
+    return EvaluationLoader(
         dataset,
         batch_sampler=EvaluationBatches(groups, batch_size),
         num_workers=num_workers,
