@@ -43,6 +43,10 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         ["python", "-c", "from pathlib import Path; assert list(Path('board').rglob('events.*'))"],
     ],
     ("medzoo-core", "testing"): [["python", "-c", "from medzoo.core.testing import ModelContract"]],
+    ("medzoo-anomaly", "imagenet"): [
+        "medzoo fit --model padim --model.backbone tf_efficientnet_lite0 --model.widths null --model.weights imagenet "
+        f"--run_dir wheel --quiet {SMALL}".split()
+    ],
     ("medzoo", "test"): [
         ["pytest", "--version"],
         ["python", "-c", "import docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
