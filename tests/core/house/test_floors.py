@@ -27,6 +27,10 @@ FLOORS = [
 SEAMS = {
     "torch.nn.modules.batchnorm._BatchNorm",
     "torch.utils._python_dispatch.TorchDispatchMode",
+    "torch._C",
+    "torch._C._are_functorch_transforms_active",
+    "torch._C._get_tracing_state",
+    "torch._C._len_torch_dispatch_stack",
     "ArgumentParser._actions",
     "LightningCLI._dump_config",
     "LightningCLI._set_seed",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,6 +18,13 @@ CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"
 """Keys beside a checkpoint's settings with the class, and with what Lightning would call to build it."""
 
 __all__ = ["CLASS_PATH", "INSTANTIATOR", "BatchNorm", "TorchDispatchMode"]
+
+
+def watched() -> bool:
+    """Return whether operators must go through the dispatcher: torch.func, a mode or a trace is at work."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return True
+    return bool(torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack())
 
 
 def options_of(parser: Any) -> list[Any]:
