@@ -81,7 +81,9 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
     else:
         paths = pictures("new", colour=task == "images")
     data = other_way(task, paths)
-    assert main(["predict", "--ckpt_path", CKPT, *data, "--data.batch_size", "1", "--run_dir", "module", "--quiet"]) == 0
+    assert (
+        main(["predict", "--ckpt_path", CKPT, *data, "--data.batch_size", "1", "--run_dir", "module", "--quiet"]) == 0
+    )
     assert main(["predict", CKPT, *paths, "-o", "files"]) == 0
     wanted, found = records("module"), records("files")
     assert len(found) == len(paths) == len(wanted)
