@@ -14,9 +14,10 @@ from medzoo.core.spelling import nearest
 NOTICE = "for research, not for diagnosis"
 HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 
-Answers files with a trained model: points, score maps, masks or classes, in the geometry of each file. PATH is an
-image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a pattern in quotes. Files that OUT has
-an answer for are skipped. A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
+Answers files with a trained model (a checkpoint, or a folder of medzoo pack): points, score maps, masks or classes, in
+the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
+pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
+ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
@@ -74,6 +75,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.io import write_csv
     from medzoo.core.registry import load
     from medzoo.core.runs.checkpoint_io import read_checkpoint
+    from medzoo.core.runs.packed import SUMS, is_packed
     from medzoo.core.runs.saved import saved
 
     model = load_model(checkpoint)
@@ -91,7 +93,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     about: dict[str, Any] = {
         "model": told.spec.name,
         "checkpoint": checkpoint,
-        "model_sha256": sha256(checkpoint),
+        "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
         "medzoo": version("medzoo-core"),
         "source": source,
         "settings": settings,
