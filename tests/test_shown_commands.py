@@ -16,6 +16,8 @@ from medzoo.core.phantoms import radiograph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/**/*.md")]
+READING = "check test validate predict select attack audit evaluate compare pack report".split()
+"""Verbs whose files are those of the reader of a page."""
 ABSENT = r"no such|does not exist|is (no|not a) folder|not found|no file|is missing"
 
 
@@ -51,7 +53,7 @@ def test_a_command_that_is_shown_is_understood(command: str, workdir: Path, caps
     code = main([verb, *options])
     shown = capsys.readouterr()
     # Their folders and checkpoints are not here.
-    if verb in ("check", "test", "validate", "predict", "select", "attack", "audit", "evaluate", "compare", "pack"):
+    if verb in READING:
         assert code == 2
         assert re.search(ABSENT, shown.err), shown.err
     else:
