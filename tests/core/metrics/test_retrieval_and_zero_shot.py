@@ -1,4 +1,4 @@
-"""Retrieval and zero-shot figures: against values by hand, scikit-learn, and what ties and duplicates must not change."""
+"""Retrieval and zero-shot figures: values by hand, scikit-learn, and what ties and duplicates must not change."""
 
 from __future__ import annotations
 
