@@ -49,7 +49,7 @@ def test_a_command_that_is_shown_is_understood(command: str, workdir: Path, caps
     code = main([verb, *options])
     shown = capsys.readouterr()
     # Their folders and checkpoints are not here.
-    if verb in ("check", "test", "validate", "predict", "select", "attack", "audit"):
+    if verb in ("check", "test", "validate", "predict", "select", "attack", "audit", "zero-shot"):
         assert code == 2
         assert re.search(ABSENT, shown.err), shown.err
     else:

@@ -21,7 +21,7 @@ from medzoo.vlm.scoring import Scorer
 from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, predictions, write_predictions
 from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, check_texts, load_bert, read_folder
 from medzoo.vlm.text.prompts import from_preset
-from medzoo.vlm.text.wordpiece import WordPiece, build_vocabulary
+from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
 
 
 class ImageTextMethod(Method):
@@ -105,21 +105,27 @@ class ImageTextMethod(Method):
     def attention_maps(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return where in each image each text is seen, `(images, texts, rows, columns)`."""
 
-    def encode_text(self, texts: Sequence[str], what: str | None = None) -> TextFeatures:
-        """Return the features of texts.
+    def _tokens(self, texts: Sequence[str]) -> Tokens:
+        assert self.text is not None, "the vocabulary is not known yet; attach data"
+        assert self.tokenizer is not None
+        return self.tokenizer(texts, self.text.limit)
+
+    def check_text(self, texts: Sequence[str], what: str) -> None:
+        """Refuse texts of which the model would see nothing, or not all.
 
         Args:
             texts: At least one.
-            what: An option's name, with which texts are refused of which the model would see nothing or not all.
+            what: The option that gave them.
 
         Raises:
             ConfigError: Such a text.
         """
-        assert self.text is not None, "the vocabulary is not known yet; attach data"
-        assert self.tokenizer is not None
-        tokens = self.tokenizer(texts, self.text.limit)
-        if what is not None:
-            check_texts(texts, tokens, what)
+        check_texts(texts, self._tokens(texts), what)
+
+    def encode_text(self, texts: Sequence[str]) -> TextFeatures:
+        """Return the features of texts, at least one."""
+        tokens = self._tokens(texts)
+        assert self.text is not None
         found: TextFeatures = self.text(tokens.ids.to(self.device), tokens.words.to(self.device))
         return TextFeatures(self.project(found.globals), self.project(found.tokens), found.mask)
 

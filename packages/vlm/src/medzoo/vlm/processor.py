@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.data.wants import Wants
-from medzoo.core.geometry import Affine, compose, fit_affine, invert, resample, resize_affine
+from medzoo.core.geometry import Affine, apply, compose, fit_affine, invert, resample, resize_affine
 
 FITS = ("stretch", "pad")
 
@@ -60,9 +60,21 @@ class Processor:
             width: Of the original.
             height: Of the original.
         """
-        rows, columns = found.shape
-        cells = resize_affine((columns, rows), self.size[::-1])
-        return resample(found, compose(cells, invert(self.affine(width, height))), (width, height))
+        return resample(found, self._cells(found, width, height), (width, height))
+
+    def peak(self, found: NDArray[np.float32], width: int, height: int) -> tuple[float, float]:
+        """Return the middle of the cell where a map is highest, x and y in pixels of the original.
+
+        Of equal cells it is the first, row by row.
+        """
+        row, column = np.unravel_index(int(found.argmax()), found.shape)
+        (point,) = apply(self._cells(found, width, height), np.array([[column, row]], dtype=np.float64))
+        return float(point[0]), float(point[1])
+
+    def _cells(self, found: NDArray[np.float32], width: int, height: int) -> Affine:
+        """Return the map from the cells of a map to the pixels of the original."""
+        cells = resize_affine(found.shape[::-1], self.size[::-1])
+        return compose(cells, invert(self.affine(width, height)))
 
 
 @dataclass(frozen=True)

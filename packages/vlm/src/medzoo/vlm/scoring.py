@@ -18,8 +18,11 @@ from medzoo.vlm.text.rewrite import sentences
 class Comparing(Protocol):
     """A model that compares images with texts."""
 
-    def encode_text(self, texts: Sequence[str], what: str | None = None) -> TextFeatures:
-        """Return features of texts; with `what`, an option's name, texts that it cannot read are refused."""
+    def check_text(self, texts: Sequence[str], what: str) -> None:
+        """Refuse texts that it cannot read; `what` is the option that gave them."""
+
+    def encode_text(self, texts: Sequence[str]) -> TextFeatures:
+        """Return features of texts."""
 
     def similarity(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return logits `(images, texts)`."""
@@ -41,17 +44,16 @@ class Weighted:
     shares: Tensor
 
     @classmethod
-    def of(cls, model: Comparing, units: Sequence[Sequence[str]], what: str | None) -> Weighted:
+    def of(cls, model: Comparing, units: Sequence[Sequence[str]]) -> Weighted:
         """Encode the sentences of units.
 
         Args:
             model: Encodes texts.
             units: Sentences of each unit, at least one.
-            what: Option to name where a sentence cannot be read; None reads what it can.
         """
         texts = list(dict.fromkeys(text for unit in units for text in unit))
         places = {text: place for place, text in enumerate(texts)}
-        features = model.encode_text(texts, what)
+        features = model.encode_text(texts)
         shares = features.globals.new_zeros(len(units), len(texts))
         for row, unit in enumerate(units):
             for text in unit:
@@ -66,15 +68,23 @@ class Scorer:
         model: Compares images with texts.
         prompts: The classes; None for none.
         reports: Candidates of a retrieval; the logit of one is the mean over its sentences.
+
+    Raises:
+        ConfigError: The model knows no word of a class or sentence, or it is too long.
     """
 
     def __init__(self, model: Comparing, prompts: Prompts | None, reports: Sequence[str] = ()) -> None:
         self.model, self.prompts = model, prompts
         classes = prompts.classes if prompts else ()
+        for prompt in classes:
+            texts = [*prompt.positive, *prompt.negative]
+            # A name within a sentence is looked at alone: of «There is X» something is always known.
+            named = [prompt.name] if any(prompt.name in text for text in texts) else []
+            model.check_text([*named, *texts], "--prompts")
         denying = [prompt.negative for prompt in classes]
-        self._affirmed = Weighted.of(model, [p.positive for p in classes], "--prompts") if classes else None
-        self._denied = Weighted.of(model, denying, "--prompts") if classes and all(denying) else None
-        self._reports = Weighted.of(model, [sentences(text) or [text] for text in reports], None) if reports else None
+        self._affirmed = Weighted.of(model, [prompt.positive for prompt in classes]) if classes else None
+        self._denied = Weighted.of(model, denying) if classes and all(denying) else None
+        self._reports = Weighted.of(model, [sentences(text) or [text] for text in reports]) if reports else None
 
     def scores(self, image: ImageFeatures) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return logits that affirm each class, that deny it, and those of the reports, each `(B, ·)`.
