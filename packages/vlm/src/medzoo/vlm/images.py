@@ -81,7 +81,7 @@ class ImageEncoder(nn.Module):
             assert self.grid is not None
             tokens = self.model.forward_features(image)
             return ImageFeatures(self.whole(tokens[:, 0]), self.patch(tokens[:, 1:]), self.grid)
-        maps = self.model(image)
+        maps = self.model(image.contiguous(memory_format=torch.channels_last))  # a third faster on a CPU
         local = maps[self.level]
         tokens = local.flatten(2).transpose(1, 2)
         return ImageFeatures(self.whole(maps[-1].mean((2, 3))), self.patch(tokens), (local.shape[2], local.shape[3]))
