@@ -8,7 +8,7 @@ import numpy as np
 
 from medzoo.vlm.phantoms.findings import FINDINGS, Finding
 
-_NAMES: dict[str, tuple[str, ...]] = {
+NAMES: dict[str, tuple[str, ...]] = {
     "pleural effusion": ("pleural effusion", "effusion", "pleural fluid"),
     "cardiomegaly": ("cardiomegaly", "enlargement of the heart", "cardiac enlargement"),
     "consolidation": ("consolidation", "airspace disease", "airspace opacity"),
@@ -57,9 +57,9 @@ def report_on(findings: Collection[Finding], rng: np.random.Generator, denials: 
     count = min(len(shares), int(rng.poisson(denials)))
     absent = [str(name) for name in rng.choice(list(shares), count, replace=False, p=weights / weights.sum())]
     while absent:
-        name = _one(_NAMES[absent.pop()], rng)
+        name = _one(NAMES[absent.pop()], rng)
         if absent and rng.random() < 0.3:
-            said.append(f"No {name} or {_one(_NAMES[absent.pop()], rng)}.")
+            said.append(f"No {name} or {_one(NAMES[absent.pop()], rng)}.")
         elif rng.random() < 0.05:
             said.append(_one(_DOUBTED, rng).format(name))
         else:
@@ -74,7 +74,7 @@ def _present(finding: Finding, rng: np.random.Generator, doubt: float) -> str:
     parts = [
         _one(_WORDS[finding.severity], rng) if rng.random() < 0.5 else "",
         finding.side if rng.random() < 0.7 else "",
-        _one(_NAMES[finding.name], rng),
+        _one(NAMES[finding.name], rng),
     ]
     name = " ".join(part for part in parts if part)
     if rng.random() < doubt:
