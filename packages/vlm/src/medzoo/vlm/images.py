@@ -29,9 +29,9 @@ class ImageFeatures:
 class ImageEncoder(nn.Module):
     """A network of timm for grey images in [0, 1], with one feature a patch and one of the whole.
 
-    Of a vision transformer these are its patch tokens and its class token after the last norm, not projected where the
-    width is the same. Of a convolutional network the whole is its last map, averaged and projected, and the patches
-    are the map at `stride`, projected without a bias (CARZero's public code).
+    Of a vision transformer these are its patch tokens and its class token (or attention pool) after the last norm, not
+    projected where the width is the same. Of a convolutional network the whole is its last map, averaged and projected,
+    and the patches are the map at `stride`, projected without a bias (CARZero's public code).
 
     Args:
         name: Such as `vit_base_patch16_224` or `resnet50`.
@@ -62,6 +62,8 @@ class ImageEncoder(nn.Module):
             self.model: Any = timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
             self.grid: tuple[int, int] | None = tuple(self.model.patch_embed.grid_size)
             _sin_cos(self.model, self.grid)
+            if not self.model.num_prefix_tokens and getattr(self.model, "attn_pool", None) is None:
+                raise ValueError(f"{name} has neither a class token nor an attention pool")
             have, own = [self.model.embed_dim] * 2, [self.model.embed_dim != width] * 2
         else:
             self.model = timm.create_model(name, pretrained=False, features_only=True)
@@ -80,7 +82,9 @@ class ImageEncoder(nn.Module):
         if self.transformer:
             assert self.grid is not None
             tokens = self.model.forward_features(image)
-            return ImageFeatures(self.whole(tokens[:, 0]), self.patch(tokens[:, 1:]), self.grid)
+            first = self.model.num_prefix_tokens
+            whole = tokens[:, 0] if first else self.model.attn_pool(tokens)
+            return ImageFeatures(self.whole(whole), self.patch(tokens[:, first:]), self.grid)
         maps = self.model(image.contiguous(memory_format=torch.channels_last))  # a third faster on a CPU
         local = maps[self.level]
         tokens = local.flatten(2).transpose(1, 2)
@@ -101,5 +105,5 @@ def _sin_cos(model: Any, grid: tuple[int, int]) -> None:
     angles = [place.flatten()[:, None] * frequency for place in (columns, rows)]
     table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
     with torch.no_grad():
-        model.pos_embed.copy_(torch.cat([torch.zeros(1, width), table])[None])
+        model.pos_embed.copy_(torch.cat([torch.zeros(model.num_prefix_tokens, width), table])[None])
     model.pos_embed.requires_grad_(False)

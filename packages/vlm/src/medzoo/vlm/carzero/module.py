@@ -101,15 +101,13 @@ class CARZero(ImageTextMethod):
             ("prompts", prompts, presets()),
         ):  # fmt: skip
             check_choice(f"model.{option}", value, allowed)
-        for option, number in (
-            ("width", width),
-            ("words", words - 2),
-            ("layers", layers),
-            ("spread", spread),
-            ("sentences", sentences),
-        ):
-            if not number > 0:
-                raise ConfigError(f"--model.{option}: expected more, got {self.hparams[option]}")
+        for option, number, least in (("width", width, 1), ("words", words, 3), ("layers", layers, 1)):
+            if number < least:
+                raise ConfigError(f"--model.{option}: expected at least {least}, got {number}")
+        if sentences < 1:
+            raise ConfigError(f"--model.sentences: expected at least 1, got {sentences}")
+        if not spread > 0:
+            raise ConfigError(f"--model.spread: expected more than 0, got {spread}")
         if not zoom >= 1:
             raise ConfigError(f"--model.zoom: expected at least 1, got {zoom}")
         self.processor = Processor(sides("model.size", size), fit, zoom)
