@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import write_image
 from medzoo.core.testing.data import DataModuleContract
@@ -87,6 +88,13 @@ def test_a_finding_changes_the_image_on_its_side_and_more_where_it_is_severe(nam
         if side and name != "pacemaker":  # its wire leads to the heart
             half = changes[1][:, pixels // 2 :] if side == "left" else changes[1][:, : pixels // 2]
             assert half.sum() > 0.9 * changes[1].sum()
+
+
+def test_a_supervised_model_trains_on_the_labels_of_the_same_images(workdir: Path) -> None:
+    data = "--data report-phantoms --data.train 8 --data.val 4 --data.test 6 --data.pixels 32"
+    fit = f"fit --model classifier {data} --model.size 32 --model.batch 4 --trainer.max_epochs 1 --quiet --run_dir run"
+    assert main([*fit.split(), "--trainer.accelerator", "cpu"]) == 0
+    assert (workdir / "run/samples.csv").is_file()
 
 
 def test_sentences_are_drawn_anew_each_epoch_and_shuffled_ones_are_of_others() -> None:

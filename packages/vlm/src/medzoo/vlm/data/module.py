@@ -25,12 +25,14 @@ _MEMORY = 2**29
 
 
 class PairSample(ImageSample):
-    """An image and sentences about it, to train on; it carries no label."""
+    """An image and sentences about it, to train on."""
 
     captions: list[str]
     """Drawn anew in each epoch from the sentences of the report and of its rewriting."""
     said: list[str]
     """All of these sentences."""
+    label: NotRequired[Tensor]
+    """`(C,)` float32; only for a supervised model that asks for labels, beside which others stand."""
 
 
 class ReportSample(ImageSample):
@@ -150,7 +152,8 @@ class ReportDataModule(ClassificationDataModule):
             self._cache = processor.size, ImageCache(keys, processor.size, _MEMORY, self.num_workers)
         wants = self.wants
         count = wants.sentences if isinstance(wants, ReportWants) else 1
-        return ReportImages(items, self.found, processor, self._cache[1], augment, self.seed, pools, count)
+        memory = self._cache[1]
+        return ReportImages(items, self.found, processor, memory, augment, self.seed, pools, count, wants.labels)
 
 
 class ReportImages(Images):
@@ -165,6 +168,7 @@ class ReportImages(Images):
         seed: Seed of it and of the sentences.
         pools: Sentences of each image, to train on.
         sentences: How many of them are drawn.
+        labels: Whether a training sample has its label.
     """
 
     def __init__(
@@ -177,10 +181,11 @@ class ReportImages(Images):
         seed: int,
         pools: Mapping[str, tuple[str, ...]] | None,
         sentences: int = 1,
+        labels: bool = False,
     ) -> None:
         super().__init__(items, cases, processor.size, cache, augment, seed)
         self.processor, self.texts, self.pools = processor, cases.texts, pools
-        self.sentences = sentences
+        self.sentences, self.labels = sentences, labels
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         index, epoch = key if isinstance(key, tuple) else (key, None)
@@ -198,6 +203,8 @@ class ReportImages(Images):
             rng, said = np.random.default_rng((self.seed, epoch, index)), self.pools[item.id]
             drawn = rng.choice(len(said), min(self.sentences, len(said)), replace=False)
             told |= {"captions": [said[place] for place in drawn], "said": list(said)}
+            if self.labels and isinstance(item.label, tuple):
+                told["label"] = torch.tensor(item.label)
             if self.augment:
                 image, affine = self._varied(image, affine, rng)
         return {
