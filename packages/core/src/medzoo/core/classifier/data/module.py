@@ -35,7 +35,7 @@ class ClassificationDataModule(MedzooDataModule):
         seed: Seed of splits, variation and order.
     """
 
-    sample = ClassificationSample
+    sample: ClassVar[type] = ClassificationSample
     batch: ClassVar[int] = 32
 
     def __init__(
