@@ -19,6 +19,8 @@ from medzoo.core.cli import main
 SKIN = ("accuracy/light", "accuracy/dark", "eodd_max", "auc_gap", "worst_auc", "swapped_accuracy")
 GROUPS = ["accuracy", "auroc", *(f"skin/{name}" for name in SKIN)]
 BASELINE = ["--model", "fair-baseline"]
+SHORTCUT = ["--data.train", "2000", "--data.val", "200", "--data.test", "1000", "--data.dark", "0", "--data.overlap"]
+SHORTCUT += ["0.06", "--data.conflict", "0.05", "--data.augment", "0"]
 TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     "groups": (
         GROUPS,
@@ -32,6 +34,23 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "FairAdaBN, alpha 0": ["--model", "fair-adabn", "--model.alpha", "0"],
         },
     ),
+    "shortcut": (
+        ["accuracy", "ink/aligned_auc", "ink/conflict_auc", "ink/balanced_auc", "bias/lesions/ink/conflict_auc"],
+        {
+            "ERM": [*BASELINE, *SHORTCUT],
+            "group x class, ink known": [*BASELINE, *SHORTCUT, "--data.order", "group-class", "--data.order_by", "ink"],
+            "group-mean CE, ink known": [
+                *BASELINE,
+                *SHORTCUT,
+                "--model.loss",
+                "group-mean",
+                "--model.attribute",
+                "ink",
+            ],
+            "PBBL": ["--model", "pbbl"],
+            "Ada-ABC": ["--model", "ada-abc"],
+        },
+    ),
 }
 
 
@@ -43,7 +62,7 @@ def measure(flags: list[str], seed: int, names: list[str]) -> list[float]:
         assert main(["fit", *flags, *own, "--trainer.accelerator", "cpu"]) == 0
         seconds = time.perf_counter() - start
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
-    short = {name.partition("/")[2]: value for name, value in metrics.items()}
+    short = metrics | {name.partition("/")[2]: value for name, value in metrics.items()}
     return [short.get(name, float("nan")) for name in names] + [seconds]
 
 

@@ -58,7 +58,7 @@ def lesion(
     contrast = 1 - 0.45 * tone
     image = skin[:, None, None] * (1 - contrast * _PIGMENT[:, None, None] * depth)
     image = image * (1 + 0.04 * _smooth(rng, pixels, pixels / 4)) * rng.uniform(0.92, 1.08)
-    image += rng.normal(0, 0.02, image.shape)
+    image += rng.normal(0, 0.01, image.shape)
     corner = rng.integers(0, 2, 2) * 2 - 1
     if ink:
         near = np.exp(-(((x - 0.85 * corner[0]) ** 2 + (y - 0.85 * corner[1]) ** 2) / 0.03))

@@ -173,6 +173,10 @@ class ClassificationDataModule(MedzooDataModule):
         plan = partial(drawn_batches, cells, len(items), self.samples_a_batch, self.seed)
         return ResumableLoader(images, EpochBatches(plan), self.num_workers, self.sample)
 
+    def unvaried_loader(self) -> DataLoader[Any]:
+        """Load the training images as they are, each once, for a method that scores them."""
+        return self.evaluation_loader(self._images(self._part("train")))
+
     def val_dataloader(self) -> Loader:
         """Load the validation images, where there are any."""
         items = self.cases.parts["val"]
