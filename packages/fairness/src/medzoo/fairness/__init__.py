@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from medzoo.fairness.baseline.module import FairBaseline
     from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
     from medzoo.fairness.fair_adabn.module import FairAdaBN
+    from medzoo.fairness.ltml.module import LTML
     from medzoo.fairness.pbbl.module import PBBL
 
 __getattr__, __dir__ = lazy(
@@ -19,9 +20,10 @@ __getattr__, __dir__ = lazy(
         "AdaABC": "ada_abc.module",
         "FairAdaBN": "fair_adabn.module",
         "FairBaseline": "baseline.module",
+        "LTML": "ltml.module",
         "LesionPhantoms": "data.phantoms",
         "LesionStructures": "data.phantoms",
         "PBBL": "pbbl.module",
     },
 )
-__all__ = ["PBBL", "AdaABC", "FairAdaBN", "FairBaseline", "LesionPhantoms", "LesionStructures"]
+__all__ = ["LTML", "PBBL", "AdaABC", "FairAdaBN", "FairBaseline", "LesionPhantoms", "LesionStructures"]
