@@ -160,6 +160,10 @@ class ClassificationDataModule(MedzooDataModule):
         """Load the training images, each varied anew in each epoch."""
         return self.train_loader(self._images(self._part("train"), self._augment))
 
+    def plain_dataloader(self, part: str) -> DataLoader[Any]:
+        """Load the images of a part (`train`, `val` or `test`) in order and as they are, such as to describe them."""
+        return self.evaluation_loader(self._images(self._part(part)))
+
     def val_dataloader(self) -> Loader:
         """Load the validation images, where there are any."""
         items = self.cases.parts["val"]
