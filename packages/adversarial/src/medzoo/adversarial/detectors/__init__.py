@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from medzoo.adversarial.detectors.base import Combined, Detector, TwoSided
 from medzoo.adversarial.detectors.learned import LayerNetworks, SupportVectors
 from medzoo.adversarial.detectors.magnet import MagNet
@@ -16,34 +18,39 @@ from medzoo.adversarial.detectors.statistics import (
     Neighbours,
 )
 
+_MAKE: dict[str, Callable[[Watched, int], Detector]] = {
+    "kd": lambda watched, seed: KernelDensity(),
+    "bu": lambda watched, seed: DropoutVariance(watched.head, seed),
+    "kd+bu": lambda watched, seed: DensityAndDropout(watched.head),
+    "lid": lambda watched, seed: LocalDimension(seed),
+    "maha": lambda watched, seed: Mahalanobis(),
+    "maha-last": lambda watched, seed: Mahalanobis(last=True),
+    "maha-two-sided": lambda watched, seed: TwoSided(Mahalanobis()),
+    "svm": lambda watched, seed: SupportVectors(),
+    "dnn": lambda watched, seed: LayerNetworks(watched, seed=seed),
+    "dknn": lambda watched, seed: Neighbours(),
+    "gmm": lambda watched, seed: Likelihood(Mixtures(range(len(watched.layers) + 1))),
+    "gmm-two-sided": lambda watched, seed: TwoSided(Likelihood(Mixtures(range(len(watched.layers) + 1)))),
+    "magnet-error": lambda watched, seed: MagNet(watched, "error", seed),
+    "magnet-answer": lambda watched, seed: MagNet(watched, "answer", seed),
+}
+DETECTORS = tuple(_MAKE)
+"""Names of the detectors."""
 
-def suite(watched: Watched, seed: int = 0) -> dict[str, Detector]:
-    """Return all detectors of a classifier by name, not fitted.
+
+def suite(watched: Watched, names: Sequence[str] = DETECTORS, seed: int = 0) -> dict[str, Detector]:
+    """Return detectors of a classifier by name, not fitted.
 
     Args:
         watched: The classifier and its layers.
+        names: Which.
         seed: Of what is random in them.
     """
-    every = range(len(watched.layers) + 1)
-    return {
-        "kd": KernelDensity(),
-        "bu": DropoutVariance(watched.head, seed),
-        "kd+bu": DensityAndDropout(watched.head),
-        "lid": LocalDimension(seed),
-        "maha": Mahalanobis(),
-        "maha-last": Mahalanobis(last=True),
-        "maha-two-sided": TwoSided(Mahalanobis()),
-        "svm": SupportVectors(),
-        "dnn": LayerNetworks(watched, seed=seed),
-        "dknn": Neighbours(),
-        "gmm": Likelihood(Mixtures(every)),
-        "gmm-two-sided": TwoSided(Likelihood(Mixtures(every))),
-        "magnet-error": MagNet(watched, "error", seed),
-        "magnet-answer": MagNet(watched, "answer", seed),
-    }
+    return {name: _MAKE[name](watched, seed) for name in names}
 
 
 __all__ = [
+    "DETECTORS",
     "Combined",
     "DensityAndDropout",
     "Detector",
