@@ -168,8 +168,8 @@ class Request:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text is the address of something on a server."""
-    return re.match(r"[A-Za-z][\w+.-]*://", text) is not None
+    """Tell whether a text is the address of something on a server, also behind others, as in `simplecache::http://`."""
+    return re.match(r"\s*[A-Za-z][\w+.-]*(://|::)", text) is not None
 
 
 def check_values(args: list[str]) -> None:

@@ -130,6 +130,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
+        if isinstance(error, ConfigError) and request.ckpt_path and not _names_settings(request):
+            raise CheckpointError(f"{request.ckpt_path}: {error}") from error  # all settings are the checkpoint's
         raise
     finally:
         folders.share_run_folder(None)
@@ -162,13 +164,16 @@ def _built_for(request: Request) -> Iterator[None]:
         raise
     except Exception as error:
         named = re.search(r"--[a-z]+\.\w+", str(error))
-        own = "--config" in request.arguments or any(
-            argument.startswith(named[0] if named else ("--model", "--data")) for argument in request.arguments
-        )
-        if request.ckpt_path is None or own:
+        if request.ckpt_path is None or _names_settings(request, named[0] if named else ""):
             raise
         reason = first_line(error) if isinstance(error, MedzooError) else f"its settings cannot be: {first_line(error)}"
         raise CheckpointError(f"{request.ckpt_path}: {reason.removeprefix('--data: ')}; {CHANGED}") from error
+
+
+def _names_settings(request: Request, option: str = "") -> bool:
+    """Tell whether the command itself gives a setting of model or data, or one that begins with `option`."""
+    begin = option or ("--model", "--data")
+    return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
 
 
 def _test_all_of_another_set(request: Request, cli: Any) -> None:
@@ -249,7 +254,7 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
     checkpoint = read_checkpoint(request.ckpt_path)
     arguments: list[str] = []
     for key, kind in (("model", "model"), ("data", "datamodule")):
-        told = saved(checkpoint, kind)
+        told = saved(checkpoint, kind, request.ckpt_path)
         chosen = request.model if key == "model" else request.data
         if told is None:
             continue
@@ -270,7 +275,9 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
         config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
         arguments += ["--config", json.dumps(config)]
     if request.model is None:
-        raise CheckpointError(f"{request.ckpt_path}: does not tell its model; add --model NAME")
+        raise CheckpointError(
+            f"{request.ckpt_path}: does not tell its model, which is in 'hyper_parameters'; add --model NAME"
+        )
     return arguments, sized_as(request.ckpt_path, checkpoint)
 
 
