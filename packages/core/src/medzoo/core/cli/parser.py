@@ -18,7 +18,7 @@ from medzoo.core.cli.request import is_url
 from medzoo.core.errors import CheckpointError, ConfigError, check_choice, first_line
 from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
-from medzoo.core.seams import keep_settings, options_of, seed_as_asked
+from medzoo.core.seams import keep_settings, options_of, read_numbers_with, seed_as_asked
 
 TRUSTED = [
     *(
@@ -51,6 +51,7 @@ def _restrict() -> None:
     )
     set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
     set_dumper("medzoo", write_yaml)
+    read_numbers_with(read_yaml)
 
 
 def _check_local(value: Any, where: str = "") -> None:
@@ -211,9 +212,10 @@ class MedzooCLI(LightningCLI):
             return self.parser.instantiate_classes(self._filled(config))[key]
         except (ValueError, TypeError, MisconfigurationException) as error:
             inner: BaseException | None = error
-            while inner := inner.__cause__ or inner.__context__:  # the parsing library puts its own around it
+            while inner is not None:  # the parsing library puts its own around it
                 if isinstance(inner, CheckpointError):
                     raise inner from error
+                inner = inner.__cause__ or inner.__context__
             raise ConfigError(f"--{key}: {cause_of(error)}") from error
 
     def _filled(self, part: Namespace) -> Namespace:

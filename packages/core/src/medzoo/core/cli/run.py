@@ -67,6 +67,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.callbacks import LAST
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
@@ -78,6 +79,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     for option, (unset, instead) in _DECIDED.items():
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
+    if request.init_from is not None:
+        read_checkpoint(request.init_from)  # before anything is written
     with _built_for(request):
         datamodule = cli.build_data({})
         test_sets = build_test_sets(cli, request.test_sets)
