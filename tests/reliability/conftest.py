@@ -48,7 +48,7 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., Any]:
             seconds = time.perf_counter() - started
             request.node.user_properties.append(("figure", [fault, what, count.held, total, seconds]))
         assert total, "nothing was injected"
-        assert not count.failures, f"{fault}, {what}: {count.held}/{total}; failed: {count.failures[:5]}"
+        assert not count.failures, f"{fault}, {what}: {count.held}/{total}; failed: {count.failures[:30]}"
 
     return measure
 
@@ -116,13 +116,14 @@ class Measured:
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
-    def refused(self, folder: Path, plain: Sequence[str], *args: str) -> str:
+    def refused(self, folder: Path, plain: Sequence[str], *args: str, begun: bool = False) -> str:
         """Run a command that must be refused at no cost; return what was wrong with that, empty where nothing.
 
         Args:
             folder: Working directory, in which nothing may change.
             plain: A command with the same imports and an ordinary mistake, which is the measure.
             args: The command.
+            begun: Whether it may begin a run, of which nothing stays.
         """
         key = " ".join(plain)
         if key not in self.usual:
@@ -135,7 +136,7 @@ class Measured:
             "not one line" * (len(found["err"].splitlines()) != 1),
             "no error of medzoo" * (not found["err"].startswith("medzoo: error: ")),
             "a long line" * (len(found["err"]) > 2100),
-            f"{found['did'][:3]}" * bool(found["did"]),
+            f"{found['did'][:3]}" * bool(found["did"] and not begun),
             f"left {set(folder.rglob('*')) ^ before}" * (set(folder.rglob("*")) != before),
             f"{found['seconds'] - usual['seconds']:.1f} s" * (found["seconds"] > usual["seconds"] + 1),
             f"{found['mb'] - usual['mb']:.0f} MB" * (found["mb"] > usual["mb"] + 512),

@@ -116,6 +116,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         resume=resume,
     )
     try:
+        run_.check(request.verb)
         if not resume:
             record()
         if request.verb == "fit":
