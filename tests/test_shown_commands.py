@@ -16,7 +16,20 @@ from medzoo.core.phantoms import radiograph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/**/*.md")]
-READING = ["check", "test", "validate", "predict", "select", "attack", "audit", "zero-shot", "evaluate", "compare", "pack", "report"]
+READING = [
+    "check",
+    "test",
+    "validate",
+    "predict",
+    "select",
+    "attack",
+    "audit",
+    "zero-shot",
+    "evaluate",
+    "compare",
+    "pack",
+    "report",
+]
 """Verbs whose files are those of the reader of a page."""
 ABSENT = r"no such|does not exist|is (no|not a) folder|not found|no file|is missing"
 

@@ -32,6 +32,7 @@ SEAMS = {
     "torch._C._get_tracing_state",
     "torch._C._len_torch_dispatch_stack",
     "ArgumentParser._actions",
+    "jsonargparse._typehints",
     "LightningCLI._dump_config",
     "LightningCLI._set_seed",
     "Trainer._results",

@@ -5,9 +5,11 @@ An update of torch, torchmetrics, Lightning, jsonargparse or MONAI can break thi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import jsonargparse
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,6 +33,11 @@ def options_of(parser: Any) -> list[Any]:
     """Return the actions of an argparse parser, which have `option_strings`, `dest` and `help`."""
     actions: list[Any] = parser._actions
     return actions
+
+
+def read_numbers_with(loader: Callable[[str], Any]) -> None:
+    """Have jsonargparse read texts for options of numbers through `loader`; its own takes nesting of any depth."""
+    vars(jsonargparse._typehints)["basic_json_or_yaml_load"] = loader
 
 
 def keep_settings(cli: Any) -> None:

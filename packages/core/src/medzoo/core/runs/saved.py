@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from medzoo.core.errors import CheckpointError, MedzooError, first_line
+from medzoo.core.errors import CheckpointError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, registered
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.schema import CHANGED
 from medzoo.core.seams import CLASS_PATH, INSTANTIATOR, TorchDispatchMode
 
 _ENTRY = {"model": "hyper_parameters", "datamodule": "datamodule_hyper_parameters"}
@@ -29,12 +30,13 @@ class Saved:
     settings: dict[str, Any]
 
 
-def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
+def saved(checkpoint: dict[str, Any], kind: str, path: object = "") -> Saved | None:
     """Return the class and the `__init__` arguments that a checkpoint tells, without importing anything.
 
     Args:
         checkpoint: What `read_checkpoint` returned.
         kind: `"model"` or `"datamodule"`.
+        path: The file, for the message.
 
     Returns:
         None where the checkpoint does not tell, as those of a plain Lightning trainer.
@@ -44,31 +46,58 @@ def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
     """
     settings = dict(checkpoint.get(_ENTRY[kind], {}))
     settings.pop(INSTANTIATOR, None)  # Lightning would call it; medzoo builds registered classes only
-    path = settings.pop(CLASS_PATH, None)
-    return None if path is None else Saved(registered(kind, path), settings)
+    named = settings.pop(CLASS_PATH, None)
+    if named is None:
+        return None
+    try:
+        return Saved(registered(kind, named), settings)
+    except PluginError as error:
+        raise PluginError(f"{path}: '{_ENTRY[kind]}.{CLASS_PATH}': {error}" if path else str(error)) from error
 
 
 class _Allocations(TorchDispatchMode):
     """Refuses to make tensors beyond some bytes in all, before they are made."""
 
-    def __init__(self, path: object, state: dict[str, Any]) -> None:
+    def __init__(self, path: object, state: dict[str, Any], settings: dict[str, Any]) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.settings = path, settings
         self.left = 8 * sum(value.numel() * value.element_size() for value in state.values()) + _SPARE_BYTES
         self.calls = 200 * len(state) + _SPARE_CALLS
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         size = _asked_size(func, args)
         if size:
+            if min(size) < 0:
+                raise CheckpointError(f"{self.path}: no model has such settings{_below_zero(self.settings)}; {CHANGED}")
             dtype = (kwargs or {}).get("dtype") or torch.get_default_dtype()
             self.left -= prod(size) * dtype.itemsize
             self.calls -= 1
             if self.left < 0 or self.calls < 0:
                 raise CheckpointError(
-                    f"{self.path}: its settings ask for a far larger model than the weights in it are of; "
-                    "it was changed or damaged after medzoo wrote it"
+                    f"{self.path}: its settings ask for a far larger model than the weights in it are of"
+                    f"{_largest(self.settings)}; {CHANGED}"
                 )
         return func(*args, **(kwargs or {}))
+
+
+def _numbers(settings: dict[str, Any]) -> list[tuple[float, str]]:
+    """Return the numbers in settings, each with the setting that it stands in."""
+    return [
+        (number, key)
+        for key, value in settings.items()
+        for number in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(number, int | float)
+    ]
+
+
+def _largest(settings: dict[str, Any]) -> str:
+    number, key = max(_numbers(settings), default=(0, ""))
+    return f" ({key!r} is {number})" if key else ""
+
+
+def _below_zero(settings: dict[str, Any]) -> str:
+    found = [f"{key!r} is {number}" for number, key in _numbers(settings) if number < 0]
+    return f" ({', '.join(found[:3])})" if found else ""
 
 
 def _asked_size(func: Any, args: Any) -> list[int]:
@@ -89,7 +118,7 @@ def sized_as(path: object, checkpoint: dict[str, Any]) -> TorchDispatchMode:
     The settings of a checkpoint are text: a width of 2e8 in them costs its sender nothing. Eight times the weights are
     allowed, for what an initialisation needs, and 256 MB.
     """
-    return _Allocations(path, checkpoint["state_dict"])
+    return _Allocations(path, checkpoint["state_dict"], checkpoint.get(_ENTRY["model"], {}))
 
 
 @contextmanager
