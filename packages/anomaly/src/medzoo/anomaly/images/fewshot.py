@@ -6,10 +6,11 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.backbone import EncoderFeatures
@@ -94,9 +95,10 @@ class FewShot(Method, Generic[Reference]):
         """Do nothing: the reference is made from the supports at the end of the epoch."""
         return None
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
         warnings.filterwarnings("ignore", message=".*returned `None`.*")
+        return None
 
     def score(self, reference: Reference, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return image scores `(B,)` and score maps `(B, H, W)` of `(B, 3, H, W)`."""
@@ -154,11 +156,11 @@ class FewShot(Method, Generic[Reference]):
                     self.supports[name] = images
                     self.thresholds[name] = self.threshold_of(images.to(self.device).float(), named[name])
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep supports and thresholds."""
         checkpoint["supports"], checkpoint["thresholds"] = dict(self.supports), dict(self.thresholds)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take supports and thresholds over.
 
         Raises:
@@ -167,10 +169,12 @@ class FewShot(Method, Generic[Reference]):
         supports, thresholds = checkpoint.get("supports"), checkpoint.get("thresholds")
         images = isinstance(supports, dict) and all(map(_is_images, supports.values()))
         check_field("supports", images, "images by name")
-        numbers = isinstance(thresholds, dict) and all(isinstance(value, float) for value in thresholds.values())
-        whole = numbers and set(checkpoint["thresholds"]) == set(checkpoint["supports"])
+        assert isinstance(supports, dict)
+        whole = isinstance(thresholds, dict) and set(thresholds) == set(supports)
         check_field("thresholds", whole, "one of each support")
-        self.supports, self.thresholds = dict(checkpoint["supports"]), dict(checkpoint["thresholds"])
+        assert isinstance(thresholds, dict)
+        check_field("thresholds", all(isinstance(value, float) for value in thresholds.values()), "one of each support")
+        self.supports, self.thresholds = dict(supports), dict(thresholds)
 
     def _reference(self, name: str) -> Reference:
         """Return the reference of a category; one is held at a time, as tests go category by category."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError, raise_all
-from medzoo.core.sample import Sample
+from medzoo.core.sample import Batch, Sample
 from medzoo.core.sides import check_area, sides
 
-Loader = DataLoader[Any] | list[Any]
+Loader = DataLoader[Mapping[str, object]] | list[Batch]
 """A loader; an empty list where there is nothing to load."""
 
 
@@ -107,7 +107,9 @@ class MedzooDataModule(LightningDataModule):
         del stage
         return []
 
-    def train_loader(self, dataset: Dataset[Any], groups: Sequence[int] | None = None) -> ResumableLoader:
+    def train_loader(
+        self, dataset: Dataset[Mapping[str, object]], groups: Sequence[int] | None = None
+    ) -> ResumableLoader:
         """Load a data set that is indexed with `(index, epoch)`, in an order drawn anew each epoch.
 
         Args:
@@ -119,8 +121,8 @@ class MedzooDataModule(LightningDataModule):
         return ResumableLoader(dataset, EpochBatches(plan), self.num_workers, self.train_sample or self.sample)
 
     def evaluation_loader(
-        self, dataset: Dataset[Any], groups: Sequence[int] | None = None, batch_size: int | None = None
-    ) -> DataLoader[Any]:
+        self, dataset: Dataset[Mapping[str, object]], groups: Sequence[int] | None = None, batch_size: int | None = None
+    ) -> DataLoader[Mapping[str, object]]:
         """Load every sample of a data set once over all processes, in order, each batch of one source."""
         size = batch_size or self.samples_a_batch
         return evaluation_loader(dataset, size, groups, self.num_workers, self.sample)

@@ -7,7 +7,6 @@ each other and moves the result; the functions here only compare scores, so that
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +161,7 @@ class ImageAnomalyMetrics(DataSetMetric):
     labels: list[Tensor]
     groups: list[Tensor]
 
-    def __init__(self, seed: int = 0, **options: Any) -> None:
+    def __init__(self, seed: int = 0, **options: object) -> None:
         super().__init__(**options)
         self.seed = seed
         for name in ("scores", "labels", "groups"):
@@ -214,7 +213,7 @@ class PixelAnomalyMetrics(DataSetMetric):
     scores: list[Tensor]
     weights: list[Tensor]
 
-    def __init__(self, limit: float = 0.3, **options: Any) -> None:
+    def __init__(self, limit: float = 0.3, **options: object) -> None:
         super().__init__(**options)
         self.limit = limit
         self.add_state("scores", default=[], dist_reduce_fx="cat")
@@ -252,13 +251,13 @@ class PixelAnomalyMetrics(DataSetMetric):
         }
 
 
-def _flat(scores: Tensor, labels: Tensor) -> tuple[NDArray[Any], Floats]:
+def _flat(scores: Tensor, labels: Tensor) -> tuple[NDArray[np.floating], Floats]:
     if scores.shape != labels.shape:
         raise ValueError(f"scores and labels must have one shape, got {tuple(scores.shape)} and {tuple(labels.shape)}")
     return scores.detach().cpu().reshape(-1).numpy(), (labels.detach().cpu().reshape(-1) != 0).double().numpy()
 
 
-def _curve(values: NDArray[Any], hits: Floats, alarms: Floats) -> tuple[Floats, Floats]:
+def _curve(values: NDArray[np.floating], hits: Floats, alarms: Floats) -> tuple[Floats, Floats]:
     """Return cumulated hits and false alarms at every distinct threshold from the highest down, starting at (0, 0)."""
     if not len(values):
         return np.zeros(1), np.zeros(1)
@@ -272,7 +271,7 @@ def _curve(values: NDArray[Any], hits: Floats, alarms: Floats) -> tuple[Floats, 
     )
 
 
-def _above(values: NDArray[Any], background: NDArray[np.bool_], limit: float) -> NDArray[np.bool_]:
+def _above(values: NDArray[np.floating], background: NDArray[np.bool_], limit: float) -> NDArray[np.bool_]:
     """Tell which scores are thresholds at or below the false-positive rate `limit`, and the next one after it."""
     ground = values[background]
     rank = min(len(ground) - 1, math.ceil(limit * len(ground)))

@@ -55,11 +55,11 @@ class TrainingBar(TQDMProgressBar):
         """Make the bar of a prediction."""
         return _sized(super().init_predict_tqdm())
 
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, *_: object) -> None:
         """Go on with the same bar."""
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Show the step, or the part of the epochs that is done, and the step's loss."""
         part = (batch_idx + 1) / max(1.0, float(trainer.num_training_batches))
@@ -118,7 +118,7 @@ def progress(trainer: Trainer, part: float = 1.0) -> tuple[str, float | None]:
     return f"epoch {epoch + 1}", None
 
 
-def loss_of(trainer: Trainer, outputs: Any) -> float | None:
+def loss_of(trainer: Trainer, outputs: object) -> float | None:
     """Return the loss of a step: what it logged as `train/loss`, or what it returned; `None` where it has neither."""
     found = trainer.callback_metrics.get("train/loss", outputs.get("loss") if isinstance(outputs, dict) else outputs)
     return float(found.detach()) if isinstance(found, Tensor) else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -165,11 +165,11 @@ class ClassificationDataModule(MedzooDataModule):
         items = self.cases.parts["val"]
         return self.evaluation_loader(self._images(items)) if items else []
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the test images."""
         return self.evaluation_loader(self._images(self._part("test")))
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the images without labels, else those of the test."""
         return self.evaluation_loader(self._images(self.predicted or self._part("test")))
 
