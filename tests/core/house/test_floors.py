@@ -28,6 +28,7 @@ SEAMS = {
     "torch.nn.modules.batchnorm._BatchNorm",
     "torch.utils._python_dispatch.TorchDispatchMode",
     "ArgumentParser._actions",
+    "jsonargparse._typehints",
     "LightningCLI._dump_config",
     "LightningCLI._set_seed",
     "Trainer._results",

@@ -85,6 +85,12 @@ def read_config(path: Path, source: str) -> dict[str, object]:
         raise ConfigError(f"{source}: not valid YAML: {first}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
+    if "config" in loaded:
+        raise ConfigError(f"{source}: has a key 'config', which only the command line takes; write its settings here")
+    if not isinstance(loaded.get("trainer", {}), dict):
+        raise ConfigError(
+            f"{source}: trainer: expected settings such as max_epochs, got {type(loaded['trainer']).__name__}"
+        )
     for key in KINDS:
         part = loaded.get(key)
         settings = part.get("init_args") if isinstance(part, dict) else None

@@ -5,9 +5,11 @@ An update of torch, torchmetrics, Lightning, jsonargparse or MONAI can break thi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+import jsonargparse
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,6 +34,11 @@ __all__ = ["CLASS_PATH", "INSTANTIATOR", "BatchNorm", "TorchDispatchMode"]
 def options_of(parser: ArgumentParser) -> list[Action]:
     """Return the actions of an argparse parser, which have `option_strings`, `dest` and `help`."""
     return parser._actions
+
+
+def read_numbers_with(loader: Callable[[str], object]) -> None:
+    """Have jsonargparse read texts for options of numbers through `loader`; its own takes nesting of any depth."""
+    vars(jsonargparse._typehints)["basic_json_or_yaml_load"] = loader
 
 
 def keep_settings(cli: LightningCLI) -> None:

@@ -74,7 +74,7 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     from medzoo.core.runs.schema import weights_of
 
     checkpoint = read_checkpoint(path)
-    told = saved(checkpoint, "model")
+    told = saved(checkpoint, "model", path)
     if told is None:
         raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
     model_class = load(told.spec)

@@ -60,6 +60,11 @@ class FewShot(Method, Generic[Reference]):
         if score not in RULES:
             raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
         self.size, self.batch, self.smooth, self.false_alarms = sides("model.size", size), batch, smooth, false_alarms
+        for option, value, most in (("smooth", smooth, float(max(self.size))), ("false_alarms", false_alarms, 1.0)):
+            if not 0 <= value <= most:
+                raise ConfigError(f"--model.{option}: expected 0 to {most:g}, got {value}")
+        if batch < 1:
+            raise ConfigError(f"--model.batch: expected at least 1, got {batch}")
         self.rule = score
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}

@@ -9,14 +9,16 @@ import yaml
 from jsonargparse import Namespace, set_dumper, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import StrategyRegistry
 
 from medzoo.core.cli.messages import cause_of, one_line
 from medzoo.core.cli.request import is_url
-from medzoo.core.errors import ConfigError, first_line
+from medzoo.core.errors import CheckpointError, ConfigError, check_choice, first_line
 from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
-from medzoo.core.seams import keep_settings, options_of, seed_as_asked
+from medzoo.core.seams import keep_settings, options_of, read_numbers_with, seed_as_asked
 
 TRUSTED = [
     *(
@@ -34,6 +36,9 @@ Code may add to it (the watcher of the contract does so); a configuration or a c
 """
 
 
+_MOST_PROCESSES = 1024
+
+
 def _restrict() -> None:
     """Let parsers import registered classes and parts of the trainer only, contact no server, and read bounded YAML."""
     known = {spec.class_path for kind in ("model", "datamodule", "selector") for spec in specs(kind)}
@@ -46,6 +51,7 @@ def _restrict() -> None:
     )
     set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
     set_dumper("medzoo", write_yaml)
+    read_numbers_with(read_yaml)
 
 
 def _check_local(value: object, where: str = "") -> None:
@@ -62,6 +68,37 @@ def _check_local(value: object, where: str = "") -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _check_local(inner, where)
+
+
+def _check_processes(trainer: Namespace) -> None:
+    """Refuse more processes than any machine has places for: Lightning would start each of them.
+
+    Raises:
+        ConfigError: Devices or nodes are more than 1024.
+    """
+    for option in ("devices", "num_nodes"):
+        value = trainer.get(option)
+        number = len(value) if isinstance(value, list) else value
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number[:9])
+        if isinstance(number, int) and number > _MOST_PROCESSES:
+            raise ConfigError(f"--trainer.{option}: expected at most {_MOST_PROCESSES}, got {str(value)[:20]}")
+
+
+def _check_names(trainer: Namespace) -> None:
+    """Refuse a name of a part of the trainer that Lightning lacks, before anything is written.
+
+    Raises:
+        ConfigError: The name is unknown; the message has the known ones.
+    """
+    known = {
+        "accelerator": ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())],
+        "profiler": ["simple", "advanced", "pytorch", "xla"],
+        "strategy": ["auto", *StrategyRegistry.available_strategies()],
+    }
+    for option, names in known.items():
+        if isinstance(trainer.get(option), str):
+            check_choice(f"trainer.{option}", trainer[option], names)
 
 
 class Parser(LightningArgumentParser):
@@ -129,6 +166,8 @@ class MedzooCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
+        _check_processes(self.config.trainer)
+        _check_names(self.config.trainer)
         for key, loaded in Parser.classes.items():
             if self.config.get(key):
                 check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
@@ -172,6 +211,11 @@ class MedzooCLI(LightningCLI):
         try:
             return self.parser.instantiate_classes(self._filled(config))[key]
         except (ValueError, TypeError, MisconfigurationException) as error:
+            inner: BaseException | None = error
+            while inner is not None:  # the parsing library puts its own around it
+                if isinstance(inner, CheckpointError):
+                    raise inner from error
+                inner = inner.__cause__ or inner.__context__
             raise ConfigError(f"--{key}: {cause_of(error)}") from error
 
     def _filled(self, part: Namespace) -> Namespace:

@@ -82,9 +82,9 @@ class Request:
                 key = flag[2:]
                 value = take_value(flag, queue)
                 inline = value.startswith("{")  # a class with its settings, which `check_values` has read once
-                expanded = value if inline else class_path_of(key, value)
-                request._choose(key, read_yaml(value) if inline else expanded)
-                rest += [flag, expanded]
+                chosen = class_of(key, read_yaml(value)) if inline else class_path_of(key, value)
+                request._choose(key, chosen)
+                rest += [flag, chosen if isinstance(chosen, str) else json.dumps(chosen)]
             else:
                 rest.append(flag)
         request.arguments = request._resumed() + rest
@@ -167,8 +167,8 @@ class Request:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text is the address of something on a server."""
-    return re.match(r"[A-Za-z][\w+.-]*://", text) is not None
+    """Tell whether a text is the address of something on a server, also behind others, as in `simplecache::http://`."""
+    return re.match(r"\s*[A-Za-z][\w+.-]*(://|::)", text) is not None
 
 
 def check_values(args: list[str]) -> None:

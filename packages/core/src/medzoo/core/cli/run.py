@@ -73,6 +73,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.callbacks import LAST
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
@@ -84,6 +85,8 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
     for option, (unset, instead) in _DECIDED.items():
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
+    if request.init_from is not None:
+        read_checkpoint(request.init_from)  # before anything is written
     with _built_for(request):
         datamodule = cli.build_data({})
         test_sets = build_test_sets(cli, request.test_sets)
@@ -119,6 +122,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
         resume=resume,
     )
     try:
+        run_.check(request.verb)
         if not resume:
             record()
         if request.verb == "fit":
@@ -136,6 +140,8 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
+        if isinstance(error, ConfigError) and request.ckpt_path and not _names_settings(request):
+            raise CheckpointError(f"{request.ckpt_path}: {error}") from error  # all settings are the checkpoint's
         raise
     finally:
         folders.share_run_folder(None)
@@ -168,13 +174,16 @@ def _built_for(request: Request) -> Iterator[None]:
         raise
     except Exception as error:
         named = re.search(r"--[a-z]+\.\w+", str(error))
-        own = "--config" in request.arguments or any(
-            argument.startswith(named[0] if named else ("--model", "--data")) for argument in request.arguments
-        )
-        if request.ckpt_path is None or own:
+        if request.ckpt_path is None or _names_settings(request, named[0] if named else ""):
             raise
         reason = first_line(error) if isinstance(error, MedzooError) else f"its settings cannot be: {first_line(error)}"
         raise CheckpointError(f"{request.ckpt_path}: {reason.removeprefix('--data: ')}; {CHANGED}") from error
+
+
+def _names_settings(request: Request, option: str = "") -> bool:
+    """Tell whether the command itself gives a setting of model or data, or one that begins with `option`."""
+    begin = option or ("--model", "--data")
+    return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
 
 
 def _test_all_of_another_set(request: Request, cli: MedzooCLI) -> None:
@@ -257,7 +266,7 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
     checkpoint = read_checkpoint(request.ckpt_path)
     arguments: list[str] = []
     for key, kind in (("model", "model"), ("data", "datamodule")):
-        told = saved(checkpoint, kind)
+        told = saved(checkpoint, kind, request.ckpt_path)
         chosen = request.model if key == "model" else request.data
         if told is None:
             continue
@@ -278,7 +287,9 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
         config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
         arguments += ["--config", json.dumps(config)]
     if request.model is None:
-        raise CheckpointError(f"{request.ckpt_path}: does not tell its model; add --model NAME")
+        raise CheckpointError(
+            f"{request.ckpt_path}: does not tell its model, which is in 'hyper_parameters'; add --model NAME"
+        )
     return arguments, sized_as(request.ckpt_path, checkpoint)
 
 

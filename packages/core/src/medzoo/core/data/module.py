@@ -81,7 +81,10 @@ class MedzooDataModule(LightningDataModule):
     @property
     def samples_a_batch(self) -> int:
         """Samples a batch: the option, else what the model asks for, else `batch`."""
-        return self.given_batch_size or self.wants.batch_size or self.batch
+        asked = self.given_batch_size or self.wants.batch_size or self.batch
+        if asked < 1:
+            raise ConfigError(f"--model.batch: expected at least 1, got {asked}")
+        return asked
 
     def check(self, stage: str | None = None) -> list[DataError]:
         """Return everything that is wrong with the files of a stage, as far as headers and label files tell.

@@ -84,6 +84,16 @@ class Run:
     def __post_init__(self) -> None:
         self.signals = StopSignals(self.folder)
 
+    def check(self, verb: str) -> None:
+        """Look over the data of a verb, before anything is written.
+
+        Raises:
+            DataError: The first fault found.
+        """
+        with self.signals:
+            for datamodule in (self.datamodule, *(self.test_sets.values() if verb == "test" else ())):
+                check_data(datamodule, *(("fit", "test") if verb == "fit" else (verb,)))
+
     def fit(self, model: LightningModule, ckpt_path: str | None = None) -> dict[str, float]:
         """Train all stages (or the one that the model was built for), test each, and write `results.json`.
 
@@ -346,19 +356,22 @@ def has_batches(datamodule: LightningDataModule, name: str) -> bool:
 
 
 def check_data(datamodule: LightningDataModule, *stages: str) -> None:
-    """Look over the data of some stages (headers and label files) before anything is trained.
+    """Look over the data of some stages (headers and label files) before anything is trained; each stage once.
 
     Args:
         datamodule: Its `check(stage)`, where it has one, returns every fault as a `DataError`.
         stages: `"fit"`, `"validate"`, `"test"` or `"predict"`.
 
     Raises:
-        DataError: The first fault found; when there are more, the message counts them.
+        DataError: The first fault found; when its stage has more, the message counts them.
     """
-    check = getattr(datamodule, "check", None)
-    found: list[DataError] = [fault for stage in stages for fault in check(stage)] if check is not None else []
-    faults = list({str(fault): fault for fault in found}.values())  # a label file may serve two stages
-    if faults:
+    check: Callable[[str], list[DataError]] = getattr(datamodule, "check", lambda stage: [])
+    if isinstance(datamodule, MedzooDataModule):
+        stages = tuple(stage for stage in stages if stage not in datamodule.checked)
+    for stage in stages:
+        faults = check(stage)
+        if not faults:
+            continue
         first = faults[0]
         more = f" (and {len(faults) - 1} more: run `medzoo check`)" if len(faults) > 1 else ""
         raise DataError(first.path, first.problem + more, first.cure)

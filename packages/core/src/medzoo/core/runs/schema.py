@@ -16,7 +16,7 @@ from medzoo.core.torch_files import has_its_data
 
 _DEPTH, _NODES = 40, 2_000_000  # ours are 10 deep; an optimiser's state has a few values for each of its weights
 _SETTINGS_NODES = 100_000
-_COUNT = 2**48
+_COUNT, _LARGEST = 2**48, 2**62
 CHANGED = "it was changed or damaged after medzoo wrote it"
 """How a line on a wrong field ends."""
 _VERSION = re.compile(r"\d+(\.\d+){1,3}[\w.+-]{0,40}")
@@ -137,6 +137,8 @@ def _json(place: str, value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for entry in value:
             yield from _json(place, entry)
+    elif isinstance(value, int) and abs(value) >= _LARGEST:
+        yield f"{place!r} is {kind(value)}…, expected a number that a machine can count to"
     elif isinstance(value, float) and math.isnan(value):
         yield f"{place!r} is not a number"
     elif value is not None and not isinstance(value, bool | int | float | str):

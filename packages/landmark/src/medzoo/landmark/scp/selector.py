@@ -98,9 +98,10 @@ class SCP(Selector):
             raise ConfigError("scp needs --ckpt_path FILE of a matcher, or --selector.backbone NAME of a timm model")
         if model is None:
             assert self.backbone is not None
-            if self.weights is None:
+            features = FrozenFeatures(self.backbone, self.weights).to(self.device)
+            if self.weights is None:  # told of a network that there is
                 rank_zero_warn(f"scp: {self.backbone} has random weights; --selector.weights FILE gives others")
-            return FrozenFeatures(self.backbone, self.weights).to(self.device), self.size
+            return features, self.size
         if self.backbone is not None:
             raise ConfigError("scp compares either a checkpoint or --selector.backbone, not both")
         embedder = model.to(self.device).embedder if isinstance(model, LandmarkMethod) else None
