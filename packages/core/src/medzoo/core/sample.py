@@ -115,7 +115,7 @@ def required(kind: type) -> frozenset[str]:
     return frozenset(key for key, hint in hints.items() if get_origin(hint) is not NotRequired)
 
 
-def _rule(hint: Any) -> Rule:
+def _rule(hint: object) -> Rule:
     while get_origin(hint) in (Required, NotRequired):
         hint = get_args(hint)[0]
     if get_origin(hint) is Annotated:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from medzoo.landmark.shots import Domains, Shots, check_order, is_shot, place_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from medzoo.landmark.data.module import LandmarkDataModule
     from medzoo.landmark.matching.embedder import Embedder
 
 
@@ -104,9 +105,9 @@ class LandmarkMethod(Method):
             self.build_for_domains({d.name: list(d.landmarks) for d in self.data.domains})
 
     @property
-    def data(self) -> Any:
+    def data(self) -> LandmarkDataModule:
         """The landmark data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return cast("LandmarkDataModule", getattr(self.trainer, "datamodule", None))
 
     def setup(self, stage: str) -> None:
         """Build the networks, which Lightning would do after this, and take the shots from the data to train on."""

@@ -6,7 +6,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,9 @@ from medzoo.core.sides import sides
 from medzoo.core.tasks.anomaly import AnomalyEvaluation, AnomalyOutputs, predictions
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
+
+if TYPE_CHECKING:
+    from medzoo.anomaly.data.categories import CategoryDataModule
 
 Reference = TypeVar("Reference")
 _FOLDS = 8  # of the supports, to score each by the others
@@ -137,6 +140,11 @@ class FewShot(Method, Generic[Reference]):
         require_finite(list(found), names or [f"support {i}" for i in range(count)])
         return quantile_threshold(found, self.false_alarms)
 
+    @property
+    def data(self) -> CategoryDataModule:
+        """The data module of the attached trainer."""
+        return cast("CategoryDataModule", getattr(self.trainer, "datamodule", None))
+
     def on_train_epoch_end(self) -> None:
         """After the last epoch keep the supports and their thresholds."""
         if self.trainer.current_epoch == (self.trainer.max_epochs or 0) - 1:
@@ -149,10 +157,10 @@ class FewShot(Method, Generic[Reference]):
     @torch.no_grad()
     def _take_supports(self, refresh: bool = False) -> None:
         """Take the supports of categories from the data; known categories keep theirs unless `refresh`."""
-        offered = getattr(self.trainer.datamodule, "supports", None)  # type: ignore[attr-defined]
+        data = self.data
+        offered = getattr(data, "supports", None)
         if offered is None:
             raise ConfigError("--data: this model needs categories of images with normal ones to compare with")
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
         tested = [category.name for category in data.tested]
         if refresh or any(name not in self.supports for name in tested):
             named = {c.name: [item.path or item.id for item in data.support_items(c)] for c in data.tested}
@@ -214,7 +222,7 @@ class FewShot(Method, Generic[Reference]):
             return None
         self.current = None
         self._take_supports()
-        tested = [category.name for category in self.trainer.datamodule.tested]  # type: ignore[attr-defined]
+        tested = [category.name for category in self.data.tested]
         return AnomalyEvaluation(tested, self.device)
 
     def on_predict_epoch_start(self) -> None:

@@ -88,7 +88,7 @@ class Classifier(Method):
             raise ConfigError(f"--model.classes: expected at least two distinct names, got {h['classes']}")
         try:
             self.network = ClassifierNetwork(
-                h["backbone"], h["channels"], len(h["classes"]), self.input_size, h["dropout"]
+                h["backbone"], h["channels"], len(h["classes"]), self.input_size, h.get("dropout", 0.0)
             )
         except ValueError as error:
             raise ConfigError(f"--model.backbone: {error}") from error
@@ -100,7 +100,7 @@ class Classifier(Method):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     @property
     def given(self) -> tuple[tuple[str, ...], bool]:
@@ -136,7 +136,7 @@ class Classifier(Method):
             raise ConfigError(f"--data: its images are {have}, the model takes {take}; see --data.colour")
         if stage == "fit" and self.data is not None:
             start_from(self.hparams["weights"], self.network.fill)
-            if self.hparams["balanced"]:
+            if self.hparams.get("balanced"):  # a subclass may balance in another way
                 have, known = self.data.counts()
                 columns = class_columns(self._answer(torch.zeros(0)), *self.given)
                 values = torch.ones(len(self.hparams["classes"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS
-from typing import Any, Literal
+from typing import Literal
 
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
@@ -44,7 +44,7 @@ run:
 """
 
 
-def print_help(request: Request, model_class: type[Any]) -> None:
+def print_help(request: Request, model_class: type) -> None:
     """Print the options for the request's model and data module."""
     assert request.model is not None
     parser = Parser(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -235,7 +236,7 @@ def evaluation_loader(
         num_workers: Loader processes, fewer where shared memory has no room for their batches.
         kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
-    groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+    groups = [0] * len(cast(Sized, dataset)) if groups is None else groups
     largest = min(batch_size, len(groups))
     num_workers = workers_for(num_workers, largest, lambda: dataset[0], rank_and_world()[1])
     return EvaluationLoader(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
@@ -119,7 +119,7 @@ class MedzooDataModule(LightningDataModule):
             dataset: What to train on.
             groups: Source of each sample; samples of different ones never share a batch.
         """
-        groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+        groups = [0] * len(cast(Sized, dataset)) if groups is None else groups
         plan = partial(shuffled_batches, groups, self.samples_a_batch, self.seed)
         return ResumableLoader(dataset, EpochBatches(plan), self.num_workers, self.train_sample or self.sample)
 

@@ -26,7 +26,7 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
     """Return `P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)` over all pairs of an abnormal and a normal item; NaN without such a pair.
 
     Args:
-        scores: Any shape, larger is more abnormal, finite.
+        scores: Of any shape, larger is more abnormal, finite.
         labels: Same shape, non-zero where abnormal.
     """
     values, positive = _flat(scores, labels)
@@ -69,7 +69,7 @@ def aupro(scores: Tensor, weights: Tensor, limit: float = 0.3) -> float:
     interpolation (Bergmann et al., CVPR 2019, §4.2). Only scores that matter below the limit are sorted.
 
     Args:
-        scores: Any shape, pooled over the images, larger is more abnormal, finite.
+        scores: Of any shape, pooled over the images, larger is more abnormal, finite.
         weights: Same shape, `region_weights` of each image.
         limit: Largest false-positive rate, in (0, 1].
 

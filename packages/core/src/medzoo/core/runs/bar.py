@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -87,7 +86,7 @@ def _sized(bar: Tqdm) -> Tqdm:
     """Let a bar be 80 columns wide where the terminal does not tell its size: it would not be drawn otherwise."""
     measured = bar.dynamic_ncols
 
-    def shape(file: Any) -> tuple[int, int]:
+    def shape(file: object) -> tuple[int, int]:
         columns, lines = measured(file)  # None, or less than 1, where they are not known
         return max(columns or 0, 0) or _USUAL[0], max(lines or 0, 0) or _USUAL[1]
 

@@ -156,8 +156,9 @@ def _check_spelling(found: Mapping[Path, Mapping[str, object]], landmarks: Seque
 
 def _size(name: str, width: object, height: object) -> dict[str, tuple[int, int]]:
     """Return the size that a label file tells of its image; some programs write null or 0."""
-    known = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
-    return {name: (width, height)} if known else {}  # type: ignore[dict-item]
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return {name: (width, height)}
+    return {}
 
 
 def _shapes(path: Path, content: Mapping[str, object]) -> dict[str, tuple[float, float]]:

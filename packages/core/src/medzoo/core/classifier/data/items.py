@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -103,7 +103,15 @@ def read_file(path: Path, colour: bool) -> Loaded:
     return array, (float(spacing[0]), float(spacing[1]))
 
 
-def file_item(path: Path, colour: bool, name: str, **facts: Any) -> Item:
+class Facts(TypedDict, total=False):
+    """What is known of an image, see `Item`."""
+
+    label: int | tuple[float, ...] | None
+    patient: str
+    groups: Mapping[str, int]
+
+
+def file_item(path: Path, colour: bool, name: str, **facts: Unpack[Facts]) -> Item:
     """Return an item for a file; `facts` are its label, patient and groups."""
     return Item(name, partial(read_file, path, colour), path=str(path), **facts)
 

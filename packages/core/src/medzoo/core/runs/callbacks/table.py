@@ -104,7 +104,7 @@ class EpochTable(Callback):
             if not k.startswith("train/") and k not in self.validated
         }
         self.row = {"epoch": trainer.current_epoch, **means, **self.validation, **others}
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         append_row(self.path, self.row)
         if self.echo:
