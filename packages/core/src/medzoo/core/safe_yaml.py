@@ -81,6 +81,6 @@ def read_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
 
 
-def write_yaml(data: Any) -> str:
+def write_yaml(data: object) -> str:
     """Return data as YAML that `read_yaml` reads back; keys keep their order."""
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True))

@@ -71,6 +71,7 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     """
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import restoring, saved, sized_as
+    from medzoo.core.runs.schema import weights_of
 
     checkpoint = read_checkpoint(path)
     told = saved(checkpoint, "model", path)
@@ -81,5 +82,5 @@ def load_checkpoint(path: str | Path) -> LightningModule:
         with sized_as(path, checkpoint):
             model: LightningModule = model_class(**told.settings)
         model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"])
+        model.load_state_dict(weights_of(checkpoint))
     return model.eval()

@@ -63,7 +63,7 @@ class GroupEvaluation(ClassificationEvaluation):
         """
         found = dict(super().compute())
         self.by_group = []
-        for source in dict.fromkeys(row["source"] for row in self.tested):
+        for source in dict.fromkeys(str(row["source"]) for row in self.tested):
             rows, chances, labels = self._of(source)
             names = sorted({key for row in rows for key in row if key.startswith("group_")})
             if self.multi_label:

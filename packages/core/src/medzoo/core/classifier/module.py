@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
@@ -22,6 +23,7 @@ from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.classification import (
     ClassificationEvaluation,
     ClassificationOutputs,
+    ClassRecord,
     class_columns,
     model_labels,
     predictions,
@@ -98,7 +100,7 @@ class Classifier(Method):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     @property
     def given(self) -> tuple[tuple[str, ...], bool]:
@@ -141,7 +143,7 @@ class Classifier(Method):
                 values[columns] = torch.tensor(balanced_weights(have, known, self.hparams["multi_label"]))
                 self.balance = values
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.hparams["lr"])
 
@@ -182,6 +184,6 @@ class Classifier(Method):
         """Return a record an image."""
         return predictions(batch, outputs)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
-        write_predictions(records, folder)
+        write_predictions(cast(list[ClassRecord], records), folder)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import yaml
 from jsonargparse import Namespace, set_dumper, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import StrategyRegistry
 
 from medzoo.core.cli.messages import cause_of, one_line
@@ -54,7 +54,7 @@ def _restrict() -> None:
     read_numbers_with(read_yaml)
 
 
-def _check_local(value: Any, where: str = "") -> None:
+def _check_local(value: object, where: str = "") -> None:
     """Refuse an address of a server anywhere in a configuration: parts of the trainer would connect to it.
 
     Raises:
@@ -117,7 +117,7 @@ class Parser(LightningArgumentParser):
         raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
 
-def check_settings(key: str, loaded: type, settings: dict[str, Any]) -> None:
+def check_settings(key: str, loaded: type, settings: dict[str, object]) -> None:
     """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
 
     Args:
@@ -159,9 +159,9 @@ class MedzooCLI(LightningCLI):
             auto_configure_optimizers=False,
         )
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse without LightningCLI's warning about a command line beside it."""
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(cast(list[str], args))
         seed = self.config.seed_everything
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
@@ -176,7 +176,7 @@ class MedzooCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build nothing yet: a method in stages builds its model and trainer once for each stage."""
 
-    def build_data(self, replaced: dict[str, Any]) -> LightningDataModule:
+    def build_data(self, replaced: dict[str, object]) -> LightningDataModule:
         """Build the data module with some of its `__init__` arguments replaced."""
         data = self.config.data.clone()
         for key, value in replaced.items():
@@ -186,7 +186,7 @@ class MedzooCLI(LightningCLI):
         self.config_dump = told
         return built
 
-    def build_model(self, replaced: dict[str, Any]) -> LightningModule:
+    def build_model(self, replaced: dict[str, object]) -> LightningModule:
         """Build the model with some `__init__` arguments replaced, its weights drawn from the run's seed."""
         seed_as_asked(self)
         model = self.config.model.clone()
@@ -197,11 +197,11 @@ class MedzooCLI(LightningCLI):
         built: LightningModule = self._built(Namespace(model=model), "model")
         return built
 
-    def build_trainer(self, replaced: dict[str, Any]) -> Trainer:
+    def build_trainer(self, replaced: dict[str, object]) -> Trainer:
         """Build a trainer; `callbacks` and `plugins` are added to the user's."""
         built = self._built(Namespace(trainer=self.config.trainer.clone()), "trainer").as_dict()
         for key, value in replaced.items():
-            built[key] = [*_as_list(built.get(key)), *value] if key in ("callbacks", "plugins") else value
+            built[key] = [*_as_list(built.get(key)), *_as_list(value)] if key in ("callbacks", "plugins") else value
         try:
             return Trainer(**built)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -232,5 +232,5 @@ class MedzooCLI(LightningCLI):
         return write_yaml(loaded)
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [] if value is None else [value]

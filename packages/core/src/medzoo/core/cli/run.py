@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from medzoo.core.cli.request import Request
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, load, registered
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+
+    from medzoo.core.cli.parser import MedzooCLI
+    from medzoo.core.runs.runner import TrainerBuilder, TrainerOptions
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
@@ -65,7 +71,7 @@ def run(request: Request) -> None:
     _start(request, cli, sized)
 
 
-def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> None:
+def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[object]) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -155,7 +161,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             print_once(f"run folder: {folder}")
 
 
-def _bar(cli: Any, terminal: bool) -> bool:
+def _bar(cli: MedzooCLI, terminal: bool) -> bool:
     """Tell whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
     given = cli.config.trainer.callbacks or []
     names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
@@ -186,7 +192,7 @@ def _names_settings(request: Request, option: str = "") -> bool:
     return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
 
 
-def _test_all_of_another_set(request: Request, cli: Any) -> None:
+def _test_all_of_another_set(request: Request, cli: MedzooCLI) -> None:
     """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
     settings = cli.config.data.init_args
     given = any(argument.startswith("--data.all_test") for argument in request.arguments)
@@ -221,7 +227,7 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
     return folders.new_run_folder(request.model.name, data.name), True
 
 
-def _write_config(folder: Path, cli: Any, test_sets: dict[str, str]) -> None:
+def _write_config(folder: Path, cli: MedzooCLI, test_sets: dict[str, str]) -> None:
     from medzoo.core.io import replacing
     from medzoo.core.safe_yaml import write_yaml
 
@@ -229,11 +235,13 @@ def _write_config(folder: Path, cli: Any, test_sets: dict[str, str]) -> None:
         part.write_text(cli.resolved() + (write_yaml({"test_sets": test_sets}) if test_sets else ""), encoding="utf8")
 
 
-def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, callbacks: list[Any]) -> Any:
+def _trainer_builder(
+    request: Request, cli: MedzooCLI, terminal: bool, folder: Path, callbacks: list[Callback]
+) -> TrainerBuilder:
     from medzoo.core.runs.checkpoint_io import SafeCheckpointIO
 
-    def build(overrides: dict[str, Any]) -> Any:
-        fixed: dict[str, Any] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
+    def build(overrides: TrainerOptions) -> Trainer:
+        fixed: dict[str, object] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
         if not terminal:
             names = ("enable_progress_bar", "enable_model_summary")
             fixed |= {name: False for name in names if cli.config.trainer[name] is None}
@@ -249,7 +257,7 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, c
     return build
 
 
-def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[Any]]:
+def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[object]]:
     """The settings in a checkpoint as parser arguments, so that the command line wins over them.
 
     Returns:
@@ -269,7 +277,7 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
         if told is None:
             continue
         if key == "data":
-            request.trained_on = told.settings.get("root")
+            request.trained_on = cast("str | None", told.settings.get("root"))
         if chosen is not None and chosen.class_path != told.spec.class_path:
             if key == "model":
                 raise CheckpointError(f"{request.ckpt_path}: made by {told.spec.name}, asked for {chosen.name}")

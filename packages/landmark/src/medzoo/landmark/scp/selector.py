@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from medzoo.core.backbones.encoders import copy_weights, timm_encoder
@@ -167,8 +168,7 @@ class FrozenFeatures(nn.Module):
             raise ConfigError(f"--selector.backbone: {error}") from error
         start_from(weights, partial(copy_weights, encoder))
         self.encoder = encoder.eval()
-        info: Any = encoder.feature_info
-        self.strides: list[int] = list(reversed(info.reduction()))
+        self.strides: list[int] = list(reversed(cast(FeatureInfo, encoder.feature_info).reduction()))
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:
         """Map images `(B, 1, H, W)` to their maps."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -173,7 +173,7 @@ class ClassificationDataModule(MedzooDataModule):
         plan = partial(drawn_batches, cells, len(items), self.samples_a_batch, self.seed)
         return ResumableLoader(images, EpochBatches(plan), self.num_workers, self.sample)
 
-    def unvaried_loader(self) -> DataLoader[Any]:
+    def unvaried_loader(self) -> DataLoader[Mapping[str, object]]:
         """Load the training images as they are, each once, for a method that scores them."""
         return self.evaluation_loader(self._images(self._part("train")))
 
@@ -186,11 +186,11 @@ class ClassificationDataModule(MedzooDataModule):
         items = self.cases.parts["val"]
         return self.evaluation_loader(self._images(items)) if items else []
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the test images."""
         return self.evaluation_loader(self._images(self._part("test")))
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the images without labels, else those of the test."""
         return self.evaluation_loader(self._images(self.predicted or self._part("test")))
 
