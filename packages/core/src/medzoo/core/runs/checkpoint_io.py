@@ -32,8 +32,8 @@ def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dic
     if "://" in str(path):
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
     if is_packed(path):
-        packed = read_packed(Path(path), map_location)
-        check(path, packed)
+        packed: dict[str, object] = read_packed(Path(path), map_location)
+        check(path, dict[object, object](packed))
         return packed
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
