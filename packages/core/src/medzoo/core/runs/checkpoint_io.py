@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +33,9 @@ def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dic
     if "://" in str(path):
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
     if is_packed(path):
-        packed: dict[str, object] = read_packed(Path(path), map_location)
-        check(path, dict[object, object](packed))
-        return packed
+        packed: Mapping[object, object] = {**read_packed(Path(path), map_location)}
+        check(path, packed)
+        return {str(key): value for key, value in packed.items()}
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
