@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +32,9 @@ def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dic
     if "://" in str(path):
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
     if is_packed(path):
-        packed: Mapping[object, object] = {**read_packed(Path(path), map_location)}
-        check(path, packed)
-        return {str(key): value for key, value in packed.items()}
+        packed = read_packed(Path(path), map_location)
+        check(path, dict(packed.items()))
+        return packed
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
