@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
 from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.core.backbones.features import EncoderFeatures
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method

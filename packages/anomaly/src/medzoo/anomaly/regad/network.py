@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
+from medzoo.core.backbones.features import EncoderFeatures
 
 Mode = Literal[
     "affine",

@@ -1,4 +1,4 @@
-"""Networks of timm as what the image methods compare: features at a few levels."""
+"""Networks of timm as encoders: features at a few levels, with weights of a file, a package or a download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from medzoo.anomaly.images.imagenet import WHEELS, wheel_weights
+from medzoo.core.backbones.imagenet import WHEELS, wheel_weights
 from medzoo.core.backbones.weights import Weights, load_weights, read_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, first_line
