@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, cast
 
 import yaml
@@ -104,8 +105,8 @@ def _check_names(trainer: Namespace) -> None:
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names the option and the nearest spelling."""
 
-    classes: ClassVar[dict[str, type]] = {}
-    """The classes behind the groups `model` and `data`, whose options nested errors are about."""
+    classes: ClassVar[Mapping[str, type]] = {}
+    """The classes behind the groups `model` and `data`, whose options nested errors are about; see `parser_of`."""
 
     def __init__(self, **options: Any) -> None:
         _restrict()
@@ -117,18 +118,28 @@ class Parser(LightningArgumentParser):
         raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
 
-def check_settings(key: str, loaded: type, settings: dict[str, object]) -> None:
+def parser_of(classes: Mapping[str, type]) -> type[Parser]:
+    """Return the class of parsers of some classes; jsonargparse makes those inside a parser of the same class.
+
+    Args:
+        classes: By group: `model`, `data` or `selector`.
+    """
+    return type("Parser", (Parser,), {"classes": dict(classes)})
+
+
+def check_settings(key: str, loaded: type, settings: dict[str, object], kind: type[Parser] = Parser) -> None:
     """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
 
     Args:
         key: `model` or `data`, for the message.
         loaded: The class.
         settings: Arguments; those that are absent keep their defaults.
+        kind: What words the errors.
 
     Raises:
         ConfigError: The class has no such argument, or it is of another type.
     """
-    parser = Parser(prog="medzoo", add_help=False)
+    parser = kind(prog="medzoo", add_help=False)
     parser.add_class_arguments(loaded, key, fail_untyped=False)
     try:
         parser.validate(Namespace({key: Namespace(settings)}), skip_none=False, skip_required=True)
@@ -141,16 +152,17 @@ class MedzooCLI(LightningCLI):
 
     Args:
         arguments: Arguments for the parser, see `Request.arguments`.
+        classes: Those of the model and of the data module, where they are known.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
-        self.arguments = arguments
+    def __init__(self, arguments: list[str], classes: Mapping[str, type]) -> None:
+        self.arguments, self.parser_kind = arguments, parser_of(classes)
         super().__init__(
             LightningModule,
             LightningDataModule,
             save_config_callback=None,
             seed_everything_default=0,
-            parser_class=Parser,
+            parser_class=self.parser_kind,
             parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False},
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -168,9 +180,9 @@ class MedzooCLI(LightningCLI):
         _check_local(self.config.as_dict())
         _check_processes(self.config.trainer)
         _check_names(self.config.trainer)
-        for key, loaded in Parser.classes.items():
+        for key, loaded in self.parser_kind.classes.items():
             if self.config.get(key):
-                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
+                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}), self.parser_kind)
         keep_settings(self)
 
     def instantiate_classes(self) -> None:

@@ -58,10 +58,10 @@ def run(request: Request) -> None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
     if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):
         raise ConfigError("--tensorboard needs a package that is not installed: pip install tensorboard")
-    from medzoo.core.cli.parser import MedzooCLI, Parser
+    from medzoo.core.cli.parser import MedzooCLI
 
-    Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    cli = MedzooCLI(arguments)
+    classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
+    cli = MedzooCLI(arguments, classes)
     _start(request, cli, sized)
 
 
