@@ -103,7 +103,7 @@ class EncoderFeatures(nn.Module):
         """Read the weights now, unless they were read or a state was loaded instead.
 
         Raises:
-            ConfigError: They are not to be had.
+            ConfigError: The network is unknown or its weights cannot be loaded.
             CheckpointError: The file of weights is damaged, or fits fewer than 90 % of the network.
         """
         if not self._unread:

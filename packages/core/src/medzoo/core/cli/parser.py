@@ -204,7 +204,7 @@ class MedzooCLI(LightningCLI):
         model = self.config.model.clone()
         for key, value in replaced.items():
             model.init_args[key] = value
-        # LightningCLI saves hyper-parameters from this dump, which must tell the replaced values.
+        # LightningCLI saves hyper-parameters from this dump, which must have the replaced values.
         self.config_dump = {**self.config_dump, "model": model.as_dict()}
         built: LightningModule = self._built(Namespace(model=model), "model")
         return built

@@ -156,7 +156,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
 
 
 def _bar(cli: MedzooCLI, terminal: bool) -> bool:
-    """Tell whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
+    """Return whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
     given = cli.config.trainer.callbacks or []
     names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
     asked = cli.config.trainer.enable_progress_bar
@@ -165,7 +165,7 @@ def _bar(cli: MedzooCLI, terminal: bool) -> bool:
 
 @contextmanager
 def _built_for(request: Request) -> Iterator[None]:
-    """Tell of a setting that cannot be as a fault of the checkpoint, unless the command itself gives it."""
+    """Report an impossible setting as a fault of the checkpoint, unless the command itself gives it."""
     from medzoo.core.runs.schema import CHANGED
 
     try:
@@ -181,7 +181,7 @@ def _built_for(request: Request) -> Iterator[None]:
 
 
 def _names_settings(request: Request, option: str = "") -> bool:
-    """Tell whether the command itself gives a setting of model or data, or one that begins with `option`."""
+    """Return whether the command itself gives a setting of model or data, or one that begins with `option`."""
     begin = option or ("--model", "--data")
     return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
 

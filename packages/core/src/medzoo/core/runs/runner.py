@@ -98,7 +98,7 @@ class Run:
         """Train all stages (or the one that the model was built for), test each, and write `results.json`.
 
         Args:
-            model: The model as configured; with `stage="all"` it only tells the stages and is built again for each.
+            model: The model as configured; with `stage="all"` it only names the stages and is built again for each.
             ckpt_path: Checkpoint to continue from, for a model of one stage.
 
         Returns:
@@ -114,7 +114,7 @@ class Run:
                 raise ConfigError(f"{flag} is for one stage; add --model.stage, one of {', '.join(model.stages)}")
         with self.signals:
             check_data(self.datamodule, "fit", "test")
-            self._tell_data(self.datamodule)
+            self._describe_data(self.datamodule)
             if isinstance(model, Method) and staged:
                 return self._fit_all(model.stages)
             return self._fit_one(model, self.folder, ckpt_path)[0]
@@ -232,7 +232,7 @@ class Run:
             for datamodule in sets.values():
                 check_data(datamodule, verb)
             for datamodule in sets.values():
-                self._tell_data(datamodule)
+                self._describe_data(datamodule)
             started = time.perf_counter()
             for name, datamodule in sets.items():
                 trainer = self._evaluator()
@@ -282,8 +282,8 @@ class Run:
                 model.report_predictions(records, self.folder)
         return path
 
-    def _tell_data(self, datamodule: LightningDataModule) -> None:
-        """Print what a data module has, where it can tell."""
+    def _describe_data(self, datamodule: LightningDataModule) -> None:
+        """Print what a data module has, where it can."""
         summary = getattr(datamodule, "summary", None)
         if summary is not None and is_first_process():
             for line in summary():
@@ -348,7 +348,7 @@ def flat_metrics(trainer: Trainer) -> dict[str, float]:
 
 
 def has_batches(datamodule: LightningDataModule, name: str) -> bool:
-    """Tell whether a data module defines a loader and it is not an empty list."""
+    """Return whether a data module defines a loader and it is not an empty list."""
     if getattr(type(datamodule), name, None) is getattr(LightningDataModule, name):
         return False
     loaders = getattr(datamodule, name)()

@@ -93,7 +93,7 @@ def _faults(checkpoint: Mapping[object, object]) -> Iterator[str]:
 
 
 def _bounded(place: str, value: object, nodes: int) -> Iterator[str]:
-    """Tell of values that are nested too deep or without end, of which there are too many, or that are no data."""
+    """Yield a fault for values that are nested too deep or without end, too many, or not data."""
     queue: list[tuple[str, object, int]] = [(place, value, 0)]
     while queue:
         place, value, depth = queue.pop()
@@ -128,7 +128,7 @@ def _weights(state: object) -> Iterator[str]:
 
 
 def _json(place: str, value: object) -> Iterator[str]:
-    """Tell of settings that are not what JSON could hold (tuples apart); how deep they go is known to be bounded."""
+    """Yield a fault for settings that JSON could not hold (tuples apart); their depth is known to be bounded."""
     if isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str | int):
@@ -235,7 +235,7 @@ def _loops(loops: object) -> Iterator[str]:
 
 
 def _progress(place: str, value: Mapping[object, object]) -> Iterator[str]:
-    """Tell of faults in Lightning's trackers of progress, whose innermost dictionaries count."""
+    """Yield faults in Lightning's trackers of progress, whose innermost dictionaries count."""
     if "current" not in value and "total" not in value:
         yield from _has(place, value, ("optimizer",) if place.endswith("optim_progress") else ())
         for key, entry in value.items():

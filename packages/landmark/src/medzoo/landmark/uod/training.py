@@ -99,7 +99,7 @@ def own_labels(value: object) -> OwnLabels:
 
 
 def _are_labels(made: object) -> bool:
-    """Tell whether a value is an epoch, points and scores, the latter by domain and image name."""
+    """Return whether a value is an epoch, points and scores, the latter by domain and image name."""
     if not isinstance(made, tuple | list) or len(made) != 3 or not isinstance(made[0], int):
         return False
     tables = [table for part in made[1:] if isinstance(part, dict) for table in part.values()]
