@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
     from medzoo.core.cli.parser import MedzooCLI
-    from medzoo.core.runs.runner import TrainerBuilder, TrainerOptions
+    from medzoo.core.runs.parts import TrainerBuilder, TrainerOptions
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
