@@ -174,7 +174,7 @@ class FewShot(Method, Generic[Reference]):
         check_field("supports", images, "images by name")
         numbers = isinstance(thresholds, dict) and all(isinstance(value, float) for value in thresholds.values())
         whole = numbers and set(checkpoint["thresholds"]) == set(checkpoint["supports"])
-        check_field("thresholds", whole, "one of each support")
+        check_field("thresholds", whole, "one of each of 'supports'")
         self.supports, self.thresholds = dict(checkpoint["supports"]), dict(checkpoint["thresholds"])
 
     def _reference(self, name: str) -> Reference:
