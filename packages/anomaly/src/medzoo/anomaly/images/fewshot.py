@@ -184,9 +184,10 @@ class FewShot(Method, Generic[Reference]):
         check_field("supports", images, "images by name")
         assert isinstance(supports, dict)
         whole = isinstance(thresholds, dict) and set(thresholds) == set(supports)
-        check_field("thresholds", whole, "one of each support")
+        check_field("thresholds", whole, "one of each of 'supports'")
         assert isinstance(thresholds, dict)
-        check_field("thresholds", all(isinstance(value, float) for value in thresholds.values()), "one of each support")
+        numbers = all(isinstance(value, float) for value in thresholds.values())
+        check_field("thresholds", numbers, "one of each of 'supports'")
         self.supports, self.thresholds = dict(supports), dict(thresholds)
 
     def _reference(self, name: str) -> Reference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -38,6 +39,19 @@ Code may add to it (the watcher of the contract does so); a configuration or a c
 
 
 _MOST_PROCESSES = 1024
+_SPAWNING = re.compile("spawn|fork|notebook")
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "limit_train_batches": 1e-9,
+    "log_every_n_steps": 0,
+    "max_epochs": 1,
+    "max_steps": 1,
+    "num_sanity_val_steps": 0,
+    "val_check_interval": 1e-9,
+}
+"""Least numbers of the trainer's options of which Lightning takes less and then divides by it, or trains nothing."""
 
 
 def _restrict() -> None:
@@ -86,6 +100,20 @@ def _check_processes(trainer: Namespace) -> None:
             raise ConfigError(f"--trainer.{option}: expected at most {_MOST_PROCESSES}, got {str(value)[:20]}")
 
 
+def _check_least(trainer: Namespace) -> None:
+    """Refuse numbers with which nothing could be trained; −1 stands for no limit.
+
+    Raises:
+        ConfigError: A number is too small.
+    """
+    for option, least in _LEAST.items():
+        value = trainer.get(option)
+        endless = value == -1 and option in ("max_epochs", "max_steps", "num_sanity_val_steps")
+        if isinstance(value, int | float) and value < least and not endless:
+            wanted = f"at least {least}" if least in (0, 1) else "more than 0"
+            raise ConfigError(f"--trainer.{option}: expected {wanted}, got {value}")
+
+
 def _check_names(trainer: Namespace) -> None:
     """Refuse a name of a part of the trainer that Lightning lacks, before anything is written.
 
@@ -95,7 +123,8 @@ def _check_names(trainer: Namespace) -> None:
     known = {
         "accelerator": ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())],
         "profiler": ["simple", "advanced", "pytorch", "xla"],
-        "strategy": ["auto", *StrategyRegistry.available_strategies()],
+        # The others hand the weights of a training on in a file of their own.
+        "strategy": ["auto", *(s for s in StrategyRegistry.available_strategies() if not _SPAWNING.search(s))],
     }
     for option, names in known.items():
         if isinstance(trainer.get(option), str):
@@ -180,6 +209,7 @@ class MedzooCLI(LightningCLI):
         _check_local(self.config.as_dict())
         _check_processes(self.config.trainer)
         _check_names(self.config.trainer)
+        _check_least(self.config.trainer)
         for key, loaded in self.parser_kind.classes.items():
             if self.config.get(key):
                 check_settings(key, loaded, dict(self.config[key].get("init_args") or {}), self.parser_kind)
@@ -216,7 +246,7 @@ class MedzooCLI(LightningCLI):
             built[key] = [*_as_list(built.get(key)), *_as_list(value)] if key in ("callbacks", "plugins") else value
         try:
             return Trainer(**built)
-        except (ValueError, TypeError, MisconfigurationException) as error:
+        except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             raise ConfigError(f"--trainer: {first_line(error)}") from error
 
     def _built(self, config: Namespace, key: str) -> Any:

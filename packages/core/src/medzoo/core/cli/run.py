@@ -140,6 +140,8 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
+        if isinstance(error, Exception) and not isinstance(error, MedzooError) and _of_callback(error):
+            raise ConfigError(f"--trainer.callbacks: {first_line(error)}") from error
         if isinstance(error, ConfigError) and request.ckpt_path and not _names_settings(request):
             raise CheckpointError(f"{request.ckpt_path}: {error}") from error  # all settings are the checkpoint's
         raise
@@ -153,6 +155,14 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
             folders.discard(folder, numbered=False)
         else:
             print_once(f"run folder: {folder}")
+
+
+def _of_callback(error: Exception) -> bool:
+    """Return whether one of Lightning's callbacks raised an error, such as one that watches a value nobody logs."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return module.startswith("lightning.pytorch.callbacks.")
 
 
 def _bar(cli: MedzooCLI, terminal: bool) -> bool:
@@ -305,6 +315,7 @@ def _quiet_libraries() -> None:
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*Discarding init_args.*",
+        r"(?s).*Unable to serialize instance.*",
         r".*Total length of `list` across ranks is zero.*",
         r".*You passed in a `val_dataloader` but have no `validation_step`.*",
         r".*callbacks used to create the checkpoint need to be provided.*",

@@ -158,18 +158,33 @@ def restoring(path: str | None, asked: str) -> Iterator[None]:
     except MedzooError:
         raise
     except Exception as error:
-        if path is None or not _while_restoring(error.__traceback__):
+        place = _restored(error.__traceback__)
+        if path is None or place is None:
             raise
+        if place:
+            reason = f"{type(error).__name__}: {first_line(error)}"[:200]
+            raise CheckpointError(f"{path}: {place!r} does not fit its model ({reason}); {CHANGED}") from error
         raise CheckpointError(misfit(path, error, asked)) from error
 
 
-def _while_restoring(trace: TracebackType | None) -> bool:
-    """Return whether an error passed through the part of Lightning that puts a checkpoint's state in place."""
+def _restored(trace: TracebackType | None) -> str | None:
+    """Return which part of a checkpoint an error came from; empty where that is not known, None where from none.
+
+    Lightning puts a state in place, and the optimiser meets what is wrong with its own at the next step.
+    """
+    place = None
     while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__", "").endswith(("checkpoint_connector", "core.zoo")):
-            return True
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.endswith(("checkpoint_connector", "core.zoo")):
+            place = ""
+        elif module == "torch.optim.lr_scheduler":
+            place = "lr_schedulers"
+        elif module.startswith("torch.optim.") and place is None:
+            place = "optimizer_states"
+        elif module.startswith(("lightning.", "medzoo.")) and place == "optimizer_states":
+            place = None  # an optimiser's step calls that of the training
         trace = trace.tb_next
-    return False
+    return place
 
 
 def misfit(path: object, error: Exception, asked: str) -> str:

@@ -207,6 +207,9 @@ def _optimizers(states: object) -> Iterator[str]:
         yield from _is(f"{place}.state", entry["state"], dict, "a dictionary")
         for weight, state in entry["state"].items():
             yield from _is(f"{place}.state.{weight}", state, dict, "a dictionary")
+            for key, value in state.items():
+                if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                    yield f"'{place}.state.{weight}.{key}' has values that are not finite"
         yield from _list_of_dicts(f"{place}.param_groups", entry["param_groups"])
         for group, options in enumerate(entry["param_groups"]):
             weights = options.get("params")
