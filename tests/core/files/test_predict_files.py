@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medzoo.core import Predictor
 from medzoo.core.cli import main
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import CheckpointError, ConfigError, DataError
 from medzoo.core.files.ledger import Ledger
 from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.phantoms import radiograph
@@ -96,6 +97,10 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
             for row in record.get("lesions", []):
                 row.pop("id")
         assert ours == theirs
+    predictor = Predictor(CKPT)
+    for path, ours in zip(paths, records("files"), strict=True):  # the same from Python
+        answer = predictor(path)
+        assert {k: ours[k] for k in answer.record if k != "id"} == {k: v for k, v in answer.record.items() if k != "id"}
     written = {p.name for p in Path("files").rglob("*") if p.is_file()}
     natural = {"points": "im0.png", "images": "im0.npy", "volumes": "mask.nii.gz", "classes": "predictions.csv"}
     assert natural[task] in written
@@ -179,6 +184,18 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
     assert message in err
     assert "\n" not in err
     assert not Path("out").exists()
+
+
+def test_from_python_a_file_that_cannot_be_read_and_a_wrong_option_are_errors(workdir: Path) -> None:
+    fit("classes")
+    predictor = Predictor(CKPT)
+    Path("bad.png").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        predictor("bad.png")
+    with pytest.raises(ConfigError, match="--spacing: is not for classification"):
+        Predictor(CKPT, spacing=0.1)
+    with pytest.raises(CheckpointError):
+        Predictor("none.ckpt")
 
 
 def test_a_folder_of_something_else_is_not_written_into(workdir: Path) -> None:
