@@ -128,9 +128,10 @@ def test_one_bad_file_of_a_hundred_leaves_99_answers_and_a_second_call_does_the_
 
     Path("new/im42.png").write_bytes(Path("new/im1.png").read_bytes())
     Path("new/im7.png").write_bytes(Path("new/im8.png").read_bytes())  # another image under the old name
+    Path("fit").rename("moved")  # the same model from another place
     lines = Path("out/predictions.jsonl").read_text()
     Path("out/predictions.jsonl").write_text(lines[:-20])  # as a kill would leave it
-    assert main(["predict", CKPT, "new", "-o", "out"]) == 0
+    assert main(["predict", CKPT.replace("fit", "moved"), "new", "-o", "out"]) == 0
     assert "skipped, for they have an answer: 97 files" in capsys.readouterr().out
     second = {record["path"]: record for record in records("out")}
     assert len(second) == 100
