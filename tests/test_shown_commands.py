@@ -16,6 +16,8 @@ from medzoo.core.phantoms import radiograph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/**/*.md")]
+READING = ["check", "test", "validate", "predict", "select", "attack", "audit", "evaluate", "compare", "pack", "report"]
+"""Verbs whose files are those of the reader of a page."""
 ABSENT = r"no such|does not exist|is (no|not a) folder|not found|no file|is missing"
 
 
@@ -46,10 +48,12 @@ def test_a_command_that_is_shown_is_understood(command: str, workdir: Path, caps
     assert program == "medzoo"
     if verb == "fit" and "--help" not in options:
         options.append("--print_config")  # all options resolved, nothing trained
+    if verb == "benchmark":
+        options.append("--dry_run")
     code = main([verb, *options])
     shown = capsys.readouterr()
     # Their folders and checkpoints are not here.
-    if verb in ("check", "test", "validate", "predict", "select", "attack", "audit"):
+    if verb in READING:
         assert code == 2
         assert re.search(ABSENT, shown.err), shown.err
     else:

@@ -57,6 +57,11 @@ class Method(LightningModule):
         self.evaluation: Evaluation[Any] | None = None
         """That of the running or last validation or test."""
 
+    @property
+    def known_sources(self) -> tuple[str, ...]:
+        """What a sample's `source` may be, such as the anatomies that the model finds points in; empty: anything."""
+        return ()
+
     def wants(self) -> Wants:
         """Return what the method (its current stage) asks of its data."""
         return Wants(trains=self.trainable)

@@ -85,6 +85,11 @@ class LandmarkMethod(Method):
         """Height and width of the images."""
         return sides(f"model.{self.option('size')}", self.stage_hparam("size"))
 
+    @property
+    def known_sources(self) -> tuple[str, ...]:
+        """The domains."""
+        return tuple(self.names)
+
     def wants(self) -> Wants:
         """Images of `input_size`, in the batches of the current stage."""
         return Wants(self.input_size, int(self.stage_hparam("batch")), labels=self.supervised)

@@ -81,6 +81,11 @@ class FewShot(Method, Generic[Reference]):
     def coarse_scores(self, reference: Reference, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return `(B, h, w)` scores of positions, and `(B,)` of images where "max" is not the largest of the map."""
 
+    @property
+    def known_sources(self) -> tuple[str, ...]:
+        """The categories that the model has a support of."""
+        return tuple(self.supports)
+
     def wants(self) -> Wants:
         """Return the size of the images and of a batch, and whether the method trains on other categories."""
         return Wants(self.size, self.batch, self.trainable)

@@ -79,6 +79,8 @@ def print_usage(verb: str) -> None:
     chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
     show(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', f'medzoo-core:{verb}').summary}")
     show(_GENERAL.format(model="MODEL"))
+    if verb == "predict":
+        show("  medzoo predict CKPT PATH ... -o OUT   files or folders of images; medzoo predict CKPT --help")
     show(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
 

@@ -44,6 +44,8 @@ def run(request: Request) -> None:
             print_usage(request.verb)
             return
         raise ConfigError("missing --model NAME")
+    from medzoo.core.runs.packed import is_packed
+
     model_class = load(request.model)
     arguments = request.recipe() + arguments + request.arguments
     _quiet_libraries()
@@ -54,6 +56,10 @@ def run(request: Request) -> None:
         return
     if request.init_from is not None and request.verb != "fit":
         raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
+    if request.verb == "fit" and request.ckpt_path is not None and is_packed(request.ckpt_path):
+        raise ConfigError(
+            f"--ckpt_path {request.ckpt_path}: packed weights hold no training to continue; start one with --init_from"
+        )
     if request.verb in ("validate", "test", "predict") and request.ckpt_path is None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
     if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):

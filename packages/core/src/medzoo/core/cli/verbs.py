@@ -21,7 +21,12 @@ def test(args: list[str]) -> None:
 
 
 def predict(args: list[str]) -> None:
-    """Write predictions for images."""
+    """Write predictions for images: of files where a checkpoint comes first, else of a data module."""
+    if args and not args[0].startswith("-"):
+        from medzoo.core.files.verb import run
+
+        run(args)
+        return
     _start("predict", args)
 
 

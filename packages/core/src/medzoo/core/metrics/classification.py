@@ -10,10 +10,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from medzoo.core.metrics.anomaly import average_precision
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 1000
@@ -28,6 +25,10 @@ def precisions(probabilities: Floats, labels: Floats) -> Floats:
         probabilities: `(N, C)`.
         labels: `(N, C)` of 0, 1 and NaN.
     """
+    import torch  # here, so that the other figures of this module are had without it
+
+    from medzoo.core.metrics.anomaly import average_precision
+
     found = []
     for score, label in zip(probabilities.T, labels.T, strict=True):
         known = ~np.isnan(label)

@@ -13,15 +13,15 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from medzoo.core.errors import CheckpointError
 from medzoo.core.io import replacing
+from medzoo.core.runs.packed import is_packed, read_packed
 from medzoo.core.runs.schema import check
 from medzoo.core.torch_files import load_data
 
 if TYPE_CHECKING:
     from torch.serialization import MAP_LOCATION
 
-
 def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dict[str, object]:
-    """Load a checkpoint as data only, and check that every field is what it must be.
+    """Load a checkpoint, or a folder of packed weights, as data only, and check that every field is what it must be.
 
     Raises:
         CheckpointError: The file is missing, remote, damaged, compressed, or holds anything but tensors and plain
@@ -30,6 +30,10 @@ def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dic
     """
     if "://" in str(path):
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
+    if is_packed(path):
+        packed = read_packed(Path(path), map_location)
+        check(path, packed)
+        return packed
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:

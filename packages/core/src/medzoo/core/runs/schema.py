@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\d+(\.\d+){1,3}[\w.+-]{0,40}")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def check(path: object, checkpoint: Mapping[object, object]) -> None:
+def check(path: object, checkpoint: Mapping[str, object]) -> None:
     """Check all fields that Lightning and medzoo write.
 
     Args:
@@ -67,7 +67,7 @@ def kind(value: object) -> str:
     return type(value).__name__
 
 
-def _faults(checkpoint: Mapping[object, object]) -> Iterator[str]:
+def _faults(checkpoint: Mapping[str, object]) -> Iterator[str]:
     yield from _bounded("", checkpoint, _NODES)
     yield from _weights(checkpoint.get("state_dict"))
     for key in ("epoch", "global_step"):

@@ -1,0 +1,77 @@
+"""Images and volumes that a command line names one by one, to be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.intensity import Intensity
+from medzoo.anomaly.data.nifti import read_volume
+from medzoo.anomaly.data.volumes import Case, Cases, VolumeDataModule
+from medzoo.core.errors import DataError
+from medzoo.core.io import read_image
+
+
+class CategoryFiles(CategoryDataModule):
+    """Images of one category, which may be normal or not.
+
+    Args:
+        files: File of each image by its id.
+        source: Name of the category.
+        common: Options of all image data.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ("size",)
+    """Settings of the training's data that decide how an image reaches the network."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """What the command line may say of the files."""
+
+    def __init__(self, files: dict[str, str], source: str, **common: Any) -> None:
+        super().__init__(**common)
+        self._files, self._source = files, source
+
+    def make_categories(self) -> Sequence[Category]:
+        """Return the one category; no file is looked at."""
+        items = tuple(Item(name, partial(_read, path), path=path) for name, path in self._files.items())
+        return [Category(self._source, (), items)]
+
+
+class VolumeFiles(VolumeDataModule):
+    """CT volumes in NIfTI files, whose lungs are found by thresholds.
+
+    Args:
+        files: File of each volume by its id.
+        source: What they are called together.
+        intensity: See `nifti-volumes`.
+        common: Options of all CT data.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ("spacing", "intensity")
+    """Settings of the training's data that decide how a volume reaches the network."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """What the command line may say of the files."""
+
+    def __init__(self, files: dict[str, str], source: str, intensity: Intensity = "hu", **common: Any) -> None:
+        super().__init__(**common)
+        self._files, self._source, self._intensity = files, source, intensity
+
+    def make_cases(self) -> Cases:
+        """Return the volumes; no file is looked at."""
+        volumes = (
+            (name, path, partial(read_volume, Path(path), None, None, self._intensity))
+            for name, path in self._files.items()
+        )
+        return Cases(predict=tuple(Case(name, name, load, path) for name, path, load in volumes))
+
+
+def _read(path: str) -> NDArray[np.float32]:
+    image = read_image(path, "rgb")
+    if len(image.spacing) != 2:
+        raise DataError(path, "is a volume, expected one image", "give a two-dimensional image")
+    return image.array

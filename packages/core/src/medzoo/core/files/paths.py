@@ -1,0 +1,82 @@
+"""From what a command line names (files, folders, patterns) to files with an id each."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from medzoo.core.errors import DataError
+from medzoo.core.io.image import is_image
+from medzoo.core.io.listing import leftover, stem
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """Return the files that are named, each once: files as they are, images in folders and below, those of patterns.
+
+    Folders of images are read in the order of names, hidden files and those that systems leave passed over; links to
+    folders are not followed. A file that is named itself is taken whatever it is called.
+
+    Raises:
+        DataError: A path does not exist, or a folder or a pattern has no image.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            files = list(_below(path))
+            if not files:
+                raise DataError(path, "holds no image", "give a folder with PNG, JPEG, TIFF, NIfTI or DICOM files")
+        elif os.path.lexists(path):
+            files = [path]
+        elif glob.has_magic(path):
+            named = sorted(glob.glob(path, recursive=True))
+            written = set(Path(path).parts)  # what the pattern itself says is meant, such as `..`
+            plain = [file for file in named if not any(leftover(Path(p)) for p in {*Path(file).parts} - written)]
+            files = [file for file in plain if not os.path.isdir(file) and is_image(file)]
+            if not files:
+                raise DataError(path, "matches no image", "check the pattern; quote it, so that the shell leaves it")
+        else:
+            raise DataError(path, "does not exist", "check the path")
+        found |= dict.fromkeys(map(os.path.normpath, files))
+    return list(found)
+
+
+def _below(folder: str) -> Iterable[str]:
+    for base, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if not leftover(Path(name)))
+        for name in sorted(files):
+            if not leftover(Path(name)) and is_image(os.path.join(base, name)):
+                yield os.path.join(base, name)
+
+
+def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the files by id: their name without ending, with a hash of the path where another has that name.
+
+    Args:
+        files: The files.
+        known: Files by id of an earlier call, which keep theirs.
+    """
+    ids = {path: name for name, path in known.items()}
+    taken, found = set(known), {}
+    for path in files:
+        name = ids.get(path) or stem(path)
+        if path not in ids and name in taken:
+            name = f"{name}-{hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]}"
+        taken.add(name)
+        found[name] = path
+    return found
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "check the path") from error

@@ -1,0 +1,148 @@
+"""Files through a model, one after the other: what fails of one file ends that file alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from medzoo.core.data.module import MedzooDataModule
+from medzoo.core.errors import ConfigError, MedzooError
+from medzoo.core.io.listing import stem
+from medzoo.core.method import Method
+from medzoo.core.registry import Spec, load, specs
+from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.saved import saved
+from medzoo.core.sample import collate
+from medzoo.core.tasks.base import Prediction
+from medzoo.core.zoo import load_checkpoint
+
+
+class Predictor:
+    """Answers image files with a trained model, as `medzoo predict CKPT PATH` does.
+
+    Example:
+        predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
+        answer = predictor("film.png")
+        answer.record["landmarks_px"]["right apex"]
+
+    Args:
+        weights: A checkpoint, or a folder of `medzoo pack`.
+        source: What the files are of (anatomy, category), where the model knows several.
+        accelerator: `cpu`, `gpu`, or `auto`.
+        options: What the reader of the task may be told of files, such as `spacing`, millimetres per pixel of
+            landmarks.
+
+    Attributes:
+        model: In evaluation mode.
+        spec: What the registry knows of it.
+        source: What the files are of.
+        settings: How the reader brings files to the network: those of the training, and `options`.
+
+    Raises:
+        CheckpointError: The weights cannot be read.
+        ConfigError: The model answers no files, or the source or an option is wrong.
+    """
+
+    def __init__(
+        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: Any
+    ) -> None:
+        model = load_checkpoint(weights)
+        content = read_checkpoint(weights)
+        told, trained = saved(content, "model"), saved(content, "datamodule")
+        if not isinstance(model, Method) or told is None:
+            raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
+        self.model, self.spec = model, told.spec
+        self._reader = load(reader_of(told.spec.task))
+        unknown = next((name for name in options if name not in self._reader.options), None)
+        if unknown is not None:
+            raise ConfigError(f"--{unknown}: is not for {told.spec.task}")
+        kept = trained.settings if trained else {}
+        self.settings = {name: kept[name] for name in self._reader.kept if kept.get(name) is not None} | options
+        self.source = source_of(model, source)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # devices and advertisements
+        self._trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        self._trainer.strategy.connect(model)
+        model.trainer = self._trainer
+        self.device = self._trainer.strategy.root_device
+        model.to(self.device).eval()
+
+    def __call__(self, path: str | os.PathLike[str]) -> Prediction:
+        """Answer one file.
+
+        Args:
+            path: An image or, of models of volumes, a volume.
+
+        Returns:
+            The record of the task, as `predictions.json` has it, and how its natural files are saved.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        name = os.fspath(path)
+        return self._answer(self._data({stem(name): name}), 0)
+
+    def answers(self, files: Mapping[str, str]) -> Iterator[tuple[str, Prediction | MedzooError]]:
+        """Answer files by id in turn; of one that fails, the reason stands in the place of its answer."""
+        data = self._data(files)
+        for index, path in enumerate(files.values()):
+            try:
+                yield path, self._answer(data, index)
+            except MedzooError as error:
+                yield path, error
+
+    def _data(self, files: Mapping[str, str]) -> MedzooDataModule:
+        """Return a reader of the files, attached to the model as in a run."""
+        data: MedzooDataModule = self._reader(dict(files), self.source, **self.settings)
+        data.trainer = self._trainer
+        self._trainer.datamodule = data  # type: ignore[attr-defined]
+        return data
+
+    def _answer(self, data: MedzooDataModule, index: int) -> Prediction:
+        dataset: Any = data.predict_dataloader().dataset
+        batch = collate([dataset[index]], data.sample)
+        with torch.no_grad():
+            moved = self.model.transfer_batch_to_device(batch, self.device, 0)
+            (answer,) = self.model.predictions(moved, self.model.outputs(moved))
+        return answer
+
+
+def reader_of(task: str) -> Spec:
+    """Return the reader of single files for a task.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    known = specs("reader")
+    found = next((spec for spec in known if spec.task == task), None)
+    if found is None:
+        tasks = ", ".join(sorted({spec.task for spec in known})) or "none"
+        raise ConfigError(f"PATH: no reader of files for {task}, only for {tasks}; use --ckpt_path FILE --data NAME")
+    return found
+
+
+def source_of(model: Method, asked: str | None) -> str:
+    """Return what the files are of: the domain or category that is asked for, else the only one that the model knows.
+
+    Raises:
+        ConfigError: The model knows several and none is asked for, or not the one that is.
+    """
+    known = model.known_sources
+    if asked is None and len(known) > 1:
+        raise ConfigError(f"--source NAME: the model knows {', '.join(known)}; say of which the files are")
+    if asked is not None and known and asked not in known:
+        raise ConfigError(f"--source {asked}: the model knows {', '.join(known)} only")
+    return asked or next(iter(known), "files")

@@ -1,0 +1,132 @@
+"""`medzoo predict CKPT PATH …`: the command line; torch is imported once the arguments are known to be right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from medzoo.core.cli.request import check_values, split_equals, take_value
+from medzoo.core.cli.streams import say, show
+from medzoo.core.errors import ConfigError, DataError, MedzooError
+from medzoo.core.spelling import nearest
+
+NOTICE = "for research, not for diagnosis"
+HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
+
+Answers files with a trained model (a checkpoint, or a folder of medzoo pack): points, score maps, masks or classes, in
+the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
+pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
+ends nothing; the exit code is then 3.
+  -o, --out OUT      folder of the answers
+  --source NAME      anatomy or category of the files, where the model knows several
+  --spacing MM       millimetres per pixel of landmarks, where the files do not say
+  --trainer.accelerator NAME   cpu, gpu, or auto (default)
+"""
+_VALUED = ("--out", "--source", "--spacing", "--trainer.accelerator")
+
+
+class SomeFailedError(MedzooError):
+    """Files without an answer beside others that have one."""
+
+    exit_code = 3
+
+
+def run(args: list[str]) -> None:
+    """Predict files.
+
+    Raises:
+        ConfigError: The arguments are wrong.
+        DataError: A path does not exist.
+        SomeFailedError: Some files have no answer.
+    """
+    if {"--help", "-h"} & set(args):
+        show(HELP)
+        return
+    check_values(args)
+    values: dict[str, str] = {}
+    paths: list[str] = []
+    queue = split_equals(["--out" if arg == "-o" else arg for arg in args], _VALUED)
+    while queue:
+        flag = queue.pop(0)
+        if flag in _VALUED:
+            values[flag] = take_value(flag, queue)
+        elif flag.startswith("-"):
+            near = nearest(flag, _VALUED)
+            hint = f"did you mean {near[0]}?" if near else "see medzoo predict CKPT --help"
+            raise ConfigError(f"no option {flag} where files are named; {hint}")
+        else:
+            paths.append(flag)
+    if len(paths) < 2 or "--out" not in values:
+        missing = "-o OUT" if len(paths) > 1 else "PATH, files or folders"
+        raise ConfigError(f"medzoo predict {paths[0]}: needs {missing}")
+    _predict(paths[0], paths[1:], values)
+
+
+def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
+    from medzoo.core.files.paths import expand, named, sha256
+
+    options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
+    files = expand(paths)
+    from importlib.metadata import version
+
+    from medzoo.core.files.ledger import Ledger
+    from medzoo.core.files.predict import Predictor
+    from medzoo.core.io import write_csv
+    from medzoo.core.runs.packed import SUMS, is_packed
+
+    accelerator = values.get("--trainer.accelerator", "auto")
+    predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
+    folder = Path(values["--out"])
+    about: dict[str, Any] = {
+        "model": predictor.spec.name,
+        "checkpoint": checkpoint,
+        "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
+        "medzoo": version("medzoo-core"),
+        "source": predictor.source,
+        "settings": predictor.settings,
+        "notice": NOTICE,
+    }
+    ledger = Ledger(folder, about)
+    known = ledger.hashes()
+    hashes, failed, todo = {}, {}, []
+    for path in files:
+        try:
+            hashes[path] = sha256(path)
+        except DataError as error:
+            failed[path] = str(error)
+            continue
+        if known.get(path) != hashes[path]:
+            todo.append(path)
+            if path in known:
+                ledger.drop(path)
+    if len(files) - len(todo) - len(failed):
+        say(f"skipped, for they have an answer: {len(files) - len(todo) - len(failed)} files")
+    by_id = named(todo, {record["id"]: record["path"] for record in ledger.records})
+    for path, answer in predictor.answers(by_id) if todo else ():
+        if isinstance(answer, MedzooError):
+            failed[path] = str(answer)
+            say(f"failed: {answer}", error=True)
+        else:
+            saved = answer.save(folder) if answer.save is not None else {}
+            ledger.add({**answer.record, **saved, "sha256": hashes[path]})
+    ledger.close()
+    predictor.model.report_predictions(ledger.records, folder)
+    table = folder / "failed.csv"
+    if failed:
+        write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])
+    elif os.path.lexists(table):
+        table.unlink()
+    say(f"answers to {len(files) - len(failed)} of {len(files)} files: {folder / 'predictions.json'} ({NOTICE})")
+    if failed:
+        raise SomeFailedError(f"{len(failed)} of {len(files)} files have no answer, see {table}")
+
+
+def _spacing(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1e-6 < value < 1e6:
+        raise ConfigError(f"--spacing {text}: expected a number of millimetres per pixel above 0")
+    return value

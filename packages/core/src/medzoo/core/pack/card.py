@@ -1,0 +1,42 @@
+"""The card of packed weights: what they are, what was measured with them, how they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medzoo.core.io import markdown_cell
+from medzoo.core.registry import Spec
+
+
+def card(model: Spec, about: Mapping[str, Any], images: Sequence[str]) -> str:
+    """Return the text of `README.md`.
+
+    Args:
+        model: What the weights are of.
+        about: What `model.json` says of them: data, figures, version, commit.
+        images: Names of what is kept of the training images, such as `supports`.
+    """
+    lines = [
+        f"# {model.name}",
+        "",
+        f"{markdown_cell(model.summary)} Task: {markdown_cell(model.task)}. For research, not for diagnosis.",
+        "",
+        f"- trained on: {markdown_cell(about['data'] or 'not known')}",
+        f"- made with: {markdown_cell(model.package)} {model.version}"
+        + (f", commit {about['commit']}" if about["commit"] else ""),
+        *([f"- paper: {markdown_cell(model.card['paper'])}"] if "paper" in model.card else []),
+        "- licence of these weights: to be stated by who shares them; that of the training data may limit it",
+    ]
+    if images:
+        lines.append(f"- holds images of the training data ({', '.join(images)}), without which it finds nothing")
+    lines += ["", "## Figures", ""]
+    if about["figures"]:
+        lines += [f"On the test images of {markdown_cell(about['data'])}, seed {about['seed']}:", ""]
+        lines += ["| figure | value |", "|---|--:|"]
+        lines += [f"| {markdown_cell(k)} | {v:.4g} |" for k, v in about["figures"].items() if v is not None]
+    else:
+        lines.append("None were measured with these weights.")
+    commands = ["medzoo predict DIR PATH -o OUT", f"medzoo fit --model {model.name} --init_from DIR"]
+    lines += ["", "## Use", "", "```", *commands, "sha256sum -c SHA256SUMS", "```"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""`medzoo report RUN …`: what runs left, as one HTML page that needs nothing else."""

@@ -1,0 +1,203 @@
+"""`medzoo evaluate`: figures of tables and masks that anybody made, against core's metrics and by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from medzoo.core.cli import main
+from medzoo.core.evaluate.cases import File, Options
+from medzoo.core.evaluate.classes import judge_classes
+from medzoo.core.evaluate.judged import parts
+from medzoo.core.evaluate.points import judge_points
+from medzoo.core.io import write_csv, write_image
+from medzoo.core.io.nifti_out import write_nifti
+from medzoo.core.metrics import landmark_scores
+
+
+def evaluation(folder: str = "evaluation") -> dict[str, Any]:
+    return dict(json.loads(Path(folder, "evaluation.json").read_text()))
+
+
+def point_tables(rng: np.random.Generator, images: int = 12) -> np.ndarray:
+    """Write `pred.csv` (a row a point) and `truth.csv` (a row an image); return the errors in pixels, `(images, 3)`."""
+    truth, errors, guesses = [], np.empty((images, 3)), []
+    for i in range(images):
+        target, moved = rng.uniform(0, 100, (3, 2)), rng.normal(0, 3, (3, 2))
+        errors[i] = np.linalg.norm(moved, axis=1)
+        row: dict[str, object] = {"id": f"im{i}", "sex": "fm"[i % 2], "patient": f"p{i // 2}", "spacing": 0.5}
+        for k, (x, y) in enumerate(target):
+            guess = target[k] + moved[k]
+            if (i, k) == (3, 1):  # not annotated
+                x = y = ""  # type: ignore[assignment]
+                errors[i, k] = np.nan
+            if (i, k) == (4, 2):  # not found
+                errors[i, k] = np.inf
+            else:
+                guesses.append({"id": f"im{i}", "landmark": str(k), "x": guess[0], "y": guess[1]})
+            row |= {f"x{k}": x, f"y{k}": y}
+        truth.append(row)
+    write_csv("pred.csv", guesses[::-1])
+    write_csv("truth.csv", truth)
+    return errors
+
+
+def test_errors_of_points_are_those_that_a_test_of_medzoo_gives(workdir: Path) -> None:
+    errors = point_tables(np.random.default_rng(0)) * 0.5
+    assert main(["evaluate", "pred.csv", "truth.csv", "--group", "sex"]) == 0
+    found = evaluation()["figures"]
+    wanted = landmark_scores(torch.from_numpy(errors), (2, 2.5, 3, 4))
+    for name in ("mre_mm", "sdr_2", "sdr_2.5", "sdr_3", "sdr_4", "missing"):
+        assert found["all"][name]["value"] == pytest.approx(float(wanted[name]), rel=1e-6), name
+    women = landmark_scores(torch.from_numpy(errors[::2]), (2,))
+    assert found["sex=f"]["mre_mm"]["value"] == pytest.approx(float(women["mre_mm"]), rel=1e-6)
+    assert found["sex=f"]["cases"] == 6
+    assert found["all"]["patients"] == 6
+    low, value, high = (found["all"]["mre_mm"][key] for key in ("low", "value", "high"))
+    assert low < value < high
+    with open("evaluation/samples.csv", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert float(rows["im3"]["error"]) == pytest.approx(np.nanmean(errors[3]))
+    assert rows["im4"]["not_found"] == "1"
+    assert rows["im4"]["unit"] == "mm"
+
+
+def test_without_a_spacing_errors_are_in_pixels_and_a_spacing_that_is_given_scales_them(workdir: Path) -> None:
+    errors = point_tables(np.random.default_rng(1))
+    truth = Path("truth.csv").read_text().replace("spacing", "other")
+    Path("truth.csv").write_text(truth)
+    options = Options(radii=(2.0,))
+    predicted, known = File("pred.csv"), File("truth.csv")
+    pixels = parts(judge_points(predicted, known, known, options), ())[0].figures
+    assert pixels["mre_px"][0] == pytest.approx(errors[np.isfinite(errors)].mean())
+    scaled = parts(judge_points(predicted, known, known, Options(spacing=0.1)), ())[0].figures
+    assert scaled["mre_mm"][0] == pytest.approx(errors[np.isfinite(errors)].mean() / 10)
+
+
+def test_a_score_of_two_classes_gives_the_figures_of_scikit_learn(workdir: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    scores = np.round(rng.normal(labels, 1.0), 1)  # with ties
+    write_csv("p.csv", [{"case": i, "s": s} for i, s in enumerate(scores)])
+    names = [{"case": i, "truth": ("healthy", "ill")[k]} for i, k in enumerate(labels)]
+    write_csv("t.csv", [*names, {"case": "99", "truth": "ill"}])
+    more = "--id case --score s --label truth --positive ill --threshold 0.5 -o out"
+    assert main(["evaluate", "p.csv", "t.csv", *more.split()]) == 0
+    found = {
+        name: value["value"] for name, value in evaluation("out")["figures"]["all"].items() if "s" not in name[-1:]
+    }
+    called = scores >= 0.5
+    assert found["auroc"] == pytest.approx(roc_auc_score(labels, scores))
+    assert found["accuracy"] == pytest.approx((called == (labels == 1)).mean())
+    assert found["sensitivity"] == pytest.approx(called[labels == 1].mean())
+    assert found["specificity"] == pytest.approx((~called)[labels == 0].mean())
+    assert evaluation("out")["without_prediction"] == ["99"]
+
+
+def test_probabilities_of_several_classes_and_of_labels_that_hold_together(workdir: Path) -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(40, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = np.array([rng.choice(3, p=row) for row in chances])
+    write_csv(
+        "p.csv", [{"id": i, **{f"p_{n}": v for n, v in zip("abc", row, strict=True)}} for i, row in enumerate(chances)]
+    )
+    write_csv("t.csv", [{"id": i, "label": "abc"[k]} for i, k in enumerate(truth)])
+    p, t = File("p.csv"), File("t.csv")
+    figures = parts(judge_classes(p, t, t, Options()), ())[0].figures
+    assert figures["accuracy"][0] == pytest.approx((chances.argmax(1) == truth).mean())
+    assert figures["auroc"][0] == pytest.approx(roc_auc_score(truth, chances, multi_class="ovr"))
+    recall = [(chances.argmax(1) == k)[truth == k].mean() for k in range(3)]
+    assert figures["balanced_accuracy"][0] == pytest.approx(np.mean(recall))
+
+    marks = [[int(k == j) for j in range(3)] for k in truth]
+    rows = [{"id": i, **{f"label_{n}": m for n, m in zip("abc", row, strict=True)}} for i, row in enumerate(marks)]
+    rows[0]["label_a"] = ""  # not looked for
+    write_csv("t.csv", rows)
+    t = File("t.csv")
+    figures = parts(judge_classes(p, t, t, Options()), ())[0].figures
+    looked = np.ones((40, 3), dtype=bool)
+    looked[0, 0] = False
+    assert figures["accuracy"][0] == pytest.approx(((chances >= 0.5) == np.array(marks))[looked].mean())
+    assert figures["auroc/a"][0] == pytest.approx(roc_auc_score(np.array(marks)[1:, 0], chances[1:, 0]))
+
+
+def test_masks_of_two_folders_have_the_overlap_that_counting_gives(workdir: Path) -> None:
+    left, right = np.zeros((8, 10)), np.zeros((8, 10))
+    left[2:6, 2:6], right[4:8, 2:6] = 1, 1  # 16 and 16 pixels, 8 in both
+    for folder, mask in (("p", left), ("t", right)):
+        write_image(f"{folder}/one.png", mask)
+        write_image(f"{folder}/two.png", np.zeros((4, 4)))
+    write_nifti(Path("p/vol.nii.gz"), left[None].repeat(2, 0).astype(np.uint8), None, (1, 1, 1))
+    write_nifti(Path("t/vol.nii.gz"), left[None].repeat(2, 0).astype(np.uint8), None, (1, 1, 1))
+    write_csv("cases.csv", [{"id": "one", "sex": "f"}, {"id": "two", "sex": "m"}, {"id": "vol", "sex": "f"}])
+    assert main(["evaluate", "p", "t", "--cases", "cases.csv", "--group", "sex"]) == 0
+    figures = evaluation()["figures"]
+    assert figures["all"]["dice"]["value"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert figures["all"]["iou"]["value"] == pytest.approx((8 / 24 + 1 + 1) / 3)
+    assert figures["all"]["sensitivity"]["value"] == pytest.approx((0.5 + 1) / 2)  # nothing to find in the second
+    assert figures["sex=f"]["dice"]["value"] == pytest.approx(0.75)
+    write_image("p/one.png", np.zeros((8, 9)))
+    assert main(["evaluate", "p", "t"]) == 2
+
+
+def test_groups_that_nobody_knows_are_one_row_and_intervals_draw_patients(workdir: Path) -> None:
+    rng = np.random.default_rng(0)
+    base = [{"id": i, "score": s, "label": i % 2} for i, s in enumerate(rng.normal(size=40).tolist())]
+    write_csv("once.csv", [{**row, "patient": row["id"], "group_sex": (-1, 0)[int(row["id"]) > 9]} for row in base])
+    copies = [
+        {**row, "id": f"{row['id']}-{k}", "patient": row["id"], "group_sex": ""} for row in base for k in range(9)
+    ]
+    write_csv("nine.csv", copies)
+    found = []
+    for name in ("once.csv", "nine.csv"):
+        file = File(name)
+        found.append(parts(judge_classes(file, file, file, Options(groups=("sex",))), ("sex",)))
+    assert [(part.title, part.cases) for part in found[0]] == [("all", 40), ("sex=0", 30), ("sex=unknown", 10)]
+    width = [part[0].figures["auroc"][2] - part[0].figures["auroc"][1] for part in found]
+    assert width[1] == pytest.approx(width[0], rel=0.2)  # nine copies of each patient's image are no more evidence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pred.csv"], "needs PREDICTIONS and TRUTH, got pred.csv"),
+        (["pred.csv", "none.csv"], "none.csv: does not exist"),
+        (["pred.csv", "truth.csv", "--group", "sexx"], "did you mean sex?"),
+        (["pred.csv", "truth.csv", "--id", "name"], "--id name: pred.csv has no such column"),
+        (["pred.csv", "truth.csv", "--spacing", "0"], "--spacing 0: expected a number above 0"),
+        (["pred.csv", "other.csv"], "other.csv: has no case"),
+        (["score.csv", "truth.csv"], "--score score: score.csv has no such column"),
+    ],
+)
+def test_a_mistake_costs_one_line(
+    arguments: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point_tables(np.random.default_rng(0))
+    write_csv("other.csv", [{"id": "x", "x0": 1, "y0": 1}])
+    write_csv("score.csv", [{"id": "x", "value": 1}])
+    message = message.replace("other.csv: has no case", "pred.csv: has no case")
+    assert main(["evaluate", *arguments]) == 2
+    err = capsys.readouterr().err.strip()
+    assert message in err
+    assert "\n" not in err
+
+
+def test_neither_verb_imports_torch(workdir: Path) -> None:
+    point_tables(np.random.default_rng(0))
+    code = (
+        "import sys; from medzoo.core.cli import main; "
+        "assert main(['evaluate', 'pred.csv', 'truth.csv', '-o', 'a']) == 0; "
+        "assert main(['compare', 'a', 'a/samples.csv']) == 0; "
+        "heavy = {'torch', 'lightning', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

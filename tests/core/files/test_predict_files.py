@@ -1,0 +1,206 @@
+"""`medzoo predict CKPT PATH …`: the answers of a data module, file by file; a bad file ends nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medzoo.core import Predictor
+from medzoo.core.cli import main
+from medzoo.core.errors import CheckpointError, ConfigError, DataError
+from medzoo.core.files.ledger import Ledger
+from medzoo.core.io.nifti_out import write_nifti
+from medzoo.core.phantoms import radiograph
+
+CLASSES = "--model classifier --data.train 12 --data.val 6 --data.test 6 --model.size 32 --model.epochs 1"
+POINTS = "--model heatmap --data.domains [hand] --data.n_train 4 --data.n_test 2 --data.image_size 48 --model.size 32"
+IMAGES = "--model padim --data.train 3 --data.test 4 --data.pixels 64 --data.shots 3 --data.test_categories [gear]"
+VOLUMES = "--model normnet --data.train 2 --data.val 1 --data.test 2 --data.size [16,20,24] --model.widths [2,4]"
+FITS = {
+    "classes": CLASSES,
+    "points": f"{POINTS} --model.width 2 --model.decoder_width 4 --trainer.max_epochs 1",
+    "images": f"{IMAGES} --model.channels 10 --model.size [64,64] --model.widths [8,12,16]",
+    "volumes": f"{VOLUMES} --model.patch [8,8,8] --trainer.max_epochs 1",
+}
+CKPT = "fit/checkpoints/last.ckpt"
+
+
+def fit(task: str) -> None:
+    assert main(["fit", *FITS[task].split(), "--run_dir", "fit", "--quiet"]) == 0
+
+
+def pictures(folder: str, count: int = 3, colour: bool = False) -> list[str]:
+    Path(folder).mkdir(parents=True)
+    paths = []
+    for k in range(count):
+        array = (radiograph("hand", k, 60 + k).image * 255).astype(np.uint8)[:, : 50 + k]
+        paths.append(f"{folder}/im{k}.png")
+        Image.fromarray(np.stack([array] * 3, -1) if colour else array).save(paths[-1])
+    return paths
+
+
+def records(folder: str) -> list[dict[str, Any]]:
+    return list(json.loads(Path(folder, "predictions.json").read_text())["predictions"])
+
+
+def other_way(task: str, paths: list[str]) -> list[str]:
+    """The data module that reads the same files, as options of a prediction."""
+    if task == "points":
+        return ["--data", "landmark-folder", "--data.root", "new", "--data.name", "hand"]
+    if task == "images":
+        Path("data/gear/train").mkdir(parents=True)
+        Path("data/gear/test").mkdir()
+        pictures("data/gear/train/good", 1, colour=True)
+        Path("new").rename("data/gear/test/good")
+        paths[:] = [path.replace("new/", "data/gear/test/good/") for path in paths]
+        return ["--data", "mvtec-folder", "--data.root", "data"]
+    if task == "volumes":
+        return ["--data", "nifti-volumes", "--data.root", "."]
+    for name in ("clear", "mesh", "nodules"):
+        pictures(f"data/{name}", 4)
+    return ["--data", "classes-folder", "--data.root", "data", "--data.predict", "new"]
+
+
+@pytest.mark.parametrize("task", FITS)
+def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: str, workdir: Path) -> None:
+    fit(task)
+    if task == "volumes":
+        paths = ["image/v.nii.gz"]
+        z, y, x = np.mgrid[0:24, 0:40, 0:44]
+        body = ((y - 20) / 18) ** 2 + ((x - 22) / 20) ** 2 < 1
+        lungs = (((y - 20) / 10) ** 2 + ((np.abs(x - 22) - 9) / 6) ** 2 + ((z - 12) / 10) ** 2) < 1
+        hu = np.where(body, 40.0, -1000.0)
+        hu[lungs] = -850
+        hu[10:14, 18:22, 29:33] = -100
+        write_nifti(Path(paths[0]), hu.astype(np.float32), None, (4, 4, 4))
+    else:
+        paths = pictures("new", colour=task == "images")
+    data = other_way(task, paths)
+    assert (
+        main(["predict", "--ckpt_path", CKPT, *data, "--data.batch_size", "1", "--run_dir", "module", "--quiet"]) == 0
+    )
+    assert main(["predict", CKPT, *paths, "-o", "files"]) == 0
+    wanted, found = records("module"), records("files")
+    assert len(found) == len(paths) == len(wanted)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert len(ours.pop("sha256")) == 64
+        assert Path(ours.pop("path")).samefile(theirs.pop("path"))
+        for record in (ours, theirs):
+            for key in ("id", "map", "folder", "sha256", "category"):
+                record.pop(key, None)
+            for row in record.get("lesions", []):
+                row.pop("id")
+        assert ours == theirs
+    predictor = Predictor(CKPT)
+    for path, ours in zip(paths, records("files"), strict=True):  # the same from Python
+        answer = predictor(path)
+        assert {k: ours[k] for k in answer.record if k != "id"} == {k: v for k, v in answer.record.items() if k != "id"}
+    written = {p.name for p in Path("files").rglob("*") if p.is_file()}
+    natural = {"points": "im0.png", "images": "im0.npy", "volumes": "mask.nii.gz", "classes": "predictions.csv"}
+    assert natural[task] in written
+
+
+def test_one_bad_file_of_a_hundred_leaves_99_answers_and_a_second_call_does_the_rest(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("classes")
+    pictures("new", 100)
+    Path("new/im42.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    capsys.readouterr()
+    assert main(["predict", CKPT, "new", "-o", "out"]) == 3
+    err = capsys.readouterr().err
+    assert "1 of 100 files have no answer, see out/failed.csv" in err
+    first = records("out")
+    assert len(first) == 99
+    with open("out/failed.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"] == "new/im42.png"
+    about = json.loads(Path("out/predictions.json").read_text())
+    assert about["notice"] == "for research, not for diagnosis"
+    assert about["medzoo"] == "0.1.0"
+    assert len(about["model_sha256"]) == 64
+
+    Path("new/im42.png").write_bytes(Path("new/im1.png").read_bytes())
+    Path("new/im7.png").write_bytes(Path("new/im8.png").read_bytes())  # another image under the old name
+    Path("fit").rename("moved")  # the same model from another place
+    lines = Path("out/predictions.jsonl").read_text()
+    Path("out/predictions.jsonl").write_text(lines[:-20])  # as a kill would leave it
+    assert main(["predict", CKPT.replace("fit", "moved"), "new", "-o", "out"]) == 0
+    assert "skipped, for they have an answer: 97 files" in capsys.readouterr().out
+    second = {record["path"]: record for record in records("out")}
+    assert len(second) == 100
+    assert second["new/im42.png"]["probabilities"] == second["new/im1.png"]["probabilities"]
+    assert second["new/im7.png"]["probabilities"] == second["new/im8.png"]["probabilities"]
+    assert not Path("out/failed.csv").exists()
+    with open("out/predictions.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 100
+
+    assert main(["fit", *CLASSES.split(), "--run_dir", "other", "--seed_everything", "1", "--quiet"]) == 0
+    assert main(["predict", "other/checkpoints/last.ckpt", "new", "-o", "out"]) == 2
+    assert "holds predictions with another" in capsys.readouterr().err
+
+
+def test_files_of_every_kind_are_answered_in_their_own_pixels(workdir: Path) -> None:
+    fit("points")
+    array = radiograph("hand", 0, 96).image
+    Path("new").mkdir()
+    deep = Image.fromarray((array * 65535).astype(np.uint16))
+    deep.save("new/deep.tif")
+    deep.save("new/deep.png")
+    Image.fromarray((array * 255).astype(np.uint8)).save("new/lossy.jpg", quality=95)
+    Image.fromarray((array * 255).astype(np.uint8)).resize((192, 192), Image.Resampling.NEAREST).save("new/twice.bmp")
+    assert main(["predict", CKPT, "new", "-o", "out", "--spacing", "0.5"]) == 0
+    found = {Path(record["path"]).name: record for record in records("out")}
+    points = {name: np.array(list(record["landmarks_px"].values())) for name, record in found.items()}
+    assert set(points) == {"deep.tif", "deep.png", "lossy.jpg", "twice.bmp"}
+    assert np.array_equal(points["deep.tif"], points["deep.png"])
+    assert np.abs(points["twice.bmp"] - (2 * points["deep.png"] + 0.5)).max() < 6  # one pixel of the network
+    millimetres = np.array(list(found["deep.png"]["landmarks_mm"].values()))
+    assert np.allclose(millimetres, points["deep.png"] * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.ckpt"], "medzoo predict x.ckpt: needs PATH, files or folders"),
+        (["x.ckpt", "new"], "medzoo predict x.ckpt: needs -o OUT"),
+        (["x.ckpt", "none", "-o", "out"], "none: does not exist"),
+        (["x.ckpt", "new", "-o", "out"], "x.ckpt: no such checkpoint file"),
+        (["x.ckpt", "new", "-o", "out", "--sourc", "a"], "did you mean --source?"),
+        (["x.ckpt", "new", "-o", "out", "--spacing", "nan"], "--spacing nan: expected a number"),
+    ],
+)
+def test_a_mistake_costs_one_line_and_leaves_nothing(
+    arguments: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures("new", 1)
+    assert main(["predict", *arguments]) == 2
+    err = capsys.readouterr().err.strip()
+    assert message in err
+    assert "\n" not in err
+    assert not Path("out").exists()
+
+
+def test_from_python_a_file_that_cannot_be_read_and_a_wrong_option_are_errors(workdir: Path) -> None:
+    fit("classes")
+    predictor = Predictor(CKPT)
+    Path("bad.png").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        predictor("bad.png")
+    with pytest.raises(ConfigError, match="--spacing: is not for classification"):
+        Predictor(CKPT, spacing=0.1)
+    with pytest.raises(CheckpointError):
+        Predictor("none.ckpt")
+
+
+def test_a_folder_of_something_else_is_not_written_into(workdir: Path) -> None:
+    Path("out").mkdir()
+    Path("out/mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match="is not empty"):
+        Ledger(Path("out"), {"model": "m"})
