@@ -24,7 +24,7 @@ from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 
-_NOISE, _LOOKED = 2 / 255, 32
+_NOISE, _LOOKED = 2 / 255, 16
 
 
 class HFC(OnVictim):
