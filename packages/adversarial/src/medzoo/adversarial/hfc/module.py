@@ -13,8 +13,9 @@ from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS
 from medzoo.adversarial.hfc.diagnostics import directions, stress
 from medzoo.adversarial.hfc.report import FALSE_ALARMS, HidingEvaluation
-from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy, other_classes
+from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
 from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.targets import other_classes
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
