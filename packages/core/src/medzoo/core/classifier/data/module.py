@@ -177,7 +177,7 @@ class ClassificationDataModule(MedzooDataModule):
         """Load the training images as they are, each once, for a method that scores them."""
         return self.evaluation_loader(self._images(self._part("train")))
 
-    def plain_dataloader(self, part: str) -> DataLoader[Any]:
+    def plain_dataloader(self, part: str) -> DataLoader[Mapping[str, object]]:
         """Load the images of a part (`train`, `val` or `test`) in order and as they are, such as to describe them."""
         return self.evaluation_loader(self._images(self._part(part)))
 
