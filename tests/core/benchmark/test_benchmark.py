@@ -59,6 +59,9 @@ def test_a_killed_benchmark_goes_on_where_it_was_and_a_drift_from_the_baseline_i
     both = capsys.readouterr()
     assert "medzoo: error: toy on toy-data: toy/mse is" in both.err
     assert "✗" in both.out
+    Path("base.json").write_text(json.dumps({**report, "rows": []}))
+    assert main(same) == 2
+    assert "nothing was compared" in capsys.readouterr().err
     assert main([*TOY, "--seeds", "2", "--model.width", "4"]) == 2
     assert "another arguments" in capsys.readouterr().err
 

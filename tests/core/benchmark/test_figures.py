@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from medzoo.core.benchmark.figures import compare, headlines, limits, spread, summary
+from medzoo.core.benchmark.figures import Mark, headlines, limits, spread, summary
+from medzoo.core.benchmark.figures import compare as compared
 from medzoo.core.benchmark.plan import Cell
 from medzoo.core.benchmark.report import markdown
+
+
+def compare(rows: list[dict[str, Any]], earlier: list[dict[str, Any]], speed: bool) -> list[Mark]:
+    return compared(rows, earlier, speed)[0]
 
 
 def row(values: list[float], speed: float = 1.0, memory: float = 500.0) -> dict[str, Any]:
@@ -43,7 +48,8 @@ def test_speed_is_marked_where_it_falls_and_memory_where_it_grows() -> None:
 
 
 def test_a_model_that_the_baseline_lacks_is_not_compared() -> None:
-    assert not compare([row([0.1])], [{**row([0.9]), "model": "other"}], speed=True)
+    assert compared([row([0.1])], [{**row([0.9]), "model": "other"}], speed=True) == ([], 0)
+    assert compared([row([0.9])], [row([0.9])], speed=True) == ([], 1)
 
 
 def test_a_table_shows_the_mean_of_the_sources_or_each_source_and_otherwise_everything_finite() -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medzoo.core import Predictor
 from medzoo.core.cli import main
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import CheckpointError, ConfigError, DataError
 from medzoo.core.files.ledger import Ledger
 from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.phantoms import radiograph
@@ -96,6 +97,10 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
             for row in record.get("lesions", []):
                 row.pop("id")
         assert ours == theirs
+    predictor = Predictor(CKPT)
+    for path, ours in zip(paths, records("files"), strict=True):  # the same from Python
+        answer = predictor(path)
+        assert {k: ours[k] for k in answer.record if k != "id"} == {k: v for k, v in answer.record.items() if k != "id"}
     written = {p.name for p in Path("files").rglob("*") if p.is_file()}
     natural = {"points": "im0.png", "images": "im0.npy", "volumes": "mask.nii.gz", "classes": "predictions.csv"}
     assert natural[task] in written
@@ -123,9 +128,10 @@ def test_one_bad_file_of_a_hundred_leaves_99_answers_and_a_second_call_does_the_
 
     Path("new/im42.png").write_bytes(Path("new/im1.png").read_bytes())
     Path("new/im7.png").write_bytes(Path("new/im8.png").read_bytes())  # another image under the old name
+    Path("fit").rename("moved")  # the same model from another place
     lines = Path("out/predictions.jsonl").read_text()
     Path("out/predictions.jsonl").write_text(lines[:-20])  # as a kill would leave it
-    assert main(["predict", CKPT, "new", "-o", "out"]) == 0
+    assert main(["predict", CKPT.replace("fit", "moved"), "new", "-o", "out"]) == 0
     assert "skipped, for they have an answer: 97 files" in capsys.readouterr().out
     second = {record["path"]: record for record in records("out")}
     assert len(second) == 100
@@ -179,6 +185,18 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
     assert message in err
     assert "\n" not in err
     assert not Path("out").exists()
+
+
+def test_from_python_a_file_that_cannot_be_read_and_a_wrong_option_are_errors(workdir: Path) -> None:
+    fit("classes")
+    predictor = Predictor(CKPT)
+    Path("bad.png").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        predictor("bad.png")
+    with pytest.raises(ConfigError, match="--spacing: is not for classification"):
+        Predictor(CKPT, spacing=0.1)
+    with pytest.raises(CheckpointError):
+        Predictor("none.ckpt")
 
 
 def test_a_folder_of_something_else_is_not_written_into(workdir: Path) -> None:

@@ -8,6 +8,7 @@ from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, TrainingError
+    from medzoo.core.files.predict import Predictor
     from medzoo.core.method import Method
     from medzoo.core.zoo import create_datamodule, create_model, list_datamodules, list_models, load_checkpoint
 
@@ -20,6 +21,7 @@ __getattr__, __dir__ = lazy(
         "MedzooError": "errors",
         "Method": "method",
         "PluginError": "errors",
+        "Predictor": "files.predict",
         "TrainingError": "errors",
         "create_datamodule": "zoo",
         "create_model": "zoo",
@@ -35,6 +37,7 @@ __all__ = [
     "MedzooError",
     "Method",
     "PluginError",
+    "Predictor",
     "TrainingError",
     "create_datamodule",
     "create_model",

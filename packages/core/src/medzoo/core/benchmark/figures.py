@@ -28,6 +28,10 @@ TOLERANCE = {"metric": 0.005, "speed": 0.5, "memory_mb": 0.1}
 """Relative changes that are never marked: rounding on another processor, other work on the machine, other libraries."""
 
 
+Row = Mapping[str, Any]
+"""Of `summary`."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A figure outside the spread of the earlier table."""
@@ -90,8 +94,8 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "sd": sd, "values": [float(value) for value in values]}
 
 
-def compare(rows: Sequence[Mapping[str, Any]], earlier: Sequence[Mapping[str, Any]], speed: bool) -> list[Mark]:
-    """Return the figures that lie outside the seed spread of an earlier table.
+def compare(rows: Sequence[Row], earlier: Sequence[Row], speed: bool) -> tuple[list[Mark], int]:
+    """Return the figures that lie outside the seed spread of an earlier table, and how many were compared.
 
     A mean is marked where it differs from the earlier one by more than seeds explain, which is the 99 % interval of
     Student's two-sample test with pooled variance, and by more than `TOLERANCE`. Of speed only a lower, of memory only
@@ -103,23 +107,20 @@ def compare(rows: Sequence[Mapping[str, Any]], earlier: Sequence[Mapping[str, An
         speed: Whether to compare speed too.
     """
     known = {(row["model"], row["data"]): row for row in earlier}
-    found = []
+    found, compared = [], 0
     for row in rows:
-        old = known.get((row["model"], row["data"]))
-        if old is None:
-            continue
-        pairs = [
-            (name, "metric", row["metrics"][name], old["metrics"][name])
-            for name in row["metrics"]
-            if name in old["metrics"]
-        ]
+        old = known.get((row["model"], row["data"]), {"metrics": {}})
+        pairs = [(n, "metric", new, old["metrics"][n]) for n, new in row["metrics"].items() if n in old["metrics"]]
         pairs += [(key, key, row[key], old[key]) for key in ("speed", "memory_mb") if key in row and key in old]
         for name, kind, new, base in pairs:
+            if kind == "speed" and not speed:
+                continue
+            compared += kind == "metric"
             low, high = limits(new["values"], base["values"], TOLERANCE[kind])
             low, high = (-math.inf if kind == "memory_mb" else low), (math.inf if kind == "speed" else high)
-            if (speed or kind != "speed") and not low <= new["mean"] <= high:
+            if not low <= new["mean"] <= high:
                 found.append(Mark(row["model"], row["data"], name, new["mean"], low, high))
-    return found
+    return found, compared
 
 
 def limits(values: Sequence[float], earlier: Sequence[float], tolerance: float) -> tuple[float, float]:

@@ -120,7 +120,7 @@ def _report(
     failed = {cell.name: r["error"] for cell, r in results.items() if r is not None and r["status"] != "ok"}
     waiting = [cell.name for cell, result in results.items() if result is None]
     rows = summary(good)
-    marks = compare(rows, baseline, speed=budget != "smoke") if baseline is not None else []
+    marks, compared = compare(rows, baseline or [], speed=budget != "smoke")
     first = next(iter(good.values()), {})
     report: dict[str, Any] = {
         "schema": "medzoo.benchmark/1",
@@ -149,6 +149,10 @@ def _report(
         raise FailedCellsError(
             f"{len(waiting)} of {len(cells)} fits are not finished; give the same command without --launcher"
         )
+    if baseline is not None and not compared:
+        raise ConfigError("--compare: has none of these models on these data, so that nothing was compared")
+    if baseline is not None:
+        say(f"compared with the baseline: {compared} metrics, {len(marks)} figures outside its seed spread")
     if marks:
         raise DriftError("; ".join(map(str, marks[:5])) + (f"; and {len(marks) - 5} more" if len(marks) > 5 else ""))
 

@@ -25,6 +25,7 @@ first steps:
   medzoo fit --model uod --help                   the model's options
   medzoo fit --model uod --config uod/paper       the paper's settings
   medzoo test --ckpt_path runs/uod/chest/0/checkpoints/last.ckpt --data.root OTHER
+  medzoo predict runs/uod/chest/0/checkpoints/last.ckpt PATH ... -o OUT      files or folders of images
 
 options of every verb: --help, --debug (show where an error came from)
 """

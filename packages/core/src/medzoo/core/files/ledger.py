@@ -17,7 +17,7 @@ class Ledger:
 
     Args:
         folder: The folder; made where missing.
-        about: What the records depend on (model, its hash, version, settings).
+        about: What the records depend on (model, its hash, version, settings), and where the checkpoint is now.
 
     Raises:
         ConfigError: The folder holds predictions that were made with something else, or other files.
@@ -28,7 +28,7 @@ class Ledger:
         path = folder / ABOUT
         if path.is_file():
             earlier = read_json(path)
-            differs = [key for key in about if earlier.get(key) != about[key]]
+            differs = [key for key in about if key != "checkpoint" and earlier.get(key) != about[key]]
             if differs:
                 problem = f"holds predictions with another {differs[0]}"
                 raise ConfigError(f"-o {folder}: {problem}; name another folder, or remove it")

@@ -3,42 +3,121 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.errors import ConfigError, MedzooError
+from medzoo.core.io.listing import stem
 from medzoo.core.method import Method
 from medzoo.core.registry import Spec, load, specs
+from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.saved import saved
 from medzoo.core.sample import collate
+from medzoo.core.tasks.base import Prediction
 from medzoo.core.zoo import load_checkpoint
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came of one file: a record, or why there is none."""
+class Predictor:
+    """Answers image files with a trained model, as `medzoo predict CKPT PATH` does.
 
-    path: str
-    record: dict[str, Any] | None = None
-    problem: str = ""
+    Example:
+        predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
+        answer = predictor("film.png")
+        answer.record["landmarks_px"]["right apex"]
 
+    Args:
+        weights: A checkpoint, or a folder of `medzoo pack`.
+        source: What the files are of (anatomy, category), where the model knows several.
+        accelerator: `cpu`, `gpu`, or `auto`.
+        options: What the reader of the task may be told of files, such as `spacing`, millimetres per pixel of
+            landmarks.
 
-def load_model(path: str) -> Method:
-    """Build the model of a checkpoint.
+    Attributes:
+        model: In evaluation mode.
+        spec: What the registry knows of it.
+        source: What the files are of.
+        settings: How the reader brings files to the network: those of the training, and `options`.
 
     Raises:
-        CheckpointError: The file is not one.
-        ConfigError: The model has no answers to samples.
+        CheckpointError: The weights cannot be read.
+        ConfigError: The model answers no files, or the source or an option is wrong.
     """
-    model = load_checkpoint(path)
-    if not isinstance(model, Method):
-        raise ConfigError(f"{path}: {type(model).__name__} is not a medzoo Method; predict with --ckpt_path and --data")
-    return model
+
+    def __init__(
+        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: Any
+    ) -> None:
+        model = load_checkpoint(weights)
+        content = read_checkpoint(weights)
+        told, trained = saved(content, "model"), saved(content, "datamodule")
+        if not isinstance(model, Method) or told is None:
+            raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
+        self.model, self.spec = model, told.spec
+        self._reader = load(reader_of(told.spec.task))
+        unknown = next((name for name in options if name not in self._reader.options), None)
+        if unknown is not None:
+            raise ConfigError(f"--{unknown}: is not for {told.spec.task}")
+        kept = trained.settings if trained else {}
+        self.settings = {name: kept[name] for name in self._reader.kept if kept.get(name) is not None} | options
+        self.source = source_of(model, source)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # devices and advertisements
+        self._trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        self._trainer.strategy.connect(model)
+        model.trainer = self._trainer
+        self.device = self._trainer.strategy.root_device
+        model.to(self.device).eval()
+
+    def __call__(self, path: str | os.PathLike[str]) -> Prediction:
+        """Answer one file.
+
+        Args:
+            path: An image or, of models of volumes, a volume.
+
+        Returns:
+            The record of the task, as `predictions.json` has it, and how its natural files are saved.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        name = os.fspath(path)
+        return self._answer(self._data({stem(name): name}), 0)
+
+    def answers(self, files: Mapping[str, str]) -> Iterator[tuple[str, Prediction | MedzooError]]:
+        """Answer files by id in turn; of one that fails, the reason stands in the place of its answer."""
+        data = self._data(files)
+        for index, path in enumerate(files.values()):
+            try:
+                yield path, self._answer(data, index)
+            except MedzooError as error:
+                yield path, error
+
+    def _data(self, files: Mapping[str, str]) -> MedzooDataModule:
+        """Return a reader of the files, attached to the model as in a run."""
+        data: MedzooDataModule = self._reader(dict(files), self.source, **self.settings)
+        data.trainer = self._trainer
+        self._trainer.datamodule = data  # type: ignore[attr-defined]
+        return data
+
+    def _answer(self, data: MedzooDataModule, index: int) -> Prediction:
+        dataset: Any = data.predict_dataloader().dataset
+        batch = collate([dataset[index]], data.sample)
+        with torch.no_grad():
+            moved = self.model.transfer_batch_to_device(batch, self.device, 0)
+            (answer,) = self.model.predictions(moved, self.model.outputs(moved))
+        return answer
 
 
 def reader_of(task: str) -> Spec:
@@ -67,59 +146,3 @@ def source_of(model: Method, asked: str | None) -> str:
     if asked is not None and known and asked not in known:
         raise ConfigError(f"--source {asked}: the model knows {', '.join(known)} only")
     return asked or next(iter(known), "files")
-
-
-def settings_of(reader: Spec, trained: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the training's data that decide how an image reaches the network.
-
-    Args:
-        reader: A reader of files, which names them in `kept`.
-        trained: Settings of the data module in the checkpoint.
-    """
-    kept: tuple[str, ...] = load(reader).kept
-    return {name: trained[name] for name in kept if trained.get(name) is not None}
-
-
-def attach(model: LightningModule, data: MedzooDataModule, accelerator: str) -> torch.device:
-    """Bring a model and its data together by a trainer, as a run does, and return the model's device."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # devices and advertisements
-    trainer = Trainer(
-        accelerator=accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.strategy.connect(model)
-    model.trainer, data.trainer = trainer, trainer
-    trainer.datamodule = data  # type: ignore[attr-defined]
-    device = trainer.strategy.root_device
-    model.to(device).eval()
-    return device
-
-
-def answers(
-    model: Method, data: MedzooDataModule, paths: Iterable[str], device: torch.device, folder: Path
-) -> Iterator[Answer]:
-    """Answer each file of a reader in turn and save its natural files; a file that fails gives its reason.
-
-    Args:
-        model: In evaluation mode, attached to `data`.
-        data: A reader of files.
-        paths: The files, in the order of the reader.
-        device: That of the model.
-        folder: Where the files of the answers go.
-    """
-    dataset: Any = data.predict_dataloader().dataset
-    for index, path in enumerate(paths):
-        try:
-            batch = collate([dataset[index]], data.sample)
-            with torch.no_grad():
-                moved = model.transfer_batch_to_device(batch, device, 0)
-                (answer,) = model.predictions(moved, model.outputs(moved))
-            saved = answer.save(folder) if answer.save is not None else {}
-            yield Answer(path, {**answer.record, **saved})
-        except MedzooError as error:
-            yield Answer(path, problem=str(error))

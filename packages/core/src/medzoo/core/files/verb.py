@@ -66,37 +66,25 @@ def run(args: list[str]) -> None:
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.paths import expand, named, sha256
 
-    spacing = _spacing(values["--spacing"]) if "--spacing" in values else None
+    options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
     files = expand(paths)
     from importlib.metadata import version
 
     from medzoo.core.files.ledger import Ledger
-    from medzoo.core.files.predict import answers, attach, load_model, reader_of, settings_of, source_of
+    from medzoo.core.files.predict import Predictor
     from medzoo.core.io import write_csv
-    from medzoo.core.registry import load
-    from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.packed import SUMS, is_packed
-    from medzoo.core.runs.saved import saved
 
-    model = load_model(checkpoint)
-    content = read_checkpoint(checkpoint)
-    told, trained = saved(content, "model"), saved(content, "datamodule")
-    assert told is not None  # load_model refuses a checkpoint that does not tell its model
-    reader = reader_of(told.spec.task)
-    settings = settings_of(reader, trained.settings if trained else {})
-    if spacing is not None:
-        if "spacing" not in load(reader).options:
-            raise ConfigError(f"--spacing: is for landmarks, not for {told.spec.task}")
-        settings["spacing"] = spacing
-    source = source_of(model, values.get("--source"))
+    accelerator = values.get("--trainer.accelerator", "auto")
+    predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
     folder = Path(values["--out"])
     about: dict[str, Any] = {
-        "model": told.spec.name,
+        "model": predictor.spec.name,
         "checkpoint": checkpoint,
         "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
         "medzoo": version("medzoo-core"),
-        "source": source,
-        "settings": settings,
+        "source": predictor.source,
+        "settings": predictor.settings,
         "notice": NOTICE,
     }
     ledger = Ledger(folder, about)
@@ -115,16 +103,15 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     if len(files) - len(todo) - len(failed):
         say(f"skipped, for they have an answer: {len(files) - len(todo) - len(failed)} files")
     by_id = named(todo, {record["id"]: record["path"] for record in ledger.records})
-    data = load(reader)(by_id, source, **settings)
-    device = attach(model, data, values.get("--trainer.accelerator", "auto"))
-    for answer in answers(model, data, by_id.values(), device, folder) if todo else ():
-        if answer.record is None:
-            failed[answer.path] = answer.problem
-            say(f"failed: {answer.problem}", error=True)
+    for path, answer in predictor.answers(by_id) if todo else ():
+        if isinstance(answer, MedzooError):
+            failed[path] = str(answer)
+            say(f"failed: {answer}", error=True)
         else:
-            ledger.add({**answer.record, "sha256": hashes[answer.path]})
+            saved = answer.save(folder) if answer.save is not None else {}
+            ledger.add({**answer.record, **saved, "sha256": hashes[path]})
     ledger.close()
-    model.report_predictions(ledger.records, folder)
+    predictor.model.report_predictions(ledger.records, folder)
     table = folder / "failed.csv"
     if failed:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])

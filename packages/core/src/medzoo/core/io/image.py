@@ -63,7 +63,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is an image by its ending or, as scanners name them without one, DICOM by its first bytes."""
+    """Return whether a file is an image by its ending or, for lack of one, DICOM by its first bytes."""
     name = os.path.basename(os.fspath(path))
     if name.lower().endswith(EXTENSIONS):
         return True

@@ -30,12 +30,12 @@ DAMAGED = "it may be damaged: copy or export it again"
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells about its image without its pixels being decoded.
+    """What a file says about its image without its pixels being decoded.
 
     Attributes:
         size: Extent along x, y[, z] in pixels, after the camera's orientation tag.
         channels: 1 for grey images, 3 for colour (alpha is not counted), the length of the fourth axis of a volume.
-        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not say.
         affine: As that of `Image`.
     """
 
@@ -55,7 +55,7 @@ class Image:
             depth, which puts them in [0, 1]; float and signed TIFF, NIfTI, and DICOM of the modalities CT, MR, PT and
             NM keep their (rescaled) values. Volumes are turned so that z goes up, y to the back and x to the patient's
             left, whichever way they are stored.
-        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not say.
         path: The file.
         affine: `(4, 4)` float64 from voxel `(x, y, z)` of `array` to patient millimetres (right, anterior, superior) of
             NIfTI; None for other formats.

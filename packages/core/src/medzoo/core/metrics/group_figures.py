@@ -104,8 +104,8 @@ def one_versus_rest(
         valid = [g for g in range(groups) if not np.isnan(rates[g]).any()]
         pairs = [float(np.abs(rates[a] - rates[b]).sum() / 2) for a, b in combinations(valid, 2)]
         gaps["dp_variation"] = np.full(count, max(pairs) if pairs else np.nan)
-    told = ~np.isnan(labels) & (codes >= 0)[:, None]
-    whole = np.array([auc(ScoreCounts.of(scores[t, c], labels[t, c])) for c, t in enumerate(told.T)], dtype=float)
+    known = ~np.isnan(labels) & (codes >= 0)[:, None]
+    whole = np.array([auc(ScoreCounts.of(scores[t, c], labels[t, c])) for c, t in enumerate(known.T)], dtype=float)
     return OneVersusRest(values, gaps, np.where(cases >= minimum, accuracy, np.nan), cases, whole)
 
 

@@ -86,7 +86,7 @@ def read_packed(folder: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
     Args:
         folder: The folder.
-        map_location: Device of the tensors.
+        map_location: Device of the tensors; a function, as torch takes one too, leaves them on the CPU.
 
     Raises:
         CheckpointError: A file is missing or not the one that was packed.
@@ -96,7 +96,8 @@ def read_packed(folder: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(told, dict) or told.get("schema") != SCHEMA:
         raise CheckpointError(f"{folder / TOLD}: is not of {SCHEMA}; get weights that this version of medzoo reads")
     try:
-        tensors = load_file(folder / WEIGHTS, device=str(map_location or "cpu"))
+        device = map_location if isinstance(map_location, str | torch.device) else "cpu"
+        tensors = load_file(folder / WEIGHTS, device=str(device))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder / WEIGHTS}: cannot be read as safetensors; {_CURE}") from error
     try:

@@ -28,7 +28,7 @@ NAMES = (
     *(f"{f} {part}" for f in ("index", "middle", "ring", "little") for part in (1, 2, 3, "tip")),
 )
 WRIST_MM = 50.0
-"""Width that every wrist is taken to have: the files tell no spacing."""
+"""Width that every wrist is taken to have: the files have no spacing."""
 LAYOUT = "jpg/*.jpg (or images/) and all.csv (no header: id,x0,y0,…,x36,y36 in pixels)"
 _TRAIN = 609
 _USUAL_SHOT = "3188"  # UOD
@@ -76,7 +76,7 @@ class HandAtlasSource(LandmarkSource):
         return f"{self._table}:{self._lines[name]}" if name in self._lines else str(self._table)
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the image has a row with numbers in it."""
+        """Return whether the image has a row with numbers in it."""
         return name in self._lines
 
     def points(self, name: str, size: Size) -> Points:
@@ -94,7 +94,7 @@ class HandAtlasSource(LandmarkSource):
         return points
 
     def row(self, name: str, index: int) -> int | None:
-        """Return nothing: the label's path already tells the line."""
+        """Return nothing: the label's path already names the line."""
         del name, index
         return None
 

@@ -22,7 +22,7 @@ from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Siz
 SPACING, SIDE = 0.175, 2048
 """mm per pixel of the scanned film, and its side in pixels."""
 CONTOUR_SIDE = 1024
-"""Side of the image in whose pixels SCR contours are told."""
+"""Side of the image in whose pixels SCR contours are given."""
 CONTOURS = {"right lung": (44, (0, 21, 29)), "left lung": (50, (0, 21, 27))}
 """Points of each contour, and which of them are the landmarks (UOD)."""
 LAYOUT = "imgs/JPCLN001.png … JPCNN093.png and labels/ID.pfs (SCR contours) or labels/ID.txt (as `chest`)"
@@ -42,9 +42,9 @@ _PAIR = re.compile(r"^[\s{]*([^\s{},]+)\s*,\s*([^\s{},]+)[\s},]*$")
 class JsrtImages(FileImages):
     """Images whose spacing follows from their width, because the film has one size."""
 
-    def spacing(self, name: str, size: Size, told: tuple[float, ...]) -> tuple[float, float]:
+    def spacing(self, name: str, size: Size, stated: tuple[float, ...]) -> tuple[float, float]:
         """Return 0.175 mm for 2048 pixels and more for a smaller copy."""
-        del name, told
+        del name, stated
         return SPACING * SIDE / size[0], SPACING * SIDE / size[1]
 
 
@@ -68,7 +68,7 @@ class ContourSource(LandmarkSource):
         return self._files.get(name, str(self._folder / f"{name}.pfs"))
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the contour file exists."""
+        """Return whether the contour file exists."""
         return name in self._files and Path(self._files[name]).is_file()
 
     def points(self, name: str, size: Size) -> Points:
