@@ -16,7 +16,20 @@ from medzoo.core.phantoms import radiograph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/**/*.md")]
-READING = ["check", "test", "validate", "predict", "select", "attack", "audit", "evaluate", "compare", "pack", "report"]
+READING = [
+    "check",
+    "test",
+    "validate",
+    "predict",
+    "select",
+    "attack",
+    "audit",
+    "zero-shot",
+    "evaluate",
+    "compare",
+    "pack",
+    "report",
+]
 """Verbs whose files are those of the reader of a page."""
 ABSENT = r"no such|does not exist|is (no|not a) folder|not found|no file|is missing"
 
@@ -111,5 +124,5 @@ def test_the_targets_that_the_pages_name_are_in_the_makefile() -> None:
     text = "".join(page.read_text(encoding="utf8") for page in PAGES)
     named = set(re.findall(r"`make ([a-z-]+)`", text)) | set(re.findall(r"^make ([a-z-]+)$", text, re.MULTILINE))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf8"), re.MULTILINE))
-    assert {"fit", "test", "oldest", "audit"} <= named
+    assert {"fit", "test", "oldest", "audit", "zero-shot"} <= named
     assert named <= targets

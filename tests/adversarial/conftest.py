@@ -28,6 +28,12 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="session")
+def bars() -> Callable[[int, int], tuple[Tensor, Tensor]]:
+    """Makes images of three kinds of bars with their classes, from a number and a seed."""
+    return _bars
+
+
+@pytest.fixture(scope="session")
 def trained() -> Trained:
     """A classifier of three kinds of bars, in evaluation mode, with 24 grey images that it gets right."""
     with torch.random.fork_rng():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,7 +48,7 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., Any]:
             seconds = time.perf_counter() - started
             request.node.user_properties.append(("figure", [fault, what, count.held, total, seconds]))
         assert total, "nothing was injected"
-        assert not count.failures, f"{fault}, {what}: {count.held}/{total}; failed: {count.failures[:5]}"
+        assert not count.failures, f"{fault}, {what}: {count.held}/{total}; failed: {count.failures[:30]}"
 
     return measure
 
@@ -97,3 +100,56 @@ def watched(workdir: Path) -> Callable[..., Path]:
         return run
 
     return fit
+
+
+class Measured:
+    """Runs commands in forks of a process that has imported all libraries; see `measured.py` for the answers."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process, self.usual = process, dict[str, dict[str, Any]]()
+
+    def __call__(self, folder: Path, *args: str) -> dict[str, Any]:
+        """Run one command."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps([str(folder), *args]), file=self.process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def refused(self, folder: Path, plain: Sequence[str], *args: str, begun: bool = False) -> str:
+        """Run a command that must be refused at no cost; return what was wrong with that, empty where nothing.
+
+        Args:
+            folder: Working directory, in which nothing may change.
+            plain: A command with the same imports and an ordinary mistake, which is the measure.
+            args: The command.
+            begun: Whether it may begin a run, of which nothing stays.
+        """
+        key = " ".join(plain)
+        if key not in self.usual:
+            self.usual[key] = self(folder, *plain)
+            assert self.usual[key]["code"] == 2, self.usual[key]
+        usual, before = self.usual[key], set(folder.rglob("*"))
+        found = self(folder, *args)
+        faults = [
+            f"exit code {found['code']}" * (found["code"] != 2),
+            "not one line" * (len(found["err"].splitlines()) != 1),
+            "no error of medzoo" * (not found["err"].startswith("medzoo: error: ")),
+            "a long line" * (len(found["err"]) > 2100),
+            f"{found['did'][:3]}" * bool(found["did"] and not begun),
+            f"left {set(folder.rglob('*')) ^ before}" * (set(folder.rglob("*")) != before),
+            f"{found['seconds'] - usual['seconds']:.1f} s" * (found["seconds"] > usual["seconds"] + 1),
+            f"{found['mb'] - usual['mb']:.0f} MB" * (found["mb"] > usual["mb"] + 512),
+        ]
+        told = "; ".join(fault for fault in faults if fault)
+        return f"{' '.join(args)[:200]}: {told}: {found['err'][-300:]}" if told else ""
+
+
+@pytest.fixture(scope="session")
+def measured() -> Iterator[Measured]:
+    """Measures what hostile commands cost beyond an ordinary mistake."""
+    script = str(Path(__file__).with_name("measured.py"))
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Measured(process)

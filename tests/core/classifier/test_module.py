@@ -82,7 +82,9 @@ def test_an_unknown_network_costs_one_line() -> None:
 
 def test_the_quick_recipe_is_a_small_network_on_phantoms() -> None:
     assert packaged(["classifier"]) == {"classifier/default"}
-    settings = resolved("classifier/default")["model"]["init_args"]
+    config = resolved("classifier/default")
+    settings, data = config["model"]["init_args"], config["data"]["init_args"]
+    assert (data["train"], data["augment"]) == (600, 0.3)
     assert {name: settings[name] for name in ("backbone", "size", "epochs")} == {
         "backbone": "test_resnet", "size": [64, 64], "epochs": 10,
     }  # fmt: skip

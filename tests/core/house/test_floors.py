@@ -14,8 +14,8 @@ SOURCES = sorted(ROOT.glob("packages/*/src/medzoo/**/*.py"))
 CORE = ROOT / "packages/core/src/medzoo/core"
 FLOORS = [
     {"errors", "names", "seams", "seeding", "spelling", "lazy", "safe_yaml", "sample", "sides", "distributed",
-     "shared_memory", "torch_files", "registry", "io", "geometry", "metrics", "ops", "plots", "phantoms", "backbones",
-     "inference", "optim"},
+     "shared_memory", "torch_files", "values", "registry", "io", "geometry", "metrics", "ops", "plots", "phantoms",
+     "backbones", "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},
     {"runs", "classifier"},
@@ -27,10 +27,16 @@ FLOORS = [
 SEAMS = {
     "torch.nn.modules.batchnorm._BatchNorm",
     "torch.utils._python_dispatch.TorchDispatchMode",
+    "torch._C",
+    "torch._C._are_functorch_transforms_active",
+    "torch._C._get_tracing_state",
+    "torch._C._len_torch_dispatch_stack",
     "ArgumentParser._actions",
+    "jsonargparse._typehints",
     "LightningCLI._dump_config",
     "LightningCLI._set_seed",
     "Trainer._results",
+    "lightning.pytorch.trainer.connectors.logger_connector.result._ResultMetric",
     "torchmetrics.Metric._to_sync",
     "torchmetrics.Metric._should_unsync",
     "monai.transforms.Randomizable._do_transform",

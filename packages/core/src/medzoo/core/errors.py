@@ -111,4 +111,4 @@ def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
         ConfigError: The value is another.
     """
     if value not in allowed:
-        raise ConfigError(f"--{option}: expected {', '.join(allowed)}, got {value}")
+        raise ConfigError(f"--{option}: expected {', '.join(allowed)}, got {str(value)[:100]}")

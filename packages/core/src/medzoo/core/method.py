@@ -107,7 +107,7 @@ class Method(LightningModule):
         steps: int | None = self.stage_hparam("steps")
         return steps
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write what the next stage needs into `folder` and return that stage's `__init__` arguments.
 
         Called after the stage's fit, on every process, with the trainer attached and the module in evaluation mode.
@@ -162,7 +162,7 @@ class Method(LightningModule):
         if self.evaluation is not None:
             self.evaluation.report(folder)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write a table beside `predictions.json`; called on the first process, with the trainer attached.
 
         Args:

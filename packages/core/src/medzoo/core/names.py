@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|infinity|nan
 def file_name(text: object) -> str:
     """Return a name for one file or folder, without separators and valid on every common system.
 
-    A name that is valid stays as it is. Any other is changed and gets eight hexadecimal digits of its hash, so that
+    A name that is valid stays as it is. Every other is changed and gets eight hexadecimal digits of its hash, so that
     distinct texts have distinct names.
 
     Args:

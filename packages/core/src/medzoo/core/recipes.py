@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import Spec, find, folder_of, registered
+from medzoo.core.values import Part, Recipe
 
 KINDS = {"model": "model", "data": "datamodule"}
 """The parts of a configuration that name a plug-in, and the kind that each is of."""
 _MAX_BYTES = 2**20
 
 
-def packaged_recipe(model: Spec, name: str = "default") -> dict[str, Any]:
+def packaged_recipe(model: Spec, name: str = "default") -> Recipe:
     """Return a recipe that comes with a model: `model` and `data` with class paths, `trainer` where it has one.
 
     Args:
@@ -31,15 +32,15 @@ def packaged_recipe(model: Spec, name: str = "default") -> dict[str, Any]:
     if path is None and name != "default":
         known = ", ".join(f"{model.name}/{known}" for known in recipe_names(model))
         raise ConfigError(f"{model.name} has no packaged recipe {name!r}; known: {known or 'none'}")
-    config: dict[str, Any] = read_config(path, f"recipe {model.name}/{name}") if path else {}
-    own = {"class_path": model.class_path}
-    config["model"] = {**own, **config.get("model", {}), **own}
-    data = config.get("data") or {}
+    recipe = cast(Recipe, read_config(path, f"recipe {model.name}/{name}") if path else {})
+    own: Part = {"class_path": model.class_path}
+    recipe["model"] = {**own, **recipe.get("model", {}), **own}
+    data = recipe.get("data") or {}
     if isinstance(data, dict) and "class_path" not in data and model.card.get("data"):
         data = {"class_path": str(model.card["data"]), **data}
     if data:
-        config["data"] = class_of("data", data)
-    return config
+        recipe["data"] = cast(Part, class_of("data", data))
+    return recipe
 
 
 def recipe_names(model: Spec) -> list[str]:
@@ -60,7 +61,7 @@ def class_path_of(key: str, value: str) -> str:
     return find(KINDS[key], value).class_path
 
 
-def class_of(key: str, value: Any) -> Any:
+def class_of(key: str, value: object) -> object:
     """Return a part of a configuration with its class path in the place of a name; what names none stays."""
     if isinstance(value, str):
         return {"class_path": class_path_of(key, value)}
@@ -69,7 +70,7 @@ def class_of(key: str, value: Any) -> Any:
     return value
 
 
-def read_config(path: Path, source: str) -> dict[str, Any]:
+def read_config(path: Path, source: str) -> dict[str, object]:
     """Read a configuration file; `source` is what errors call it."""
     import yaml
 
@@ -84,6 +85,12 @@ def read_config(path: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: not valid YAML: {first}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
+    if "config" in loaded:
+        raise ConfigError(f"{source}: has a key 'config', which only the command line takes; write its settings here")
+    if not isinstance(loaded.get("trainer", {}), dict):
+        raise ConfigError(
+            f"{source}: trainer: expected settings such as max_epochs, got {type(loaded['trainer']).__name__}"
+        )
     for key in KINDS:
         part = loaded.get(key)
         settings = part.get("init_args") if isinstance(part, dict) else None
@@ -92,7 +99,7 @@ def read_config(path: Path, source: str) -> dict[str, Any]:
     return loaded
 
 
-def check_number(where: str, value: Any) -> None:
+def check_number(where: str, value: object) -> None:
     """Refuse `0012` where a number may be meant as well as a name: read as 12 it would be another image.
 
     Raises:

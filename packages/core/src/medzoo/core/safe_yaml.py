@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-_MOST_BYTES, _DEEPEST = 2**20, 40
+_MOST_BYTES, _DEEPEST, _MOST_VALUES = 2**20, 40, 20_000
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
@@ -31,10 +31,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Refuse a key that stands twice, of which YAML keeps the last in silence."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
+        seen = set()
+        for place, _ in node.value:
+            key = self.construct_object(place, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+            seen.add(key)
         built: dict[Any, Any] = super().construct_mapping(node, deep)
         return built
 
@@ -53,12 +55,18 @@ def read_yaml(text: str) -> Any:
     """Return what a text in YAML (or JSON) holds.
 
     Raises:
-        yaml.YAMLError: It is not valid, larger than a megabyte, nested more than 40 deep, has an alias, or a key twice.
+        yaml.YAMLError: It is not valid, larger than a megabyte, nested more than 40 deep, has more than 20,000 values,
+            an alias, a tag or a key twice.
     """
     if len(text) > _MOST_BYTES:
         raise yaml.YAMLError(f"larger than {_MOST_BYTES} characters")
-    depth = 0
+    depth = values = 0
     for event in yaml.parse(text, Loader=_Loader):  # one after the other: nothing is built and nothing recurses
+        values += isinstance(event, yaml.NodeEvent)
+        if values > _MOST_VALUES:
+            raise yaml.YAMLError(f"has more than {_MOST_VALUES} values")
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise yaml.YAMLError(f"has a tag ({event.tag[:60]}); write the value as it is")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
@@ -73,6 +81,6 @@ def read_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
 
 
-def write_yaml(data: Any) -> str:
+def write_yaml(data: object) -> str:
     """Return data as YAML that `read_yaml` reads back; keys keep their order."""
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True))

@@ -115,7 +115,7 @@ def required(kind: type) -> frozenset[str]:
     return frozenset(key for key, hint in hints.items() if get_origin(hint) is not NotRequired)
 
 
-def _rule(hint: Any) -> Rule:
+def _rule(hint: object) -> Rule:
     while get_origin(hint) in (Required, NotRequired):
         hint = get_args(hint)[0]
     if get_origin(hint) is Annotated:
@@ -125,7 +125,7 @@ def _rule(hint: Any) -> Rule:
     return Rule.NUMBER if hint in (int, float, bool) else Rule.LIST
 
 
-def collate(samples: Sequence[Mapping[str, Any]], kind: type | None = None) -> Batch:
+def collate(samples: Sequence[Mapping[str, object]], kind: type | None = None) -> Batch:
     """Join samples to a batch.
 
     Args:
@@ -156,7 +156,7 @@ def collate(samples: Sequence[Mapping[str, Any]], kind: type | None = None) -> B
     return batch
 
 
-def _joined(key: str, values: list[Any], rule: Rule, samples: Sequence[Mapping[str, Any]]) -> Batch:
+def _joined(key: str, values: list[Any], rule: Rule, samples: Sequence[Mapping[str, object]]) -> Batch:
     if rule is Rule.LIST:
         return {key: values}
     if rule is Rule.NUMBER:
@@ -171,7 +171,7 @@ def _joined(key: str, values: list[Any], rule: Rule, samples: Sequence[Mapping[s
     return {key: torch.stack(values)}
 
 
-def _rule_of_value(value: Any) -> Rule:
+def _rule_of_value(value: object) -> Rule:
     if isinstance(value, Tensor):
         return Rule.STACK
     return Rule.NUMBER if isinstance(value, bool | int | float) else Rule.LIST

@@ -8,9 +8,8 @@ where a failure is an error of that batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from torch import Tensor
 from torch.utils.data import get_worker_info
@@ -52,7 +51,7 @@ def affordable_workers(asked: int, batch_bytes: int, free: int, processes: int =
     return max(0, min(asked, (batches - 1) // PREFETCH))
 
 
-def workers_for(asked: int, largest_batch: int, first: Callable[[], dict[str, Any]], processes: int = 1) -> int:
+def workers_for(asked: int, largest_batch: int, first: Callable[[], Mapping[str, object]], processes: int = 1) -> int:
     """Return how many loader processes to use, and tell the user where that is fewer than asked.
 
     Args:
@@ -72,7 +71,7 @@ def workers_for(asked: int, largest_batch: int, first: Callable[[], dict[str, An
     return workers
 
 
-def collate_shared(samples: list[dict[str, Any]], kind: type | None = None) -> Batch:
+def collate_shared(samples: Sequence[Mapping[str, object]], kind: type | None = None) -> Batch:
     """Collate; in a loader process also put the batch into shared memory.
 
     Args:
@@ -102,6 +101,6 @@ def _tell_once(text: str) -> None:
     print_once(text)
 
 
-def _tensors(values: dict[str, Any]) -> Iterable[Tensor]:
+def _tensors(values: Mapping[str, object]) -> Iterable[Tensor]:
     for value in values.values():
         yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Tensor))

@@ -6,15 +6,18 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from medzoo.core.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from torch.serialization import MAP_LOCATION
 
-def load_data(path: Path, map_location: Any = "cpu") -> Any:
+
+def load_data(path: Path, map_location: MAP_LOCATION = "cpu") -> object:
     """Return the tensors and plain values of a file; nothing that it names is run.
 
     Raises:

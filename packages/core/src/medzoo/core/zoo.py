@@ -71,9 +71,10 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     """
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import restoring, saved, sized_as
+    from medzoo.core.runs.schema import weights_of
 
     checkpoint = read_checkpoint(path)
-    told = saved(checkpoint, "model")
+    told = saved(checkpoint, "model", path)
     if told is None:
         raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
     model_class = load(told.spec)
@@ -81,5 +82,5 @@ def load_checkpoint(path: str | Path) -> LightningModule:
         with sized_as(path, checkpoint):
             model: LightningModule = model_class(**told.settings)
         model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"])
+        model.load_state_dict(weights_of(checkpoint))
     return model.eval()

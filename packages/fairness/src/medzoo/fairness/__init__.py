@@ -1,1 +1,29 @@
-"""Fair medical-image classification and audits for medzoo."""
+"""Fair medical-image classification and audits for medzoo; names are imported on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medzoo.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from medzoo.fairness.ada_abc.module import AdaABC
+    from medzoo.fairness.baseline.module import FairBaseline
+    from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
+    from medzoo.fairness.fair_adabn.module import FairAdaBN
+    from medzoo.fairness.ltml.module import LTML
+    from medzoo.fairness.pbbl.module import PBBL
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "AdaABC": "ada_abc.module",
+        "FairAdaBN": "fair_adabn.module",
+        "FairBaseline": "baseline.module",
+        "LTML": "ltml.module",
+        "LesionPhantoms": "data.phantoms",
+        "LesionStructures": "data.phantoms",
+        "PBBL": "pbbl.module",
+    },
+)
+__all__ = ["LTML", "PBBL", "AdaABC", "FairAdaBN", "FairBaseline", "LesionPhantoms", "LesionStructures"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ def label_training_images(method: LandmarkMethod) -> PseudoLabels:
     return labels.gathered()
 
 
-def write_labels(method: LandmarkMethod, folder: Path, model: str) -> dict[str, Any]:
+def write_labels(method: LandmarkMethod, folder: Path, model: str) -> dict[str, object]:
     """Write `pseudo_labels.json` for the next stage and return its `__init__` arguments; see `Method.hand_over`.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Prediction
-from medzoo.core.tasks.landmark_records import predictions, write_table
+from medzoo.core.tasks.landmark_records import LandmarkRecord, predictions, write_table
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
 from medzoo.core.tasks.landmarks import LandmarkEvaluation
 from medzoo.landmark.data.baseline import copied_shot, observer_errors
@@ -29,6 +29,7 @@ from medzoo.landmark.shots import Domains, Shots, check_order, is_shot, place_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from medzoo.landmark.data.module import LandmarkDataModule
     from medzoo.landmark.matching.embedder import Embedder
 
 
@@ -109,9 +110,9 @@ class LandmarkMethod(Method):
             self.build_for_domains({d.name: list(d.landmarks) for d in self.data.domains})
 
     @property
-    def data(self) -> Any:
+    def data(self) -> LandmarkDataModule:
         """The landmark data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return cast("LandmarkDataModule", getattr(self.trainer, "datamodule", None))
 
     def setup(self, stage: str) -> None:
         """Build the networks, which Lightning would do after this, and take the shots from the data to train on."""
@@ -126,12 +127,12 @@ class LandmarkMethod(Method):
             if self.keeps_shots:
                 self.shots = shots_of(self.data, type(self).__name__)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep the shots with the weights."""
         if self.keeps_shots:
             checkpoint["shots"] = [{"image": s["image"].cpu(), "points": s["points"].cpu()} for s in self.shots]
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take the shots back.
 
         Raises:
@@ -139,7 +140,7 @@ class LandmarkMethod(Method):
         """
         shots = checkpoint.get("shots", [])
         check_field("shots", isinstance(shots, list) and all(map(is_shot, shots)), "a list of images with points")
-        self.shots = shots
+        self.shots = cast(list[Shots], shots)
 
     def index_of(self, name: str) -> int:
         """Return the index in `names` of a domain of the data, in which the model can find something.
@@ -182,6 +183,6 @@ class LandmarkMethod(Method):
         """Return a record an image, in original pixels, with an overlay."""
         return predictions(batch, outputs, batch["source"][0], pictures(self.data))
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
-        write_table(records, folder)
+        write_table(cast(list[LandmarkRecord], records), folder)

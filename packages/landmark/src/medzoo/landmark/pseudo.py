@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from medzoo.core.distributed import from_all
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
+
+if TYPE_CHECKING:
+    from medzoo.landmark.data.module import LandmarkDataModule
 
 _SCHEMA = 1
 
@@ -48,17 +51,13 @@ class PseudoLabels:
 
     def gathered(self) -> PseudoLabels:
         """Return the labels of all processes; to be called on each of them."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return self
-        parts: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, (self.points, self.scores))
-        for points, scores in parts:
+        for points, scores in from_all((self.points, self.scores)):
             for domain in points:
                 self.points.setdefault(domain, {}).update(points[domain])
                 self.scores.setdefault(domain, {}).update(scores[domain])
         return self
 
-    def write(self, path: Path, source: Mapping[str, Any]) -> None:
+    def write(self, path: Path, source: Mapping[str, object]) -> None:
         """Write the file, with what it came from."""
         images = {
             domain: {
@@ -98,7 +97,7 @@ class PseudoLabels:
         return labels
 
     @classmethod
-    def of_training_images(cls, path: str | Path | None, data: Any) -> PseudoLabels:
+    def of_training_images(cls, path: str | Path | None, data: LandmarkDataModule) -> PseudoLabels:
         """Read the labels of all training images of a landmark data module.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.core.tasks.landmarks import landmark_columns
+
+if TYPE_CHECKING:
+    from medzoo.landmark.data.module import LandmarkDataModule
 
 Domains = dict[str, list[str]]
 """Landmark names by domain, in the order of the domains' indices."""
@@ -32,7 +35,7 @@ def standardise(image: Tensor) -> Tensor:
     return (image - mean) / (std + 1e-3)
 
 
-def shots_of(data: Any, who: str) -> list[Shots]:
+def shots_of(data: LandmarkDataModule, who: str) -> list[Shots]:
     """Return the annotated images of each domain of a landmark data module at network size.
 
     Args:

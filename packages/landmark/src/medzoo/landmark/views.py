@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ class View:
         """Return changed images `(B, 1, H, W)` and where their landmarks `(B, K, 2)` (x, y) have gone."""
         if not self.strength:
             return image, landmarks
-        sample: dict[str, Any] = {"image": image}
+        sample: dict[str, Tensor] = {"image": image}
         if landmarks is not None:
             sample["landmarks"] = landmarks
         sample = self._deform(sample)

@@ -28,6 +28,7 @@ def ati_fgsm(
     radius: float | None = None,
     tolerance: float = 2.0,
     generator: torch.Generator | None = None,
+    trace: list[Tensor] | None = None,
 ) -> Attacked:
     """Lead landmarks to points and hold the others where the clean prediction has them (ATI-FGSM, Yao 2020).
 
@@ -45,6 +46,7 @@ def ati_fgsm(
         radius: Of the disc around a goal, in pixels of the map; None takes a twentieth of its longer side, 1 at least.
         tolerance: Distance from its goal, in pixels of the map, up to which a landmark is where it shall be.
         generator: For a victim that draws.
+        trace: Takes the highest pixels of the maps, `(n, K, nd)`, before the first step and after each.
 
     Returns:
         The result; `success` where all landmarks, moved and stationary, are within the tolerance.
@@ -57,7 +59,7 @@ def ati_fgsm(
     with frozen(victim.module), torch.no_grad():
         clean = victim(images, generator).float()
     goal = _wished(clean, points.to(clean), head, radius)
-    loss = LandmarkMaps(head, adaptive, tolerance)
+    loss = LandmarkMaps(head, adaptive, tolerance, trace)
     attack = BIM(eps=eps, alpha=eps / 20 if alpha is None else alpha, steps=steps, targeted=True, loss=loss)
     return attack(victim, images, goal, generator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -26,11 +26,13 @@ class LandmarkMaps(Loss):
         adaptive: Weigh each landmark by its loss over the mean of all, so that those that are hardest to move, or that
             are about to leave their place, get the most (ATI-FGSM); otherwise all weigh 1 (TI-FGSM).
         tolerance: Distance in pixels of the map up to which a landmark counts as where it is wished.
+        trace: Takes the highest pixels `(B, K, nd)` of the maps whenever they are judged, such as after each step.
     """
 
     head: Head = "softmax"
     adaptive: bool = True
     tolerance: float = 2.0
+    trace: list[Tensor] | None = field(default=None, compare=False)
 
     def each(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return the loss of each landmark, `(B, K)`."""
@@ -51,6 +53,8 @@ class LandmarkMaps(Loss):
 
     def value(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return the weighted sum over landmarks."""
+        if self.trace is not None:
+            self.trace.append(peaks(outputs.detach()))
         each = self.each(outputs, goal)
         return (self.weights(each) * each).sum(dim=1)
 

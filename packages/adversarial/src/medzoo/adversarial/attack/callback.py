@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class UnderAttack(Callback):
         tolerance: Of landmarks, in pixels of the network's image.
         seed: What is random depends on it and on the number of the batch.
         keep: Folder for the attacked images as NumPy files; None keeps none.
+        twin: Model that the attack looks at instead of the tested one, with outputs of the same kind.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class UnderAttack(Callback):
         tolerance: float,
         seed: int,
         keep: Path | None = None,
+        twin: Method | None = None,
     ) -> None:
         self.make, self.bounds, self.tolerance, self.seed, self.keep = make, bounds, tolerance, seed, keep
+        self.twin = twin
         self.rows: list[dict[str, Any]] = []
         self.examples: Examples = []
 
@@ -59,6 +63,8 @@ class UnderAttack(Callback):
         """
         if not isinstance(pl_module, Method):
             raise ConfigError(f"{type(pl_module).__name__} has no outputs(batch) to attack; it is no medzoo Method")
+        if "image" not in batch:
+            raise ConfigError(f"{type(pl_module).__name__}: its batches have no 'image' that an attack could change")
         with torch.no_grad():
             outputs = pl_module.outputs(batch)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -66,10 +72,16 @@ class UnderAttack(Callback):
         clean = batch["image"]
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))
-        found = self.make(aim.loss)(victim, clean.clamp(*self.bounds), aim.goal, generator)
+        attack = self.make(aim.loss)
+        looked_at = victim if self.twin is None else MethodVictim(self.twin, batch, aim.pick, bounds=self.bounds)
+        found = attack(looked_at, clean.clamp(*self.bounds), aim.goal, generator)
+        if self.twin is not None:
+            found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generator))
+        rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generator)
         batch["image"] = found.images.to(clean)
         for i, name in enumerate(batch["id"]):
             figures = {key: float(getattr(found, key)[i]) for key in ("success", "linf", "l2", "queries")}
+            figures["success_rounded"] = float(rounded[i])
             self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
             if len(self.examples) < _SHOWN:
                 self.examples.append((name, clean[i].cpu(), batch["image"][i].cpu()))
@@ -77,6 +89,11 @@ class UnderAttack(Callback):
                 target = self.keep / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:
                     np.save(file, batch["image"][i].cpu().numpy())
+
+    def _as_saved(self, images: Tensor) -> Tensor:
+        """Return images as a file would hold them: 256 grey levels, or whole numbers where that is the unit."""
+        levels = 255 if self.bounds == (0.0, 1.0) else 1
+        return ((images * levels).round() / levels).clamp(*self.bounds)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the rows of all processes together."""

@@ -18,7 +18,8 @@ HELP = """usage: medzoo attack CKPT [--attack NAME] [--eps LIST] [--data NAME --
 Tests a model on its test images as they are, and after small changes that are made to mislead it. Writes attack.csv
 (share of images that come out wrong, and figures, by budget), samples.csv (a row an image and budget), results.json,
 curves and examples. The data are those of the checkpoint unless --data names others. For judging one's own models.
-  --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd or square
+  --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd, square, or noise of the same size
+  --twin CKPT       the attack looks at this other model of the same task, and is judged on CKPT (transfer)
   --eps LIST        budgets in image units, such as 1/255,4/255 (default: 0.5/255,1/255,2/255,4/255)
   --norm NAME       linf (default) or l2
   --steps N         gradient steps, of those attacks that have them
@@ -31,9 +32,10 @@ curves and examples. The data are those of the checkpoint unless --data names ot
 """
 _VALUED = (
     "--attack", "--eps", "--norm", "--steps", "--tolerance", "--bounds", "--batches", "--seed", "--run_dir", "--data",
+    "--twin",
 )  # fmt: skip
 _SWITCHES = {"--help", "-h", "--keep_images"}
-_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square")
+_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise")
 
 
 def run(args: list[str]) -> None:
@@ -69,6 +71,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
     from medzoo.adversarial.attack.report import Attempt, main_metric, write_report
     from medzoo.core.cli.run import _quiet_libraries
     from medzoo.core.io import write_json
+    from medzoo.core.method import Method
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
     from medzoo.core.runs.results import versions
     from medzoo.core.runs.runner import check_data, flat_metrics
@@ -84,6 +87,9 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
     seed, batches = int(_number("--seed", values.get("--seed", "0"))), values.get("--batches")
     _quiet_libraries()
     model = load_checkpoint(path)
+    twin = load_checkpoint(values["--twin"]) if "--twin" in values else None
+    if twin is not None and not isinstance(twin, Method):
+        raise ConfigError(f"--twin: {type(twin).__name__} has no outputs(batch) to attack; it is no medzoo Method")
     data_name, datamodule = _data(path, values.get("--data"), options)
     check_data(datamodule, "test")
     given = values.get("--run_dir")
@@ -97,6 +103,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
                 _number("--tolerance", values.get("--tolerance", "5")),
                 seed,
                 folder / "images" / f"{eps:.6g}" if keep else None,
+                twin,
             )
             trainer = Trainer(
                 accelerator="auto",
@@ -118,6 +125,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
         raise
     write_report(attempts, folder)
     about = {"schema": 1, "checkpoint": path, "data": data_name, "attack": name, "seed": seed, "versions": versions()}
+    about |= {"twin": values["--twin"]} if twin is not None else {}
     write_json(folder / "results.json", {**about, "budgets": [attempt.figures() for attempt in attempts]})
     say(f"run folder: {folder}")
 
@@ -141,15 +149,17 @@ def _data(path: str, wanted: str | None, options: list[str]) -> tuple[str, Any]:
 
 
 def _maker(name: str, eps: float, values: dict[str, str]) -> Any:
-    from medzoo.adversarial.engine import ATTACKS
+    from medzoo.adversarial.engine import ATTACKS, Noise
 
     settings: dict[str, Any] = {"eps": eps, "norm": values.get("--norm", "linf")}
     if "--steps" in values:
         settings["steps"] = int(_number("--steps", values["--steps"]))
 
+    kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise}
+
     def make(loss: Loss) -> Attack:
         try:
-            return ATTACKS[name](**settings, loss=loss)
+            return kinds[name](**settings, loss=loss)
         except TypeError as error:
             raise ConfigError(f"--attack {name} takes no --steps") from error
 

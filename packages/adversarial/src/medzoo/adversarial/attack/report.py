@@ -33,14 +33,15 @@ class Attempt:
     examples: Examples = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """Return budget, share of images that come out wrong (`success`) and its interval, sizes, metrics."""
+        """Return budget, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
         own: dict[str, float] = {"eps": self.eps}
         if self.rows:
             success = torch.tensor([row["success"] for row in self.rows])
             _, patient = np.unique([row["patient"] or row["id"] for row in self.rows], return_inverse=True)
             low, high = group_interval(success, torch.from_numpy(np.asarray(patient)))
             own |= {"success": float(success.mean()), "success_low": low, "success_high": high}
-            own |= {name: float(np.mean([row[name] for row in self.rows])) for name in ("linf", "l2", "queries")}
+            means = ("success_rounded", "linf", "l2", "queries")
+            own |= {name: float(np.mean([row[name] for row in self.rows])) for name in means}
         return own | dict(self.metrics)
 
 

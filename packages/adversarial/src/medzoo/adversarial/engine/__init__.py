@@ -5,6 +5,7 @@ from medzoo.adversarial.engine.autopgd import APGD
 from medzoo.adversarial.engine.iterative import BIM, DIM, FGSM, MIM, PGD, TIM, CWLinf
 from medzoo.adversarial.engine.losses import DLR, CrossEntropy, Loss, Margin, TargetedDLR
 from medzoo.adversarial.engine.minimal import CWL2, DDN
+from medzoo.adversarial.engine.noise import Noise
 from medzoo.adversarial.engine.patch import Patch
 from medzoo.adversarial.engine.square import Square
 from medzoo.adversarial.engine.task_losses import AnomalyScore, LandmarkDistance, MultiLabelBCE
@@ -49,6 +50,7 @@ __all__ = [
     "Margin",
     "MethodVictim",
     "MultiLabelBCE",
+    "Noise",
     "Patch",
     "Square",
     "TargetedDLR",

@@ -44,6 +44,9 @@ class CWL2(Attack):
         searches: Values of c that are tried.
         c: The first.
         kappa: Confidence that a success must have, in logits.
+
+    With a penalty, c weighs it together with the margin, which must end at the border: `Margin(kappa=0)`. What comes
+    back is the least change that the loss's `met` accepts.
     """
 
     loss: Loss = field(default_factory=Margin)
@@ -60,8 +63,11 @@ class CWL2(Attack):
             raise ConfigError(f"steps, searches: expected at least 1, got {self.steps} and {self.searches}")
         if not (self.rate > 0 and self.c > 0 and self.kappa >= 0):
             raise ConfigError("rate, c: expected values above 0; kappa: at least 0")
-        if not isinstance(self.loss, Margin) or self.loss.kappa < self.kappa or self.penalty is not None:
+        margin = getattr(self.loss, "inner", self.loss)
+        if not isinstance(margin, Margin) or margin.kappa < self.kappa:
             raise ConfigError("loss: the search needs a plain margin, whose zero is the border; take Margin(), or DDN")
+        if self.penalty is not None and (margin.kappa != 0 or self.kappa != 0):
+            raise ConfigError("penalty: the search then needs a margin that ends at the border; take Margin(kappa=0)")
 
     def run(self, problem: Problem) -> Best:
         """Search c by doubling (times ten) and halving between the greatest failure and the least success."""
@@ -88,10 +94,12 @@ class CWL2(Attack):
             bend = torch.tanh(centre + shift)
             x = ((bend + 1) / 2 * (high - low) + low).clamp(low, high)
             seen = problem.slope(x)
-            success = seen.success & (seen.gain >= self.kappa)
+            enough = seen.gain >= self.kappa if self.penalty is None else torch.ones_like(seen.success)
+            success = seen.success & enough
             succeeded |= success
             least.lower(x, seen.gain, success)
-            pull = (seen.gain < self.kappa).to(c) * c  # the margin counts until it is as wide as kappa
+            # The margin counts until it is as wide as kappa; a penalty counts beside it and is never enough.
+            pull = c if self.penalty is not None else (seen.gain < self.kappa).to(c) * c
             slope = (bend - still) - pull.reshape(per_sample(x)) * seen.slope * (high - low)  # in units of the range
             slope = slope * (1 - bend**2) / 2
             # Adam, written out: a pixel's step then hangs on nothing but its own sample.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.anomaly.anomalib.process import Worker
@@ -91,7 +92,7 @@ class AnomalibModel(FewShot[Fitted]):
         return maps, scores
 
 
-def _array(images: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _array(images: Tensor) -> NDArray[np.float32]:
     return images.detach().float().cpu().numpy()
 
 

@@ -12,7 +12,6 @@ import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ class Worker:
                 raise ConfigError(f"{PYTHON}: {self.python} does not run ({error.strerror}); {_INSTALL}") from error
         self.stop = weakref.finalize(self, _stop, self.process, self.folder, os.getpid())
 
-    def ask(self, do: str, **request: Any) -> None:
+    def ask(self, do: str, **request: object) -> None:
         """Send a request and wait for its answer.
 
         Raises:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +69,7 @@ class Category:
     number: int = 0
 
 
-class SupportQueryDataset(Dataset[dict[str, Any]]):
+class SupportQueryDataset(Dataset[dict[str, object]]):
     """Normal images, each with other normal images of its category; index with `(index, epoch)`."""
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
@@ -84,7 +83,7 @@ class SupportQueryDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, object]:
         index, epoch = key
         category, own = self.items[index]
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -108,7 +107,7 @@ class SupportQueryDataset(Dataset[dict[str, Any]]):
         return self.cache[key].float()
 
 
-class Labelled(Dataset[dict[str, Any]]):
+class Labelled(Dataset[dict[str, object]]):
     """Images with `label`, and `mask` at the image's own size where a category has masks; index with an integer."""
 
     def __init__(self, categories: Sequence[Category], size: tuple[int, int]) -> None:
@@ -121,11 +120,11 @@ class Labelled(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, object]:
         category, item = self.items[index]
         array = item.load()
         height, width = array.shape[-2:]
-        sample: dict[str, Any] = {
+        sample: dict[str, object] = {
             "image": resized(array, self.size),
             "affine": torch.from_numpy(resize_affine((width, height), self.size[::-1])),
             "original_size": torch.tensor([width, height]),
@@ -319,12 +318,12 @@ class CategoryDataModule(MedzooDataModule):
         data = SupportQueryDataset(source, shots, self.size, self.seed)
         return self.train_loader(data, data.groups)
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the test images of the tested categories, batch after batch of one category."""
         data = Labelled(self.tested, self.size)
         return self.evaluation_loader(data, data.groups)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the same images as for the test."""
         return self.test_dataloader()
 

@@ -192,6 +192,9 @@ class NpzImages(CategoryDataModule):
             raise DataError(self._root, f"has no array {error.args[0].split()[0]}", "give a MedMNIST file") from error
         except Exception as error:  # whatever the bytes of a damaged archive lead to
             raise DataError(self._root, f"cannot be read ({type(error).__name__})", "download it again") from error
+        for key, value in (("images", images), ("labels", labels)):
+            if not isinstance(value, np.ndarray):  # NumPy returns the bytes of a record that is no array
+                raise DataError(self._root, f"has {part}_{key} that are no array", "download it again")
         grey_or_rgb = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
         if not grey_or_rgb or images.dtype != np.uint8 or not images.size:
             problem = f"has {part}_images of {images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"

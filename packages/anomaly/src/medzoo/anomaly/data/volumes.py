@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NotRequired
+from typing import NotRequired
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ class _Memory:
         return entry
 
 
-class PatchDataset(Dataset[dict[str, Any]]):
+class PatchDataset(Dataset[dict[str, object]]):
     """PatchDataset around random voxels of the organ; index with `(index, epoch)`."""
 
     def __init__(
@@ -112,7 +112,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, object]:
         index, epoch = key
         case = self.cases[index]
         image, organ, spacing = self.memory.volume(case)
@@ -135,7 +135,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
         }
 
 
-class VolumeDataset(Dataset[dict[str, Any]]):
+class VolumeDataset(Dataset[dict[str, object]]):
     """Whole volumes with the keys of `medzoo.core.sample.MaskSample`; index with an integer.
 
     Further keys: `organ (1, D, H, W)` bool like `image`; `world` and `stored`, `(4, 4)` float64, as those of `Volume`;
@@ -149,7 +149,7 @@ class VolumeDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, object]:
         case = self.cases[index]
         loaded = case.load()
         size = loaded.hu.shape
@@ -159,7 +159,7 @@ class VolumeDataset(Dataset[dict[str, Any]]):
         ]
         scale = np.array([n / o for n, o in zip(to, size, strict=True)])[::-1]  # x, y, z
         affine = np.column_stack([np.diag(scale), 0.5 * scale - 0.5])
-        sample: dict[str, Any] = {
+        sample: dict[str, object] = {
             "image": _resized(torch.from_numpy(loaded.hu)[None, None], to)[0],  # (1, D, H, W)
             "organ": _resized(torch.from_numpy(loaded.organ)[None, None].float(), to)[0] >= 0.5
             if tuple(to) != size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import timm
 import torch
@@ -17,6 +17,12 @@ from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, first_line
 
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+
+
+class _Shape(TypedDict, total=False):
+    layers: list[int]
+    channels: tuple[int, ...]
+    stem_width: int
 
 
 class EncoderFeatures(nn.Module):
@@ -66,10 +72,10 @@ class EncoderFeatures(nn.Module):
         if widths and weights != "none":
             raise ConfigError("--model.widths: weights fit timm's own widths only; leave one of the two out")
         self.name, self.weights, self._unread = name, weights, weights != "none"
-        shape = {"layers": [1] * 4, "channels": (*widths, 8), "stem_width": widths[0]} if widths else {}
+        shape: _Shape = {"layers": [1] * 4, "channels": (*widths, 8), "stem_width": widths[0]} if widths else {}
         self.levels = _levels(name, shape, levels, strides)
         self.net = _extractor(name, self.levels, shape)
-        learnt: dict[str, Any] = {} if name in WHEELS else self.net.pretrained_cfg
+        learnt = {} if name in WHEELS else self.net.pretrained_cfg
         self.mean: tuple[float, ...] = tuple(learnt.get("mean", _MEAN))
         self.spread: tuple[float, ...] = tuple(learnt.get("std", _SPREAD))
         self._last = str(getattr(self.net, "output_fmt", "")) in ("NHWC", "Format.NHWC")
@@ -141,7 +147,7 @@ def _state_loaded(stages: nn.Module, _: object) -> None:
     stages._unread = False
 
 
-def _levels(name: str, shape: dict[str, Any], asked: Sequence[int] | None, strides: Sequence[int]) -> tuple[int, ...]:
+def _levels(name: str, shape: _Shape, asked: Sequence[int] | None, strides: Sequence[int]) -> tuple[int, ...]:
     """Return the levels asked for, or the last of each stride."""
     with torch.device("meta"):  # nothing is drawn or held: the network is only asked for its list
         have = [info["reduction"] for info in _extractor(name, None, shape).feature_info.info]
@@ -157,7 +163,7 @@ def _levels(name: str, shape: dict[str, Any], asked: Sequence[int] | None, strid
     raise ConfigError(f"--model.levels: {problem}; choose from 0 to {len(have) - 1}, rising: their strides are {have}")
 
 
-def _extractor(name: str, levels: Sequence[int] | None, shape: dict[str, Any], pretrained: bool = False) -> Any:
+def _extractor(name: str, levels: Sequence[int] | None, shape: _Shape, pretrained: bool = False) -> FeatureListNet:
     chosen = {} if levels is None else {"out_indices": tuple(levels)}
     try:
         net = timm.create_model(name, pretrained=pretrained, features_only=True, **chosen, **shape)

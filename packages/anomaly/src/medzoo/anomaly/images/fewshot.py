@@ -6,10 +6,11 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.backbone import EncoderFeatures
@@ -25,6 +26,9 @@ from medzoo.core.sides import sides
 from medzoo.core.tasks.anomaly import AnomalyEvaluation, AnomalyOutputs, predictions
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
+
+if TYPE_CHECKING:
+    from medzoo.anomaly.data.categories import CategoryDataModule
 
 Reference = TypeVar("Reference")
 _FOLDS = 8  # of the supports, to score each by the others
@@ -59,6 +63,11 @@ class FewShot(Method, Generic[Reference]):
         if score not in RULES:
             raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
         self.size, self.batch, self.smooth, self.false_alarms = sides("model.size", size), batch, smooth, false_alarms
+        for option, value, most in (("smooth", smooth, float(max(self.size))), ("false_alarms", false_alarms, 1.0)):
+            if not 0 <= value <= most:
+                raise ConfigError(f"--model.{option}: expected 0 to {most:g}, got {value}")
+        if batch < 1:
+            raise ConfigError(f"--model.batch: expected at least 1, got {batch}")
         self.rule = score
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}
@@ -99,9 +108,10 @@ class FewShot(Method, Generic[Reference]):
         """Do nothing: the reference is made from the supports at the end of the epoch."""
         return None
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """There is nothing to optimise; Lightning's warnings that this may be a slip are wrong here."""
         warnings.filterwarnings("ignore", message=".*returned `None`.*")
+        return None
 
     def score(self, reference: Reference, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return image scores `(B,)` and score maps `(B, H, W)` of `(B, 3, H, W)`."""
@@ -135,6 +145,11 @@ class FewShot(Method, Generic[Reference]):
         require_finite(list(found), names or [f"support {i}" for i in range(count)])
         return quantile_threshold(found, self.false_alarms)
 
+    @property
+    def data(self) -> CategoryDataModule:
+        """The data module of the attached trainer."""
+        return cast("CategoryDataModule", getattr(self.trainer, "datamodule", None))
+
     def on_train_epoch_end(self) -> None:
         """After the last epoch keep the supports and their thresholds."""
         if self.trainer.current_epoch == (self.trainer.max_epochs or 0) - 1:
@@ -147,10 +162,10 @@ class FewShot(Method, Generic[Reference]):
     @torch.no_grad()
     def _take_supports(self, refresh: bool = False) -> None:
         """Take the supports of categories from the data; known categories keep theirs unless `refresh`."""
-        offered = getattr(self.trainer.datamodule, "supports", None)  # type: ignore[attr-defined]
+        data = self.data
+        offered = getattr(data, "supports", None)
         if offered is None:
             raise ConfigError("--data: this model needs categories of images with normal ones to compare with")
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
         tested = [category.name for category in data.tested]
         if refresh or any(name not in self.supports for name in tested):
             named = {c.name: [item.path or item.id for item in data.support_items(c)] for c in data.tested}
@@ -159,11 +174,11 @@ class FewShot(Method, Generic[Reference]):
                     self.supports[name] = images
                     self.thresholds[name] = self.threshold_of(images.to(self.device).float(), named[name])
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep supports and thresholds."""
         checkpoint["supports"], checkpoint["thresholds"] = dict(self.supports), dict(self.thresholds)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take supports and thresholds over.
 
         Raises:
@@ -172,10 +187,12 @@ class FewShot(Method, Generic[Reference]):
         supports, thresholds = checkpoint.get("supports"), checkpoint.get("thresholds")
         images = isinstance(supports, dict) and all(map(_is_images, supports.values()))
         check_field("supports", images, "images by name")
-        numbers = isinstance(thresholds, dict) and all(isinstance(value, float) for value in thresholds.values())
-        whole = numbers and set(checkpoint["thresholds"]) == set(checkpoint["supports"])
+        assert isinstance(supports, dict)
+        whole = isinstance(thresholds, dict) and set(thresholds) == set(supports)
         check_field("thresholds", whole, "one of each support")
-        self.supports, self.thresholds = dict(checkpoint["supports"]), dict(checkpoint["thresholds"])
+        assert isinstance(thresholds, dict)
+        check_field("thresholds", all(isinstance(value, float) for value in thresholds.values()), "one of each support")
+        self.supports, self.thresholds = dict(supports), dict(thresholds)
 
     def _reference(self, name: str) -> Reference:
         """Return the reference of a category; one is held at a time, as tests go category by category."""
@@ -210,7 +227,7 @@ class FewShot(Method, Generic[Reference]):
             return None
         self.current = None
         self._take_supports()
-        tested = [category.name for category in self.trainer.datamodule.tested]  # type: ignore[attr-defined]
+        tested = [category.name for category in self.data.tested]
         return AnomalyEvaluation(tested, self.device)
 
     def on_predict_epoch_start(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.anomaly.lesions import PRESETS
@@ -21,6 +22,7 @@ from medzoo.core.geometry.boxes import box_of
 from medzoo.core.inference.sliding import probability
 from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import best_threshold
+from medzoo.core.runs.schema import weights_of
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import Prediction
@@ -182,10 +184,10 @@ class NormNet(Method):
         self.log("val/dice", value)
         self.log("val/threshold", float(self.threshold))
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Put a threshold that was asked for in the place of the one that the fit chose."""
         if self.fixed is not None:
-            checkpoint["state_dict"]["threshold"] = torch.tensor(self.fixed)
+            weights_of(checkpoint)["threshold"] = torch.tensor(self.fixed)
 
     def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
         """Return score map and mask of a whole volume, of which only the box around the organ is looked at.
@@ -239,7 +241,7 @@ class NormNet(Method):
         """Return the lesions of the one volume of a batch."""
         return predictions(batch, outputs)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a cosine over the run."""
         optimizer = torch.optim.Adam(self.parameters(), self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)

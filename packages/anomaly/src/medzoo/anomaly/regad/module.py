@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.backbone import EncoderFeatures, stacked
@@ -102,7 +102,7 @@ class RegAD(FewShot[PositionGaussians]):
         """Return Mahalanobis distances."""
         return reference.distance(self.features(images)), None
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD with a cosine by epoch, one for all parts: the authors' three have the same settings."""
         groups = [
             {"params": [*self.registrar.stages.parameters(), *self.siamese.parameters()], "lr": self.lr},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
@@ -22,6 +23,7 @@ from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.classification import (
     ClassificationEvaluation,
     ClassificationOutputs,
+    ClassRecord,
     class_columns,
     model_labels,
     predictions,
@@ -86,7 +88,7 @@ class Classifier(Method):
             raise ConfigError(f"--model.classes: expected at least two distinct names, got {h['classes']}")
         try:
             self.network = ClassifierNetwork(
-                h["backbone"], h["channels"], len(h["classes"]), self.input_size, h["dropout"]
+                h["backbone"], h["channels"], len(h["classes"]), self.input_size, h.get("dropout", 0.0)
             )
         except ValueError as error:
             raise ConfigError(f"--model.backbone: {error}") from error
@@ -98,7 +100,7 @@ class Classifier(Method):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     @property
     def given(self) -> tuple[tuple[str, ...], bool]:
@@ -134,14 +136,14 @@ class Classifier(Method):
             raise ConfigError(f"--data: its images are {have}, the model takes {take}; see --data.colour")
         if stage == "fit" and self.data is not None:
             start_from(self.hparams["weights"], self.network.fill)
-            if self.hparams["balanced"]:
+            if self.hparams.get("balanced"):  # a subclass may balance in another way
                 have, known = self.data.counts()
                 columns = class_columns(self._answer(torch.zeros(0)), *self.given)
                 values = torch.ones(len(self.hparams["classes"]))
                 values[columns] = torch.tensor(balanced_weights(have, known, self.hparams["multi_label"]))
                 self.balance = values
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.hparams["lr"])
 
@@ -182,6 +184,6 @@ class Classifier(Method):
         """Return a record an image."""
         return predictions(batch, outputs)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
-        write_predictions(records, folder)
+        write_predictions(cast(list[ClassRecord], records), folder)

@@ -14,7 +14,7 @@ _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, wh
 
 
 class ClassifierNetwork(nn.Module):
-    """Any network of timm with random weights.
+    """A network of timm with random weights.
 
     Args:
         name: Such as `resnet18` or `convnext_tiny`.

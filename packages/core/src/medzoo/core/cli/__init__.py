@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from medzoo.core.cli.streams import say, secure_streams, show
-from medzoo.core.errors import FULL, ConfigError, Interrupted, MedzooError, first_line
+from medzoo.core.errors import FULL, ConfigError, DataErrors, Interrupted, MedzooError, first_line
 from medzoo.core.registry import Spec, load, specs
 
 _ORDER = ("fit", "validate", "test", "predict", "select", "list", "info", "check", "doctor")
@@ -30,6 +30,8 @@ first steps:
 options of every verb: --help, --debug (show where an error came from)
 """
 
+_LONGEST = 2000
+"""Characters of a line on one error; the paths in it come first."""
 _LOST = re.compile(r"gloo.*(?:Connection (?:reset|closed)|Broken pipe)", re.DOTALL)
 """What gloo says where it loses a process."""
 
@@ -100,12 +102,12 @@ def _verbs() -> dict[str, Spec]:
 def _report(error: Exception) -> int:
     """Print an error as one line and return its exit code; a defect of ours leaves its traceback in a file."""
     if isinstance(error, MedzooError):
-        say(f"medzoo: error: {error}", error=True)
+        _tell(error)
         return error.exit_code
     # An error in a loader's worker arrives as a text that ends with the original line.
     ours = re.findall(r"^medzoo\.core\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
     if ours:
-        say(f"medzoo: error: {ours[-1]}", error=True)
+        _tell(ours[-1])
         return 2
     if isinstance(error, OSError) and error.errno in FULL:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
@@ -119,6 +121,14 @@ def _report(error: Exception) -> int:
     cure = f"please report it with {kept}" if kept else "please report it with what --debug shows"
     say(f"medzoo: internal error: {type(error).__name__}: {first_line(error)} ({cure})", error=True)
     return 1
+
+
+def _tell(error: object) -> None:
+    """Print an error in one line; of one that quotes too much of a file or an argument only beginning and end."""
+    text = str(error)
+    most = _LONGEST * (4 if isinstance(error, DataErrors) else 1)
+    short = text if len(text) <= most else f"{text[: most * 3 // 4]} … {text[-most // 5 :]}"
+    say(f"medzoo: error: {short}", error=True)
 
 
 def _keep_traceback(error: Exception) -> str | None:

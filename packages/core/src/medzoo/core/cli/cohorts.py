@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.names import file_name
@@ -41,7 +41,7 @@ def add_test_set(known: dict[str, str], name: str, root: object, place: str) -> 
     known[name] = root
 
 
-def take_test_sets(known: dict[str, str], config: dict[str, Any], source: str) -> None:
+def take_test_sets(known: dict[str, str], config: dict[str, object], source: str) -> None:
     """Take `test_sets` out of a configuration.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS
-from typing import Any
+from typing import Literal
 
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
@@ -11,6 +11,7 @@ from medzoo.core.cli.streams import show
 from medzoo.core.recipes import packaged_recipe, recipe_names
 from medzoo.core.registry import find, load
 from medzoo.core.seams import options_of
+from medzoo.core.values import Recipe
 
 _TRAINER = {
     "max_epochs": "epochs to train (default: what the model asks for)",
@@ -43,7 +44,7 @@ run:
 """
 
 
-def print_help(request: Request, model_class: type[Any]) -> None:
+def print_help(request: Request, model_class: type) -> None:
     """Print the options for the request's model and data module."""
     assert request.model is not None
     parser = Parser(
@@ -83,7 +84,7 @@ def print_usage(verb: str) -> None:
     show(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
 
 
-def _settings(recipe: dict[str, Any], key: str) -> dict[str, Any]:
+def _settings(recipe: Recipe, key: Literal["model", "data"]) -> dict[str, object]:
     return {f"{key}.{name}": value for name, value in recipe.get(key, {}).get("init_args", {}).items()}
 
 

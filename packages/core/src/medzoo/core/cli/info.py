@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
@@ -20,7 +20,7 @@ def run(args: list[str]) -> None:
     if args[0] == "elastic-deform":
         from medzoo.core.ops.elastic_deform import backend_info
 
-        info: dict[str, Any] = backend_info()
+        info: Mapping[str, object] = backend_info()
         for key, value in info.items():
             say(f"{key}: {value}")
         return
@@ -41,7 +41,7 @@ def run(args: list[str]) -> None:
         say(f"what it reads, and its options: medzoo check --data {spec.name} --help")
 
 
-def _inline(value: Any) -> str:
+def _inline(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_inline(v)}" for k, v in value.items())
     return ", ".join(map(_inline, value)) if isinstance(value, list) else str(value).strip()

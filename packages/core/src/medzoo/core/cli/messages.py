@@ -29,6 +29,10 @@ def one_line(text: str, options: Sequence[str], classes: Mapping[str, type]) -> 
         return f"no option {option}{closest(option, list(options))}"
     if found := re.search(r'(?:Key|Option) ["\'](\S+?)["\'] is required', text):
         return f"missing --{found[1]}"
+    if found := re.search(r"Group '(\w+)' does not accept option '(\S+)'", text):
+        return f"no option --{found[1]}.{found[2]}"
+    if found := re.match(r'Parser key "(\w+)": Unable to load config', text):
+        return f"--{found[1]}: expected settings by name, such as --{found[1]}.NAME VALUE"
     head = re.match(r'Parser key "((?:model|data|trainer|seed|selector)[\w.]*)": (.*)', text)
     if head is None:
         alone = re.fullmatch(r"Option '(\w+)' is not accepted", text)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import yaml
 from jsonargparse import Namespace, set_dumper, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import StrategyRegistry
 
 from medzoo.core.cli.messages import cause_of, one_line
 from medzoo.core.cli.request import is_url
-from medzoo.core.errors import ConfigError, first_line
+from medzoo.core.errors import CheckpointError, ConfigError, check_choice, first_line
 from medzoo.core.registry import specs
 from medzoo.core.safe_yaml import read_yaml, write_yaml
-from medzoo.core.seams import keep_settings, options_of, seed_as_asked
+from medzoo.core.seams import keep_settings, options_of, read_numbers_with, seed_as_asked
 
 TRUSTED = [
     *(
@@ -34,6 +36,9 @@ Code may add to it (the watcher of the contract does so); a configuration or a c
 """
 
 
+_MOST_PROCESSES = 1024
+
+
 def _restrict() -> None:
     """Let parsers import registered classes and parts of the trainer only, contact no server, and read bounded YAML."""
     known = {spec.class_path for kind in ("model", "datamodule", "selector") for spec in specs(kind)}
@@ -46,9 +51,10 @@ def _restrict() -> None:
     )
     set_loader("medzoo", read_yaml, exceptions=(yaml.YAMLError,))
     set_dumper("medzoo", write_yaml)
+    read_numbers_with(read_yaml)
 
 
-def _check_local(value: Any, where: str = "") -> None:
+def _check_local(value: object, where: str = "") -> None:
     """Refuse an address of a server anywhere in a configuration: parts of the trainer would connect to it.
 
     Raises:
@@ -62,6 +68,37 @@ def _check_local(value: Any, where: str = "") -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _check_local(inner, where)
+
+
+def _check_processes(trainer: Namespace) -> None:
+    """Refuse more processes than any machine has places for: Lightning would start each of them.
+
+    Raises:
+        ConfigError: Devices or nodes are more than 1024.
+    """
+    for option in ("devices", "num_nodes"):
+        value = trainer.get(option)
+        number = len(value) if isinstance(value, list) else value
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number[:9])
+        if isinstance(number, int) and number > _MOST_PROCESSES:
+            raise ConfigError(f"--trainer.{option}: expected at most {_MOST_PROCESSES}, got {str(value)[:20]}")
+
+
+def _check_names(trainer: Namespace) -> None:
+    """Refuse a name of a part of the trainer that Lightning lacks, before anything is written.
+
+    Raises:
+        ConfigError: The name is unknown; the message has the known ones.
+    """
+    known = {
+        "accelerator": ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())],
+        "profiler": ["simple", "advanced", "pytorch", "xla"],
+        "strategy": ["auto", *StrategyRegistry.available_strategies()],
+    }
+    for option, names in known.items():
+        if isinstance(trainer.get(option), str):
+            check_choice(f"trainer.{option}", trainer[option], names)
 
 
 class Parser(LightningArgumentParser):
@@ -80,7 +117,7 @@ class Parser(LightningArgumentParser):
         raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
 
-def check_settings(key: str, loaded: type, settings: dict[str, Any]) -> None:
+def check_settings(key: str, loaded: type, settings: dict[str, object]) -> None:
     """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
 
     Args:
@@ -122,13 +159,15 @@ class MedzooCLI(LightningCLI):
             auto_configure_optimizers=False,
         )
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse without LightningCLI's warning about a command line beside it."""
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(cast(list[str], args))
         seed = self.config.seed_everything
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
+        _check_processes(self.config.trainer)
+        _check_names(self.config.trainer)
         for key, loaded in Parser.classes.items():
             if self.config.get(key):
                 check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
@@ -137,7 +176,7 @@ class MedzooCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build nothing yet: a method in stages builds its model and trainer once for each stage."""
 
-    def build_data(self, replaced: dict[str, Any]) -> LightningDataModule:
+    def build_data(self, replaced: dict[str, object]) -> LightningDataModule:
         """Build the data module with some of its `__init__` arguments replaced."""
         data = self.config.data.clone()
         for key, value in replaced.items():
@@ -147,7 +186,7 @@ class MedzooCLI(LightningCLI):
         self.config_dump = told
         return built
 
-    def build_model(self, replaced: dict[str, Any]) -> LightningModule:
+    def build_model(self, replaced: dict[str, object]) -> LightningModule:
         """Build the model with some `__init__` arguments replaced, its weights drawn from the run's seed."""
         seed_as_asked(self)
         model = self.config.model.clone()
@@ -158,11 +197,11 @@ class MedzooCLI(LightningCLI):
         built: LightningModule = self._built(Namespace(model=model), "model")
         return built
 
-    def build_trainer(self, replaced: dict[str, Any]) -> Trainer:
+    def build_trainer(self, replaced: dict[str, object]) -> Trainer:
         """Build a trainer; `callbacks` and `plugins` are added to the user's."""
         built = self._built(Namespace(trainer=self.config.trainer.clone()), "trainer").as_dict()
         for key, value in replaced.items():
-            built[key] = [*_as_list(built.get(key)), *value] if key in ("callbacks", "plugins") else value
+            built[key] = [*_as_list(built.get(key)), *_as_list(value)] if key in ("callbacks", "plugins") else value
         try:
             return Trainer(**built)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -172,6 +211,11 @@ class MedzooCLI(LightningCLI):
         try:
             return self.parser.instantiate_classes(self._filled(config))[key]
         except (ValueError, TypeError, MisconfigurationException) as error:
+            inner: BaseException | None = error
+            while inner is not None:  # the parsing library puts its own around it
+                if isinstance(inner, CheckpointError):
+                    raise inner from error
+                inner = inner.__cause__ or inner.__context__
             raise ConfigError(f"--{key}: {cause_of(error)}") from error
 
     def _filled(self, part: Namespace) -> Namespace:
@@ -188,5 +232,5 @@ class MedzooCLI(LightningCLI):
         return write_yaml(loaded)
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [] if value is None else [value]

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.cli.cohorts import add_test_set, take_test_sets
 from medzoo.core.errors import ConfigError
@@ -83,9 +82,9 @@ class Request:
                 key = flag[2:]
                 value = take_value(flag, queue)
                 inline = value.startswith("{")  # a class with its settings, which `check_values` has read once
-                expanded = value if inline else class_path_of(key, value)
-                request._choose(key, read_yaml(value) if inline else expanded)
-                rest += [flag, expanded]
+                chosen = class_of(key, read_yaml(value)) if inline else class_path_of(key, value)
+                request._choose(key, chosen)
+                rest += [flag, chosen if isinstance(chosen, str) else json.dumps(chosen)]
             else:
                 rest.append(flag)
         request.arguments = request._resumed() + rest
@@ -109,7 +108,7 @@ class Request:
         self.base = (model, recipe)
         self.model = self.model or spec
 
-    def _take(self, config: dict[str, Any], source: str) -> dict[str, Any]:
+    def _take(self, config: dict[str, object], source: str) -> dict[str, object]:
         """Expand the names in a configuration and note what it chooses."""
         take_test_sets(self.test_sets, config, source)
         self.configures_data = self.configures_data or "data" in config
@@ -119,7 +118,7 @@ class Request:
                 self._choose(key, config[key])
         return config
 
-    def _choose(self, key: str, value: Any) -> None:
+    def _choose(self, key: str, value: object) -> None:
         path = value if isinstance(value, str) else value.get("class_path") if isinstance(value, dict) else None
         if path is not None:
             spec = registered(KINDS[key], path)
@@ -168,8 +167,8 @@ class Request:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text is the address of something on a server."""
-    return re.match(r"[A-Za-z][\w+.-]*://", text) is not None
+    """Tell whether a text is the address of something on a server, also behind others, as in `simplecache::http://`."""
+    return re.match(r"\s*[A-Za-z][\w+.-]*(://|::)", text) is not None
 
 
 def check_values(args: list[str]) -> None:

@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from medzoo.core.cli.request import Request
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, load, registered
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+
+    from medzoo.core.cli.parser import MedzooCLI
+    from medzoo.core.runs.runner import TrainerBuilder, TrainerOptions
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
@@ -65,7 +71,7 @@ def run(request: Request) -> None:
     _start(request, cli, sized)
 
 
-def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> None:
+def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[object]) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -73,6 +79,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.callbacks import LAST
+    from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
@@ -84,6 +91,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
     for option, (unset, instead) in _DECIDED.items():
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
+    if request.init_from is not None:
+        read_checkpoint(request.init_from)  # before anything is written
     with _built_for(request):
         datamodule = cli.build_data({})
         test_sets = build_test_sets(cli, request.test_sets)
@@ -119,6 +128,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
         resume=resume,
     )
     try:
+        run_.check(request.verb)
         if not resume:
             record()
         if request.verb == "fit":
@@ -136,6 +146,8 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
+        if isinstance(error, ConfigError) and request.ckpt_path and not _names_settings(request):
+            raise CheckpointError(f"{request.ckpt_path}: {error}") from error  # all settings are the checkpoint's
         raise
     finally:
         folders.share_run_folder(None)
@@ -149,7 +161,7 @@ def _start(request: Request, cli: Any, sized: AbstractContextManager[Any]) -> No
             print_once(f"run folder: {folder}")
 
 
-def _bar(cli: Any, terminal: bool) -> bool:
+def _bar(cli: MedzooCLI, terminal: bool) -> bool:
     """Tell whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
     given = cli.config.trainer.callbacks or []
     names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
@@ -168,16 +180,19 @@ def _built_for(request: Request) -> Iterator[None]:
         raise
     except Exception as error:
         named = re.search(r"--[a-z]+\.\w+", str(error))
-        own = "--config" in request.arguments or any(
-            argument.startswith(named[0] if named else ("--model", "--data")) for argument in request.arguments
-        )
-        if request.ckpt_path is None or own:
+        if request.ckpt_path is None or _names_settings(request, named[0] if named else ""):
             raise
         reason = first_line(error) if isinstance(error, MedzooError) else f"its settings cannot be: {first_line(error)}"
         raise CheckpointError(f"{request.ckpt_path}: {reason.removeprefix('--data: ')}; {CHANGED}") from error
 
 
-def _test_all_of_another_set(request: Request, cli: Any) -> None:
+def _names_settings(request: Request, option: str = "") -> bool:
+    """Tell whether the command itself gives a setting of model or data, or one that begins with `option`."""
+    begin = option or ("--model", "--data")
+    return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
+
+
+def _test_all_of_another_set(request: Request, cli: MedzooCLI) -> None:
     """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
     settings = cli.config.data.init_args
     given = any(argument.startswith("--data.all_test") for argument in request.arguments)
@@ -212,7 +227,7 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
     return folders.new_run_folder(request.model.name, data.name), True
 
 
-def _write_config(folder: Path, cli: Any, test_sets: dict[str, str]) -> None:
+def _write_config(folder: Path, cli: MedzooCLI, test_sets: dict[str, str]) -> None:
     from medzoo.core.io import replacing
     from medzoo.core.safe_yaml import write_yaml
 
@@ -220,11 +235,13 @@ def _write_config(folder: Path, cli: Any, test_sets: dict[str, str]) -> None:
         part.write_text(cli.resolved() + (write_yaml({"test_sets": test_sets}) if test_sets else ""), encoding="utf8")
 
 
-def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, callbacks: list[Any]) -> Any:
+def _trainer_builder(
+    request: Request, cli: MedzooCLI, terminal: bool, folder: Path, callbacks: list[Callback]
+) -> TrainerBuilder:
     from medzoo.core.runs.checkpoint_io import SafeCheckpointIO
 
-    def build(overrides: dict[str, Any]) -> Any:
-        fixed: dict[str, Any] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
+    def build(overrides: TrainerOptions) -> Trainer:
+        fixed: dict[str, object] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
         if not terminal:
             names = ("enable_progress_bar", "enable_model_summary")
             fixed |= {name: False for name in names if cli.config.trainer[name] is None}
@@ -240,7 +257,7 @@ def _trainer_builder(request: Request, cli: Any, terminal: bool, folder: Path, c
     return build
 
 
-def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[Any]]:
+def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[object]]:
     """The settings in a checkpoint as parser arguments, so that the command line wins over them.
 
     Returns:
@@ -255,12 +272,12 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
     checkpoint = read_checkpoint(request.ckpt_path)
     arguments: list[str] = []
     for key, kind in (("model", "model"), ("data", "datamodule")):
-        told = saved(checkpoint, kind)
+        told = saved(checkpoint, kind, request.ckpt_path)
         chosen = request.model if key == "model" else request.data
         if told is None:
             continue
         if key == "data":
-            request.trained_on = told.settings.get("root")
+            request.trained_on = cast("str | None", told.settings.get("root"))
         if chosen is not None and chosen.class_path != told.spec.class_path:
             if key == "model":
                 raise CheckpointError(f"{request.ckpt_path}: made by {told.spec.name}, asked for {chosen.name}")
@@ -276,7 +293,9 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
         config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
         arguments += ["--config", json.dumps(config)]
     if request.model is None:
-        raise CheckpointError(f"{request.ckpt_path}: does not tell its model; add --model NAME")
+        raise CheckpointError(
+            f"{request.ckpt_path}: does not tell its model, which is in 'hyper_parameters'; add --model NAME"
+        )
     return arguments, sized_as(request.ckpt_path, checkpoint)
 
 

@@ -49,7 +49,7 @@ def run(args: list[str]) -> None:
             values[flag] = take_value(flag, queue)
         else:
             rest.append(flag)
-    if not helps and not values.get("--budget", "").isdigit():
+    if not helps and not re.fullmatch("[0-9]{1,9}", values.get("--budget", "")):
         raise ConfigError("medzoo select needs --budget T, a number of images")
     _select(spec, values, rest, bool(helps))
 
@@ -68,7 +68,7 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     from medzoo.core.zoo import load_checkpoint
 
     path = values.get("--ckpt_path")
-    told = saved(read_checkpoint(path), "datamodule") if path else None
+    told = saved(read_checkpoint(path), "datamodule", path) if path else None
     data = find("datamodule", values["--data"]) if "--data" in values else told.spec if told else None
     settings = told.settings if told and told.spec == data else {}
     parser = Parser(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)

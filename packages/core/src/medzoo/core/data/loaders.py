@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medzoo.core.distributed import rank_and_world
 from medzoo.core.errors import ConfigError
+from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
 from medzoo.core.shared_memory import collate_shared, workers_for
 
@@ -123,7 +124,7 @@ def _end_when_told(main_process: int) -> None:
     os._exit(0)
 
 
-class ResumableLoader(DataLoader[Any]):
+class ResumableLoader(DataLoader[Mapping[str, object]]):
     """Training loader whose whole state is (epoch, batches done); Lightning saves it with the checkpoint.
 
     Args:
@@ -135,7 +136,11 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int = 0, kind: type | None = None
+        self,
+        dataset: Dataset[Mapping[str, object]],
+        batches: EpochBatches,
+        num_workers: int = 0,
+        kind: type | None = None,
     ) -> None:
         if num_workers:
             plan = batches.plan(0)
@@ -153,7 +158,7 @@ class ResumableLoader(DataLoader[Any]):
         self.batches = batches
         self.done = 0
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.done = self.batches.start
         with unheard():
             batches = super().__iter__()
@@ -207,21 +212,21 @@ class EvaluationBatches(Sampler[list[int]]):
         return iter(self._batches())
 
 
-class EvaluationLoader(DataLoader[Any]):
+class EvaluationLoader(DataLoader[Mapping[str, object]]):
     """A loader whose processes are started as those of `ResumableLoader`."""
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         with unheard():
             return super().__iter__()
 
 
 def evaluation_loader(
-    dataset: Dataset[Any],
+    dataset: Dataset[Mapping[str, object]],
     batch_size: int,
     groups: Sequence[int] | None = None,
     num_workers: int = 0,
     kind: type | None = None,
-) -> DataLoader[Any]:
+) -> DataLoader[Mapping[str, object]]:
     """Make a loader that visits every sample exactly once over all processes, without padding.
 
     Args:
@@ -231,7 +236,7 @@ def evaluation_loader(
         num_workers: Loader processes, fewer where shared memory has no room for their batches.
         kind: `TypedDict` of the samples, see `medzoo.core.sample.collate`.
     """
-    groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+    groups = [0] * len(cast(Sized, dataset)) if groups is None else groups
     largest = min(batch_size, len(groups))
     num_workers = workers_for(num_workers, largest, lambda: dataset[0], rank_and_world()[1])
     return EvaluationLoader(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 from medzoo.core.data.loaders import EpochBatches, ResumableLoader, evaluation_loader, shuffled_batches
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError, raise_all
-from medzoo.core.sample import Sample
+from medzoo.core.sample import Batch, Sample
 from medzoo.core.sides import check_area, sides
 
-Loader = DataLoader[Any] | list[Any]
+Loader = DataLoader[Mapping[str, object]] | list[Batch]
 """A loader; an empty list where there is nothing to load."""
 
 
@@ -81,7 +81,10 @@ class MedzooDataModule(LightningDataModule):
     @property
     def samples_a_batch(self) -> int:
         """Samples a batch: the option, else what the model asks for, else `batch`."""
-        return self.given_batch_size or self.wants.batch_size or self.batch
+        asked = self.given_batch_size or self.wants.batch_size or self.batch
+        if asked < 1:
+            raise ConfigError(f"--model.batch: expected at least 1, got {asked}")
+        return asked
 
     def check(self, stage: str | None = None) -> list[DataError]:
         """Return everything that is wrong with the files of a stage, as far as headers and label files tell.
@@ -107,20 +110,22 @@ class MedzooDataModule(LightningDataModule):
         del stage
         return []
 
-    def train_loader(self, dataset: Dataset[Any], groups: Sequence[int] | None = None) -> ResumableLoader:
+    def train_loader(
+        self, dataset: Dataset[Mapping[str, object]], groups: Sequence[int] | None = None
+    ) -> ResumableLoader:
         """Load a data set that is indexed with `(index, epoch)`, in an order drawn anew each epoch.
 
         Args:
             dataset: What to train on.
             groups: Source of each sample; samples of different ones never share a batch.
         """
-        groups = [0] * len(dataset) if groups is None else groups  # type: ignore[arg-type]
+        groups = [0] * len(cast(Sized, dataset)) if groups is None else groups
         plan = partial(shuffled_batches, groups, self.samples_a_batch, self.seed)
         return ResumableLoader(dataset, EpochBatches(plan), self.num_workers, self.train_sample or self.sample)
 
     def evaluation_loader(
-        self, dataset: Dataset[Any], groups: Sequence[int] | None = None, batch_size: int | None = None
-    ) -> DataLoader[Any]:
+        self, dataset: Dataset[Mapping[str, object]], groups: Sequence[int] | None = None, batch_size: int | None = None
+    ) -> DataLoader[Mapping[str, object]]:
         """Load every sample of a data set once over all processes, in order, each batch of one source."""
         size = batch_size or self.samples_a_batch
         return evaluation_loader(dataset, size, groups, self.num_workers, self.sample)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from medzoo.core.geometry.affine import Affine, Size, apply, compose, invert, resize_affine
 
-Pixels = TypeVar("Pixels", NDArray[Any], Tensor)
+Pixels = TypeVar("Pixels", NDArray[np.float32], NDArray[np.generic], Tensor)
 Mode = Literal["linear", "nearest"]
 
 _EDGE = 1e-6  # pixels beyond the edge that still count as inside, for the rounding of composed maps

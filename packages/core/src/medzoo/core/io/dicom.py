@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from medzoo.core.errors import DataError
 from medzoo.core.io.dicom_stream import attributes, check_decoder, coded_size, everything, undecoded
 from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.types import DAMAGED, MAX_PIXELS, Channels, Header, Image, finite
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _MEASURED = {"CT", "MR", "PT", "NM"}
 """Modalities whose rescaled values mean something (Hounsfield units, activity) and are kept; others go to [0, 1]."""
@@ -80,7 +83,7 @@ def _told(path: str) -> tuple[Header, int]:
     return header, needed
 
 
-def _decoded(path: str, data: Any, header: Header) -> NDArray[Any]:
+def _decoded(path: str, data: Dataset, header: Header) -> NDArray[np.generic]:
     stored, allocated, syntax = int(data.BitsStored), int(data.BitsAllocated), data.file_meta.TransferSyntaxUID
     plain = not syntax.is_compressed and not data.get("PixelRepresentation") and allocated in (8, 16)
     if plain and (0x6000, 0x0102) not in data:
@@ -113,7 +116,7 @@ def _need_pydicom(path: str) -> None:
         raise DataError(path, "is DICOM, which needs pydicom", 'run: pip install "medzoo-core[dicom]"') from error
 
 
-def _check(path: str, data: Any) -> Header:
+def _check(path: str, data: Dataset) -> Header:
     """Check everything that the attributes tell of the pixels; what is missing or empty has its usual value."""
     if not data.get("Rows") or not data.get("Columns"):
         raise DataError(path, "holds no image (Rows and Columns are missing)", "give a file with pixels")
@@ -144,7 +147,7 @@ def _check(path: str, data: Any) -> Header:
     return Header((width, height), samples, _spacing(path, data))
 
 
-def _spacing(path: str, data: Any) -> tuple[float, float]:
+def _spacing(path: str, data: Dataset) -> tuple[float, float]:
     """Calibrated spacing first, that of the detector second. DICOM tells (row distance, column distance) = (y, x)."""
     pair = _found(data, "PixelSpacing") or _found(data, "ImagerPixelSpacing")
     if pair is None:
@@ -157,7 +160,7 @@ def _spacing(path: str, data: Any) -> tuple[float, float]:
     return (values[1], values[0])
 
 
-def _rescaling(path: str, data: Any) -> tuple[float, float]:
+def _rescaling(path: str, data: Dataset) -> tuple[float, float]:
     """Return slope and intercept."""
     slope, intercept = _number(path, data, "RescaleSlope", 1.0), _number(path, data, "RescaleIntercept", 0.0)
     if not (math.isfinite(slope) and math.isfinite(intercept) and slope != 0):
@@ -165,7 +168,7 @@ def _rescaling(path: str, data: Any) -> tuple[float, float]:
     return slope, intercept
 
 
-def _rescaled(path: str, data: Any, stored: NDArray[Any]) -> NDArray[np.float32]:
+def _rescaled(path: str, data: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
     """Apply slope and intercept; map what is no measurement from its possible range to [0, 1]; invert MONOCHROME1."""
     bits, signed = _whole(path, data, "BitsStored"), _whole(path, data, "PixelRepresentation", 0)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
@@ -181,7 +184,7 @@ def _rescaled(path: str, data: Any, stored: NDArray[Any]) -> NDArray[np.float32]
     return (values - np.float32(bottom)) / np.float32(top - bottom)
 
 
-def _found(data: Any, keyword: str) -> Any:
+def _found(data: Dataset, keyword: str) -> Any:
     """Return an attribute, of enhanced objects from the groups that hold it; None where it is missing or empty."""
     value = data.get(keyword)
     if value is None or value == "" or (isinstance(value, Sequence) and len(value) == 0):
@@ -195,7 +198,7 @@ def _found(data: Any, keyword: str) -> Any:
     return value
 
 
-def _number(path: str, data: Any, keyword: str, default: float | None = None) -> float:
+def _number(path: str, data: Dataset, keyword: str, default: float | None = None) -> float:
     value = _found(data, keyword)
     if value is None and default is not None:
         return float(default)
@@ -205,7 +208,7 @@ def _number(path: str, data: Any, keyword: str, default: float | None = None) ->
         raise DataError(path, f"has {keyword} {str(value)[:40]!r}, expected a number", f"correct {keyword}") from error
 
 
-def _whole(path: str, data: Any, keyword: str, default: int | None = None) -> int:
+def _whole(path: str, data: Dataset, keyword: str, default: int | None = None) -> int:
     value = _number(path, data, keyword, default)
     if not value.is_integer():
         raise DataError(path, f"has {keyword} {value:g}, expected a whole number", f"correct {keyword}")

@@ -5,10 +5,19 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from medzoo.core.errors import DataError
 from medzoo.core.io.types import DAMAGED
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+Stop = Callable[[int, str | None, int], bool]
+"""Whether reading ends before an attribute: its tag, value representation and length."""
 
 HEADER_BYTES = 2**22
 """Most bytes of a deflated data set before its pixels."""
@@ -33,7 +42,7 @@ _PACKAGES = {
 """What decodes each transfer syntax, by its UID."""
 
 
-def attributes(path: str, tags: list[str]) -> tuple[Any, int | None]:
+def attributes(path: str, tags: list[str]) -> tuple[Dataset, int | None]:
     """Return the data set with the attributes named, and how many bytes its pixels take; None for no such pixels.
 
     Everything else is passed over unread, however large, and no more than a header of a deflated data set is inflated.
@@ -65,7 +74,7 @@ def attributes(path: str, tags: list[str]) -> tuple[Any, int | None]:
     return data, next((length for tag, length in reached if tag == _INTEGERS), None)
 
 
-def everything(path: str, pixel_bytes: int) -> Any:
+def everything(path: str, pixel_bytes: int) -> Dataset:
     """Return the whole data set, inflating no more of it than a header and pixels of so many bytes.
 
     Raises:
@@ -83,14 +92,14 @@ def everything(path: str, pixel_bytes: int) -> Any:
     return _deflated_set(path, content, meta, None)
 
 
-def _deflated_set(path: str, content: bytes, meta: Any, stop: Any) -> Any:
+def _deflated_set(path: str, content: bytes, meta: FileMetaDataset, stop: Stop | None) -> Dataset:
     import pydicom
 
     inner = pydicom.filereader.read_dataset(io.BytesIO(content), False, True, stop_when=stop)
     return pydicom.dataset.FileDataset(path, inner, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
 
 
-def check_decoder(path: str, data: Any) -> None:
+def check_decoder(path: str, data: Dataset) -> None:
     """Refuse coded pixels that nothing installed can decode, naming what to install."""
     from pydicom.pixels import get_decoder
 
@@ -109,7 +118,7 @@ def check_decoder(path: str, data: Any) -> None:
         raise undecoded(path, syntax)
 
 
-def undecoded(path: str, syntax: Any) -> DataError:
+def undecoded(path: str, syntax: UID) -> DataError:
     """Return the error for coded pixels that need another decoder."""
     packages = _PACKAGES.get(str(syntax), _LIBJPEG)
     return DataError(path, f"cannot be decoded ({syntax.name})", f"run: pip install {packages}, or decompress it")

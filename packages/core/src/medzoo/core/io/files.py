@@ -92,7 +92,7 @@ def write_csv(
 
 def write_image(
     path: str | os.PathLike[str],
-    array: NDArray[Any],
+    array: NDArray[np.generic],
     spacing: tuple[float, float] | None = None,
     bits: int = 8,
 ) -> None:
@@ -117,7 +117,7 @@ def write_image(
     top = 2**bits - 1
     levels = np.rint(np.clip(array, 0, 1) * top).astype(np.uint16 if bits == 16 else np.uint8)
     image = Pillow.fromarray(levels if array.ndim == 2 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if spacing is not None and all(np.isfinite(value) and value > 0 for value in spacing):
         options["dpi"] = tuple(25.4 / value for value in spacing)  # kept as whole pixels per metre
     with replacing(path) as part:

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -92,10 +92,10 @@ def _packed(path: str) -> bool:
     return path.lower().endswith(".gz")
 
 
-def _raw_header(path: str) -> Any:
+def _raw_header(path: str) -> nibabel.Nifti1Header:
     """Return nibabel's header as stored: its own repair would turn a spacing of 0 into 1."""
     with open(path, "rb") as file:
-        source: Any = gzip.GzipFile(fileobj=file) if _packed(path) else file
+        source = gzip.GzipFile(fileobj=file) if _packed(path) else file
         first = source.read(540)
     if len(first) < 348:
         raise DataError(path, "is cut short within its header", DAMAGED)
@@ -108,7 +108,7 @@ def _raw_header(path: str) -> Any:
     raise DataError(path, "is no single-file NIfTI image", "convert it to .nii or .nii.gz, or correct its name")
 
 
-def _check(path: str, nifti: Any) -> Layout:
+def _check(path: str, nifti: nibabel.Nifti1Header) -> Layout:
     shape = _shape(path, nifti)
     kind = nifti.get_data_dtype()
     if kind.kind not in "iufb":
@@ -141,7 +141,7 @@ def _check(path: str, nifti: Any) -> Layout:
     return Layout(Header(size, channels, steps_mm, affine @ back_affine(turn, shape)), shape, turn)
 
 
-def _shape(path: str, nifti: Any) -> tuple[int, ...]:
+def _shape(path: str, nifti: nibabel.Nifti1Header) -> tuple[int, ...]:
     """Return the shape `(x, y[, z[, c]])`; slices of thickness one are two-dimensional images."""
     rank = int(nifti["dim"][0])
     if not 1 <= rank <= 7:
@@ -162,7 +162,7 @@ def _shape(path: str, nifti: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _check_extent(path: str, nifti: Any, needed: int) -> None:
+def _check_extent(path: str, nifti: nibabel.Nifti1Header, needed: int) -> None:
     size, offset = os.path.getsize(path), float(nifti["vox_offset"])
     if not math.isfinite(offset) or not 348 <= offset <= _MAX_EXTRA:
         raise DataError(path, f"has its voxels at the impossible place {offset}", DAMAGED)
@@ -172,7 +172,7 @@ def _check_extent(path: str, nifti: Any, needed: int) -> None:
         raise DataError(path, f"is cut short or claims too much: {size} bytes for {needed} bytes of voxels", DAMAGED)
 
 
-def _inflate(path: str, file: BinaryIO, nifti: Any) -> bytes:
+def _inflate(path: str, file: BinaryIO, nifti: nibabel.Nifti1Header) -> bytes:
     """Unpack the whole file, so that gzip compares its check sum: damage inside the stream is otherwise silent."""
     needed = int(nifti["vox_offset"]) + math.prod(nifti.get_data_shape()) * nifti.get_data_dtype().itemsize
     with gzip.GzipFile(fileobj=file) as source:

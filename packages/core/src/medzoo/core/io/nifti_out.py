@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,7 +18,7 @@ from medzoo.core.io.types import reading
 
 def write_nifti(
     path: str | os.PathLike[str],
-    array: NDArray[Any],
+    array: NDArray[np.generic],
     like: str | os.PathLike[str] | None = None,
     spacing: Sequence[float] | None = None,
 ) -> None:
@@ -50,21 +49,21 @@ def write_nifti(
         part.write_bytes(data)
 
 
-def _on(voxels: NDArray[Any], like: str) -> Any:
+def _on(voxels: NDArray[np.generic], like: str) -> nibabel.Nifti1Image:
     with reading(like):
         layout = layout_of_nifti(like)
     if layout.header.size != voxels.shape or layout.turn is None:
         raise ValueError(f"array must have the size of {like}, {layout.header.size}, got {voxels.shape}")
     voxels = turned_back(voxels, layout.turn)
     with reading(like):
-        source: Any = nibabel.load(like)
+        source = nibabel.load(like)
         header = source.header.copy()
         image = type(source)(voxels, None, header)
     image.header["cal_min"] = image.header["cal_max"] = 0  # the display window of another kind of value
     return image
 
 
-def _alone(voxels: NDArray[Any], spacing: Sequence[float] | None) -> Any:
+def _alone(voxels: NDArray[np.generic], spacing: Sequence[float] | None) -> nibabel.Nifti1Image:
     if spacing is None:
         raise ValueError("give like or spacing")
     image = nibabel.Nifti1Image(voxels, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))

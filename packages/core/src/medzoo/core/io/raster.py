@@ -184,7 +184,7 @@ def _grey(path: str, source: Pillow.Image, decoded: Pillow.Image) -> NDArray[np.
     return array
 
 
-def _scaled(values: NDArray[Any], top: int) -> NDArray[np.float32]:
+def _scaled(values: NDArray[np.generic], top: int) -> NDArray[np.float32]:
     scaled: NDArray[np.float32] = np.divide(values, np.float32(top), dtype=np.float32, casting="unsafe", order="C")
     return scaled
 

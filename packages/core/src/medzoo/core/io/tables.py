@@ -182,11 +182,16 @@ def _records(path: str, text: str, skip: int) -> list[_Record]:
         blanks = ((number, line.split()) for number, line in lines if line.strip())
         return _limited(path, ((number, values, separator) for number, values in blanks))[skip:]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    rows = ((reader.line_num, [csv_text(value.strip()) for value in values], separator) for values in reader)
+    rows = ((reader.line_num, _cells(values), separator) for values in reader)
     try:
         return _limited(path, (row for row in rows if any(row[1])))[skip:]
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}:1", f"is no table ({error})", "correct the quotes") from error
+
+
+def _cells(values: list[str]) -> list[str]:
+    cells = [value.strip() for value in values]
+    return [csv_text(cell) if cell[:1] == "'" else cell for cell in cells]
 
 
 def _limited(path: str, rows: Iterable[_Record]) -> list[_Record]:

@@ -66,7 +66,9 @@ class PlainTiff:
                 file.seek(start)
                 parts.append(file.read(count))
         count = math.prod(self.size)
-        stored: NDArray[Any] = np.frombuffer(b"".join(parts), self.dtype, count).reshape(self.size[::-1])
+        stored: NDArray[np.integer | np.floating] = np.frombuffer(b"".join(parts), self.dtype, count).reshape(
+            self.size[::-1]
+        )
         if self.dtype.kind != "u":
             return stored.astype(np.float32)
         scaled = (stored / float(np.iinfo(self.dtype).max)).astype(np.float32)

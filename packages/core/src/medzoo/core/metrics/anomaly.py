@@ -7,7 +7,6 @@ each other and moves the result; the functions here only compare scores, so that
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
     """Return `P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)` over all pairs of an abnormal and a normal item; NaN without such a pair.
 
     Args:
-        scores: Any shape, larger is more abnormal, finite.
+        scores: Of any shape, larger is more abnormal, finite.
         labels: Same shape, non-zero where abnormal.
     """
     values, positive = _flat(scores, labels)
@@ -70,7 +69,7 @@ def aupro(scores: Tensor, weights: Tensor, limit: float = 0.3) -> float:
     interpolation (Bergmann et al., CVPR 2019, §4.2). Only scores that matter below the limit are sorted.
 
     Args:
-        scores: Any shape, pooled over the images, larger is more abnormal, finite.
+        scores: Of any shape, pooled over the images, larger is more abnormal, finite.
         weights: Same shape, `region_weights` of each image.
         limit: Largest false-positive rate, in (0, 1].
 
@@ -162,7 +161,7 @@ class ImageAnomalyMetrics(DataSetMetric):
     labels: list[Tensor]
     groups: list[Tensor]
 
-    def __init__(self, seed: int = 0, **options: Any) -> None:
+    def __init__(self, seed: int = 0, **options: object) -> None:
         super().__init__(**options)
         self.seed = seed
         for name in ("scores", "labels", "groups"):
@@ -214,7 +213,7 @@ class PixelAnomalyMetrics(DataSetMetric):
     scores: list[Tensor]
     weights: list[Tensor]
 
-    def __init__(self, limit: float = 0.3, **options: Any) -> None:
+    def __init__(self, limit: float = 0.3, **options: object) -> None:
         super().__init__(**options)
         self.limit = limit
         self.add_state("scores", default=[], dist_reduce_fx="cat")
@@ -252,13 +251,13 @@ class PixelAnomalyMetrics(DataSetMetric):
         }
 
 
-def _flat(scores: Tensor, labels: Tensor) -> tuple[NDArray[Any], Floats]:
+def _flat(scores: Tensor, labels: Tensor) -> tuple[NDArray[np.floating], Floats]:
     if scores.shape != labels.shape:
         raise ValueError(f"scores and labels must have one shape, got {tuple(scores.shape)} and {tuple(labels.shape)}")
     return scores.detach().cpu().reshape(-1).numpy(), (labels.detach().cpu().reshape(-1) != 0).double().numpy()
 
 
-def _curve(values: NDArray[Any], hits: Floats, alarms: Floats) -> tuple[Floats, Floats]:
+def _curve(values: NDArray[np.floating], hits: Floats, alarms: Floats) -> tuple[Floats, Floats]:
     """Return cumulated hits and false alarms at every distinct threshold from the highest down, starting at (0, 0)."""
     if not len(values):
         return np.zeros(1), np.zeros(1)
@@ -272,7 +271,7 @@ def _curve(values: NDArray[Any], hits: Floats, alarms: Floats) -> tuple[Floats, 
     )
 
 
-def _above(values: NDArray[Any], background: NDArray[np.bool_], limit: float) -> NDArray[np.bool_]:
+def _above(values: NDArray[np.floating], background: NDArray[np.bool_], limit: float) -> NDArray[np.bool_]:
     """Tell which scores are thresholds at or below the false-positive rate `limit`, and the next one after it."""
     ground = values[background]
     rank = min(len(ground) - 1, math.ceil(limit * len(ground)))

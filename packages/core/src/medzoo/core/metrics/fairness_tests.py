@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.metrics.fairness import Floats, ScoreCounts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 FINEST = 1024
 """Distinct scores of a group that its resampled counts keep; of more, neighbours are put together."""
@@ -140,7 +143,7 @@ def permutations(
         yield [cases.counts(part) for part in table]
 
 
-def _content(cases: Cases) -> Any:
+def _content(cases: Cases) -> csr_matrix:
     """Return how often each patient has each code, a sparse `(2K, M)`; float32 holds counts below 2**24 exactly."""
     from scipy.sparse import csr_matrix
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ class GroupRates(DataSetMetric):
         threshold: float = 0.5,
         minimum: int = 10,
         no_finding: bool = False,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__(**options)
         if len(set(groups)) != len(groups) or "unknown" in groups:
@@ -118,7 +117,7 @@ class GroupMetrics(GroupRates):
         no_finding: bool = False,
         tnr: float = 0.8,
         bins: int = 10,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__(groups, threshold, minimum, no_finding, **options)
         self.tnr, self.bins = tnr, bins

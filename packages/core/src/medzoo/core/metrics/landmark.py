@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -202,7 +202,7 @@ class LandmarkMetrics(DataSetMetric):
         names: Sequence[str] | None = None,
         inclusive: bool = True,
         seed: int = 0,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__(**options)
         if not all(math.isfinite(radius) and radius > 0 for radius in thresholds):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +159,7 @@ class SegmentationMetrics(DataSetMetric):
 
     rows: list[Tensor]
 
-    def __init__(self, overlap: float = 0.1, seed: int = 0, **options: Any) -> None:
+    def __init__(self, overlap: float = 0.1, seed: int = 0, **options: object) -> None:
         super().__init__(**options)
         self.overlap, self.seed = overlap, seed
         self.add_state("rows", default=[], dist_reduce_fx="cat")

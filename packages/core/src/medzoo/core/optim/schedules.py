@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 
 
 def warm_cosine(module: LightningModule, rise: float = 0.1) -> Callable[[int], float]:
@@ -30,7 +30,9 @@ def warm_cosine(module: LightningModule, rise: float = 0.1) -> Callable[[int], f
     return factor
 
 
-def cosine_decay(module: LightningModule, optimizer: torch.optim.Optimizer, rise: float = 0.1) -> dict[str, Any]:
+def cosine_decay(
+    module: LightningModule, optimizer: torch.optim.Optimizer, rise: float = 0.1
+) -> OptimizerLRSchedulerConfig:
     """Return what `configure_optimizers` returns: the optimiser with `warm_cosine`, step by step.
 
     Args:
@@ -39,10 +41,11 @@ def cosine_decay(module: LightningModule, optimizer: torch.optim.Optimizer, rise
         rise: Share of the steps that the rise takes.
     """
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(module, rise))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+    schedule = LRSchedulerConfigType(scheduler=decay, interval="step")
+    return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=schedule)
 
 
-def adamw(module: LightningModule, lr: float) -> dict[str, Any]:
+def adamw(module: LightningModule, lr: float) -> OptimizerLRSchedulerConfig:
     """Return AdamW over all parameters with warm-up and cosine decay, as `configure_optimizers` returns it.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +106,7 @@ def _placed(size: tuple[int, int], rng: np.random.Generator, pose: Pose) -> tupl
     return y.astype(np.float32), x.astype(np.float32)
 
 
-def _edge(distance: NDArray[np.floating[Any]]) -> Floats:
+def _edge(distance: NDArray[np.floating]) -> Floats:
     """Return 1 inside (negative distance) and 0 outside, soft over about a pixel of 128."""
     return np.asarray(np.clip(0.5 - distance / 0.025, 0, 1), np.float32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from matplotlib.figure import Figure
 
@@ -17,7 +17,15 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 DASHES = ("-", "--", "-.", ":")
 
 
-def style(index: int) -> dict[str, Any]:
+class Style(TypedDict):
+    """Looks of a line."""
+
+    color: str
+    linestyle: str
+    linewidth: float
+
+
+def style(index: int) -> Style:
     """Colour and dashes of line `index`: the two cycle at different lengths, so 28 lines differ, also in grey."""
     return {"color": CYCLE[index % len(CYCLE)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.6}
 

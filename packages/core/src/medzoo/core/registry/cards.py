@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 
 @cache
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def _read(path: Path) -> tuple[dict[str, object], str]:
     """Return front matter and text of a card; both empty where the file is missing or, being somebody's, unreadable."""
     try:
         text = path.read_text(encoding="utf8")
@@ -33,7 +32,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     return (loaded if isinstance(loaded, dict) else {}), body.strip()
 
 
-def front_matter(folder: Path, name: str) -> Mapping[str, Any]:
+def front_matter(folder: Path, name: str) -> Mapping[str, object]:
     """Return the facts on `name`, from `card.md` or `cards.md` in `folder`; empty where there is neither."""
     own, _ = _read(folder / "card.md")
     if own.get("name") == name:

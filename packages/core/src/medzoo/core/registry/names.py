@@ -9,7 +9,6 @@ from functools import cache
 from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.errors import PluginError, first_line
 from medzoo.core.registry.cards import front_matter
@@ -28,7 +27,7 @@ class Spec:
     package: str
     """Distribution that provides it, such as `medzoo-landmark`."""
     version: str
-    card: Mapping[str, Any]
+    card: Mapping[str, object]
     """Front matter of its card; empty where there is none."""
 
     @property

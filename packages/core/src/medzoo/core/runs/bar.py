@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -55,11 +54,11 @@ class TrainingBar(TQDMProgressBar):
         """Make the bar of a prediction."""
         return _sized(super().init_predict_tqdm())
 
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, *_: object) -> None:
         """Go on with the same bar."""
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Show the step, or the part of the epochs that is done, and the step's loss."""
         part = (batch_idx + 1) / max(1.0, float(trainer.num_training_batches))
@@ -87,7 +86,7 @@ def _sized(bar: Tqdm) -> Tqdm:
     """Let a bar be 80 columns wide where the terminal does not tell its size: it would not be drawn otherwise."""
     measured = bar.dynamic_ncols
 
-    def shape(file: Any) -> tuple[int, int]:
+    def shape(file: object) -> tuple[int, int]:
         columns, lines = measured(file)  # None, or less than 1, where they are not known
         return max(columns or 0, 0) or _USUAL[0], max(lines or 0, 0) or _USUAL[1]
 
@@ -118,7 +117,7 @@ def progress(trainer: Trainer, part: float = 1.0) -> tuple[str, float | None]:
     return f"epoch {epoch + 1}", None
 
 
-def loss_of(trainer: Trainer, outputs: Any) -> float | None:
+def loss_of(trainer: Trainer, outputs: object) -> float | None:
     """Return the loss of a step: what it logged as `train/loss`, or what it returned; `None` where it has neither."""
     found = trainer.callback_metrics.get("train/loss", outputs.get("loss") if isinstance(outputs, dict) else outputs)
     return float(found.detach()) if isinstance(found, Tensor) else None

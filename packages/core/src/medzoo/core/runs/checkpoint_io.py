@@ -6,7 +6,7 @@ import errno
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -17,8 +17,11 @@ from medzoo.core.runs.packed import is_packed, read_packed
 from medzoo.core.runs.schema import check
 from medzoo.core.torch_files import load_data
 
+if TYPE_CHECKING:
+    from torch.serialization import MAP_LOCATION
 
-def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+
+def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dict[str, object]:
     """Load a checkpoint, or a folder of packed weights, as data only, and check that every field is what it must be.
 
     Raises:
@@ -30,7 +33,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise CheckpointError(f"{path}: a checkpoint is read from a local file only; download it first")
     if is_packed(path):
         packed = read_packed(Path(path), map_location)
-        check(path, packed)
+        check(path, dict(packed.items()))
         return packed
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
@@ -40,7 +43,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise CheckpointError(f"{error}{_others(Path(path))}") from error
 
 
-def _read(path: Path, map_location: Any) -> dict[str, Any]:
+def _read(path: Path, map_location: MAP_LOCATION) -> dict[str, object]:
     loaded = load_data(path, map_location)
     if not isinstance(loaded, dict) or "state_dict" not in loaded:
         raise CheckpointError(f"{path}: not a checkpoint of a Lightning module (it has no 'state_dict')")
@@ -64,12 +67,14 @@ def _others(path: Path) -> str:
 class SafeCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint reader and writer with safe loading and whole files."""
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: str | Path, map_location: MAP_LOCATION = "cpu", weights_only: bool | None = None
+    ) -> dict[str, object]:
         """Load as data only, whatever `weights_only` says."""
         del weights_only
         return read_checkpoint(path, map_location)
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         """Write beside the target, flush to disk and rename; a full disk leaves the old file as it was."""
         del storage_options
         try:

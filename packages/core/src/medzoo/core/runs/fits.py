@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,9 +22,9 @@ class ResumeFits(Callback):
     """
 
     def __init__(self) -> None:
-        self.checkpoint: dict[str, Any] | None = None
+        self.checkpoint: dict[str, object] | None = None
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]) -> None:
         """Remember the checkpoint until there are optimisers."""
         self.checkpoint = checkpoint
 
@@ -41,8 +41,8 @@ class ResumeFits(Callback):
             )
 
 
-def _differences(trainer: Trainer, checkpoint: dict[str, Any]) -> Iterator[str]:
-    states = checkpoint.get("optimizer_states")
+def _differences(trainer: Trainer, checkpoint: dict[str, object]) -> Iterator[str]:
+    states = cast("list[dict[str, object]] | None", checkpoint.get("optimizer_states"))
     schedules = checkpoint.get("lr_schedulers")
     if states is None or schedules is None or "loops" not in checkpoint:
         yield "it holds weights alone, expected 'optimizer_states', 'lr_schedulers' and 'loops'"
@@ -56,7 +56,7 @@ def _differences(trainer: Trainer, checkpoint: dict[str, Any]) -> Iterator[str]:
     yield from _alike("lr_schedulers", own, schedules)
 
 
-def _optimizer(place: str, optimizer: Optimizer, state: dict[str, Any]) -> Iterator[str]:
+def _optimizer(place: str, optimizer: Optimizer, state: dict[str, object]) -> Iterator[str]:
     own = optimizer.state_dict()
     if not own or not state:  # a method that trains nothing has an optimiser without state
         if own or state:
@@ -65,7 +65,7 @@ def _optimizer(place: str, optimizer: Optimizer, state: dict[str, Any]) -> Itera
     yield from _alike(f"{place}.param_groups", own["param_groups"], state["param_groups"])
     template = _fresh_state(optimizer)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for index, values in state["state"].items():
+    for index, values in cast("dict[object, dict[str, object]]", state["state"]).items():
         where = f"{place}.state.{index}"
         if not isinstance(index, int) or not 0 <= index < len(weights):
             yield f"'{where}' is of a weight that the model does not have"
@@ -90,7 +90,7 @@ def _optimizer(place: str, optimizer: Optimizer, state: dict[str, Any]) -> Itera
 _PROBE = torch.Size((2, 3))
 
 
-def _fresh_state(optimizer: Optimizer) -> dict[str, Any] | None:
+def _fresh_state(optimizer: Optimizer) -> dict[str, object] | None:
     """Return what such an optimiser keeps for a weight of shape `_PROBE`; None where a step needs more to tell."""
     weight = nn.Parameter(torch.zeros(_PROBE))
     weight.grad = torch.zeros(_PROBE)
@@ -104,7 +104,7 @@ def _fresh_state(optimizer: Optimizer) -> dict[str, Any] | None:
     return dict(probe.state[weight])
 
 
-def _alike(place: str, own: Any, given: Any) -> Iterator[str]:
+def _alike(place: str, own: object, given: object) -> Iterator[str]:
     """Tell where values differ in structure or type; a setting that is None by default may be anything plain."""
     if isinstance(own, dict):
         if not isinstance(given, dict):
@@ -129,8 +129,11 @@ def _alike(place: str, own: Any, given: Any) -> Iterator[str]:
         if not ((given is None and own is None) or isinstance(given, bool)):
             yield f"{place!r} is {kind(given)}, expected {'nothing' if own is None else 'true or false'}"
     elif isinstance(own, int | float):
-        number = isinstance(given, int | float) and not isinstance(given, bool)
-        if not number or (math.isfinite(own) and not (math.isfinite(given) and abs(given) < 2**48)):
+        if (
+            not isinstance(given, int | float)
+            or isinstance(given, bool)
+            or (math.isfinite(own) and not (math.isfinite(given) and abs(given) < 2**48))
+        ):
             yield f"{place!r} is {kind(given)}, expected a number"
     elif isinstance(own, Tensor):
         if not isinstance(given, Tensor) or given.shape != own.shape:
@@ -139,5 +142,5 @@ def _alike(place: str, own: Any, given: Any) -> Iterator[str]:
         yield f"{place!r} is {kind(given)}, expected {type(own).__name__}"
 
 
-def _names(values: dict[str, Any]) -> str:
+def _names(values: dict[str, object]) -> str:
     return ", ".join(sorted(map(str, values))[:4]) or "nothing"

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from medzoo.core.backbones.weights import load_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.schema import weights_of
 
 
 class InitialWeights(Callback):
@@ -29,5 +30,5 @@ class InitialWeights(Callback):
         """Fill the model, and say how much of it was filled."""
         if trainer.ckpt_path is not None:
             return
-        weights = read_checkpoint(self.path)["state_dict"]
+        weights = weights_of(read_checkpoint(self.path))
         print_once(str(load_weights(pl_module, weights, f"--init_from {self.path}")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,6 +17,14 @@ from medzoo.core.seams import logged
 
 _NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 """What leaves a reduced value as it is."""
+
+
+class Logged(TypedDict):
+    """How a value was logged, see `LightningModule.log`."""
+
+    reduce_fx: str
+    sync_dist: bool
+    metric_attribute: str | None
 
 
 class JoinEvaluations(Callback):
@@ -55,8 +63,8 @@ class JoinEvaluations(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: object,
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -75,10 +83,12 @@ class JoinEvaluations(Callback):
             told = next(filter(None, from_all(_gathered(trainer))), {})
             _check(told)
             for name, how in told.items():
-                metric = how.pop("metric_attribute")
+                metric = how["metric_attribute"]
                 value = dict(pl_module.named_modules())[metric] if metric else _NEUTRAL[how["reduce_fx"]]
-                place = {"on_step": False, "on_epoch": True, "batch_size": 0, "metric_attribute": metric}
-                pl_module.log(name, value, **how, **place)
+                pl_module.log(
+                    name, value, on_step=False, on_epoch=True, batch_size=0, metric_attribute=metric,
+                    reduce_fx=how["reduce_fx"], sync_dist=how["sync_dist"],
+                )  # fmt: skip
         own = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
         for name, value in from_all(own)[0].items():
             if name not in own:
@@ -87,18 +97,18 @@ class JoinEvaluations(Callback):
     on_validation_epoch_end = on_test_epoch_end = _join
 
 
-def _loaders(trainer: Trainer) -> Iterator[Any]:
+def _loaders(trainer: Trainer) -> Iterator[object]:
     """Yield the loaders of the running evaluation."""
     found = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
     yield from found if isinstance(found, list | tuple) else [found]
 
 
-def _leaves_out(loader: Any) -> bool:
+def _leaves_out(loader: object) -> bool:
     batches = getattr(loader, "batch_sampler", None)
     return isinstance(batches, EvaluationBatches) and batches.leaves_out
 
 
-def _check(told: dict[str, dict[str, Any]]) -> None:
+def _check(told: dict[str, Logged]) -> None:
     """Refuse a mean, whose weights Lightning divides by the number of processes, dropping the rest: 1 / 2 is 0.
 
     Raises:
@@ -112,9 +122,9 @@ def _check(told: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _gathered(trainer: Trainer) -> dict[str, dict[str, Any]]:
+def _gathered(trainer: Trainer) -> dict[str, Logged]:
     """Return what will be gathered from all processes, by name in the order of logging, with how to log it."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Logged] = {}
     for result in logged(trainer).values():
         meta = result.meta
         if meta.on_epoch and (not result.is_tensor or meta.sync.should):

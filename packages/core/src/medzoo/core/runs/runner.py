@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -28,9 +28,30 @@ from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter
 from medzoo.core.seeding import derive_seed
 
-ModelBuilder = Callable[[dict[str, Any]], LightningModule]
+T = TypeVar("T")
+
+
+class TrainerOptions(TypedDict, total=False):
+    """What a run asks of its trainer."""
+
+    callbacks: list[Callback]
+    default_root_dir: str
+    max_epochs: int
+    max_steps: int
+    strategy: str
+
+
+class Results(TypedDict, total=False):
+    """What `results.json` holds, as far as a later stage reads it."""
+
+    status: str
+    metrics: dict[str, float]
+    hand_over: dict[str, object]
+
+
+ModelBuilder = Callable[[dict[str, object]], LightningModule]
 """Builds the model with some of its `__init__` arguments replaced."""
-TrainerBuilder = Callable[[dict[str, Any]], Trainer]
+TrainerBuilder = Callable[[TrainerOptions], Trainer]
 """Builds a trainer with some of its arguments replaced; `callbacks` are added to the user's."""
 
 
@@ -63,6 +84,16 @@ class Run:
     def __post_init__(self) -> None:
         self.signals = StopSignals(self.folder)
 
+    def check(self, verb: str) -> None:
+        """Look over the data of a verb, before anything is written.
+
+        Raises:
+            DataError: The first fault found.
+        """
+        with self.signals:
+            for datamodule in (self.datamodule, *(self.test_sets.values() if verb == "test" else ())):
+                check_data(datamodule, *(("fit", "test") if verb == "fit" else (verb,)))
+
     def fit(self, model: LightningModule, ckpt_path: str | None = None) -> dict[str, float]:
         """Train all stages (or the one that the model was built for), test each, and write `results.json`.
 
@@ -90,7 +121,7 @@ class Run:
 
     def _fit_all(self, stages: tuple[str, ...]) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        carried: dict[str, Any] = {}
+        carried: dict[str, object] = {}
         for stage in stages:
             last = stage == stages[-1]
             folder = self.folder if last else self.folder / stage
@@ -106,7 +137,7 @@ class Run:
 
     def _fit_one(
         self, model: LightningModule, folder: Path, ckpt_path: str | None, earlier: dict[str, float] | None = None
-    ) -> tuple[dict[str, float], dict[str, Any]]:
+    ) -> tuple[dict[str, float], dict[str, object]]:
         """Train, test and hand over one stage; return its metrics and the next stage's `__init__` arguments."""
         stage = model.hparams.get("stage") if isinstance(model, Method) and model.stages else None
         if is_first_process():  # another process might make it before the first has seen that the run folder is empty
@@ -117,7 +148,7 @@ class Run:
         table = EpochTable(folder / "metrics.csv", label, self.echo)
         monitor = (model.monitor, model.monitor_mode) if isinstance(model, Method) else (Method.monitor, "min")
         self.signals.checkpoints = checkpoints
-        overrides: dict[str, Any] = {
+        overrides: TrainerOptions = {
             "callbacks": [
                 StepSeed(self.seed),
                 FiniteGuard(),
@@ -155,7 +186,7 @@ class Run:
             )
         metrics = self._test(trainer, model, folder)
         hands_over = isinstance(model, Method) and stage is not None and stage != model.stages[-1]
-        handed: dict[str, Any] = {}
+        handed: dict[str, object] = {}
         if isinstance(model, Method) and hands_over:
             torch.manual_seed(
                 derive_seed(self.seed)
@@ -265,8 +296,8 @@ class Run:
         metrics: dict[str, float],
         seconds: float,
         rate: float,
-        handed: dict[str, Any],
-        **more: Any,
+        handed: dict[str, object],
+        **more: object,
     ) -> None:
         if not is_first_process():
             return
@@ -286,13 +317,14 @@ class Run:
         write_json(folder / "results.json", results)
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def _finished(folder: Path) -> Results:
     """Return what a finished stage wrote; empty where it has not finished."""
     path = folder / "results.json"
-    return dict(read_json(path)) if path.is_file() else {}
+    found: Results = read_json(path) if path.is_file() else {}
+    return found
 
 
-def _in_order(trainer: Trainer, records: list[Any]) -> list[Any]:
+def _in_order(trainer: Trainer, records: list[T]) -> list[T]:
     """Collect the records of all processes in the order of the data set, whatever the batches were.
 
     Without a record for each sample there is no such order: then those of one process follow those of another.
@@ -324,19 +356,22 @@ def has_batches(datamodule: LightningDataModule, name: str) -> bool:
 
 
 def check_data(datamodule: LightningDataModule, *stages: str) -> None:
-    """Look over the data of some stages (headers and label files) before anything is trained.
+    """Look over the data of some stages (headers and label files) before anything is trained; each stage once.
 
     Args:
         datamodule: Its `check(stage)`, where it has one, returns every fault as a `DataError`.
         stages: `"fit"`, `"validate"`, `"test"` or `"predict"`.
 
     Raises:
-        DataError: The first fault found; when there are more, the message counts them.
+        DataError: The first fault found; when its stage has more, the message counts them.
     """
-    check = getattr(datamodule, "check", None)
-    found: list[DataError] = [fault for stage in stages for fault in check(stage)] if check is not None else []
-    faults = list({str(fault): fault for fault in found}.values())  # a label file may serve two stages
-    if faults:
+    check: Callable[[str], list[DataError]] = getattr(datamodule, "check", lambda stage: [])
+    if isinstance(datamodule, MedzooDataModule):
+        stages = tuple(stage for stage in stages if stage not in datamodule.checked)
+    for stage in stages:
+        faults = check(stage)
+        if not faults:
+            continue
         first = faults[0]
         more = f" (and {len(faults) - 1} more: run `medzoo check`)" if len(faults) > 1 else ""
         raise DataError(first.path, first.problem + more, first.cure)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from types import TracebackType
-from typing import Any
+from typing import Protocol, cast
 
 import torch
+from torch import Tensor
 
-from medzoo.core.errors import CheckpointError, MedzooError, first_line
+from medzoo.core.errors import CheckpointError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, registered
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.schema import CHANGED, settings_of, weights_of
 from medzoo.core.seams import CLASS_PATH, INSTANTIATOR, TorchDispatchMode
 
 _ENTRY = {"model": "hyper_parameters", "datamodule": "datamodule_hyper_parameters"}
@@ -26,15 +28,16 @@ class Saved:
     """What a checkpoint tells of the model or the data module that it was made with."""
 
     spec: Spec
-    settings: dict[str, Any]
+    settings: dict[str, object]
 
 
-def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
+def saved(checkpoint: dict[str, object], kind: str, path: object = "") -> Saved | None:
     """Return the class and the `__init__` arguments that a checkpoint tells, without importing anything.
 
     Args:
         checkpoint: What `read_checkpoint` returned.
         kind: `"model"` or `"datamodule"`.
+        path: The file, for the message.
 
     Returns:
         None where the checkpoint does not tell, as those of a plain Lightning trainer.
@@ -42,36 +45,78 @@ def saved(checkpoint: dict[str, Any], kind: str) -> Saved | None:
     Raises:
         PluginError: No installed package registers the class.
     """
-    settings = dict(checkpoint.get(_ENTRY[kind], {}))
+    settings = settings_of(checkpoint, _ENTRY[kind])
     settings.pop(INSTANTIATOR, None)  # Lightning would call it; medzoo builds registered classes only
-    path = settings.pop(CLASS_PATH, None)
-    return None if path is None else Saved(registered(kind, path), settings)
+    named = settings.pop(CLASS_PATH, None)
+    if named is None:
+        return None
+    try:
+        return Saved(registered(kind, cast(str, named)), settings)
+    except PluginError as error:
+        raise PluginError(f"{path}: '{_ENTRY[kind]}.{CLASS_PATH}': {error}" if path else str(error)) from error
+
+
+class _Packet(Protocol):
+    __name__: str
+
+
+class _Operation(Protocol):
+    """An operator of torch, as a dispatch mode gets it."""
+
+    overloadpacket: _Packet
+
+    def __call__(self, *args: object, **kwargs: object) -> object: ...
 
 
 class _Allocations(TorchDispatchMode):
     """Refuses to make tensors beyond some bytes in all, before they are made."""
 
-    def __init__(self, path: object, state: dict[str, Any]) -> None:
+    def __init__(self, path: object, state: Mapping[str, Tensor], settings: dict[str, object]) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.settings = path, settings
         self.left = 8 * sum(value.numel() * value.element_size() for value in state.values()) + _SPARE_BYTES
         self.calls = 200 * len(state) + _SPARE_CALLS
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: _Operation, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         size = _asked_size(func, args)
         if size:
-            dtype = (kwargs or {}).get("dtype") or torch.get_default_dtype()
+            if min(size) < 0:
+                raise CheckpointError(f"{self.path}: no model has such settings{_below_zero(self.settings)}; {CHANGED}")
+            given = (kwargs or {}).get("dtype")
+            dtype = given if isinstance(given, torch.dtype) else torch.get_default_dtype()
             self.left -= prod(size) * dtype.itemsize
             self.calls -= 1
             if self.left < 0 or self.calls < 0:
                 raise CheckpointError(
-                    f"{self.path}: its settings ask for a far larger model than the weights in it are of; "
-                    "it was changed or damaged after medzoo wrote it"
+                    f"{self.path}: its settings ask for a far larger model than the weights in it are of"
+                    f"{_largest(self.settings)}; {CHANGED}"
                 )
         return func(*args, **(kwargs or {}))
 
 
-def _asked_size(func: Any, args: Any) -> list[int]:
+def _numbers(settings: dict[str, object]) -> list[tuple[float, str]]:
+    """Return the numbers in settings, each with the setting that it stands in."""
+    return [
+        (number, key)
+        for key, value in settings.items()
+        for number in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(number, int | float)
+    ]
+
+
+def _largest(settings: dict[str, object]) -> str:
+    number, key = max(_numbers(settings), default=(0, ""))
+    return f" ({key!r} is {number})" if key else ""
+
+
+def _below_zero(settings: dict[str, object]) -> str:
+    found = [f"{key!r} is {number}" for number, key in _numbers(settings) if number < 0]
+    return f" ({', '.join(found[:3])})" if found else ""
+
+
+def _asked_size(func: _Operation, args: Sequence[object]) -> list[int]:
     """Return the shape of what a call makes from nothing or blows up; empty where it does neither."""
     name = func.overloadpacket.__name__
     if name in ("arange", "linspace", "randperm"):
@@ -83,13 +128,13 @@ def _asked_size(func: Any, args: Any) -> list[int]:
     return list(size) if isinstance(size, list | tuple) and all(isinstance(n, int) for n in size) else []
 
 
-def sized_as(path: object, checkpoint: dict[str, Any]) -> TorchDispatchMode:
+def sized_as(path: object, checkpoint: dict[str, object]) -> TorchDispatchMode:
     """Return a context in which only a model of about the size of a checkpoint's weights can be built.
 
     The settings of a checkpoint are text: a width of 2e8 in them costs its sender nothing. Eight times the weights are
     allowed, for what an initialisation needs, and 256 MB.
     """
-    return _Allocations(path, checkpoint["state_dict"])
+    return _Allocations(path, weights_of(checkpoint), settings_of(checkpoint, _ENTRY["model"]))
 
 
 @contextmanager

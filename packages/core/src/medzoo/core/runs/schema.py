@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,14 +16,14 @@ from medzoo.core.torch_files import has_its_data
 
 _DEPTH, _NODES = 40, 2_000_000  # ours are 10 deep; an optimiser's state has a few values for each of its weights
 _SETTINGS_NODES = 100_000
-_COUNT = 2**48
+_COUNT, _LARGEST = 2**48, 2**62
 CHANGED = "it was changed or damaged after medzoo wrote it"
 """How a line on a wrong field ends."""
 _VERSION = re.compile(r"\d+(\.\d+){1,3}[\w.+-]{0,40}")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def check(path: object, checkpoint: dict[Any, Any]) -> None:
+def check(path: object, checkpoint: Mapping[object, object]) -> None:
     """Check all fields that Lightning and medzoo write.
 
     Args:
@@ -48,6 +48,16 @@ def check_field(key: str, right: bool, expected: str) -> None:
         raise CheckpointError(f"{key!r} is not {expected}")
 
 
+def weights_of(checkpoint: Mapping[str, object]) -> dict[str, Tensor]:
+    """Return the tensors by name of a checkpoint that was checked."""
+    return cast(dict[str, Tensor], checkpoint["state_dict"])
+
+
+def settings_of(checkpoint: Mapping[str, object], key: str) -> dict[str, object]:
+    """Return a copy of the `__init__` arguments under a key of a checkpoint that was checked; empty without any."""
+    return dict(cast(dict[str, object], checkpoint.get(key, {})))
+
+
 def kind(value: object) -> str:
     """Return what a value is, in a word or two."""
     if isinstance(value, Tensor):
@@ -57,7 +67,7 @@ def kind(value: object) -> str:
     return type(value).__name__
 
 
-def _faults(checkpoint: dict[Any, Any]) -> Iterator[str]:
+def _faults(checkpoint: Mapping[object, object]) -> Iterator[str]:
     yield from _bounded("", checkpoint, _NODES)
     yield from _weights(checkpoint.get("state_dict"))
     for key in ("epoch", "global_step"):
@@ -70,6 +80,7 @@ def _faults(checkpoint: dict[Any, Any]) -> Iterator[str]:
     for key in ("hyper_parameters", "datamodule_hyper_parameters"):
         settings = checkpoint.get(key, {})
         yield from _is(key, settings, dict, "a dictionary of settings")
+        assert isinstance(settings, dict)
         yield from _bounded(key, settings, _SETTINGS_NODES)
         yield from _json(key, settings)
         for name in (CLASS_PATH, INSTANTIATOR):
@@ -81,9 +92,9 @@ def _faults(checkpoint: dict[Any, Any]) -> Iterator[str]:
         yield from _loops(checkpoint["loops"])
 
 
-def _bounded(place: str, value: Any, nodes: int) -> Iterator[str]:
+def _bounded(place: str, value: object, nodes: int) -> Iterator[str]:
     """Tell of values that are nested too deep or without end, of which there are too many, or that are no data."""
-    queue: list[tuple[str, Any, int]] = [(place, value, 0)]
+    queue: list[tuple[str, object, int]] = [(place, value, 0)]
     while queue:
         place, value, depth = queue.pop()
         nodes -= 1
@@ -116,7 +127,7 @@ def _weights(state: object) -> Iterator[str]:
             yield f"'state_dict.{name}' has values that are not finite"
 
 
-def _json(place: str, value: Any) -> Iterator[str]:
+def _json(place: str, value: object) -> Iterator[str]:
     """Tell of settings that are not what JSON could hold (tuples apart); how deep they go is known to be bounded."""
     if isinstance(value, dict):
         for key, entry in value.items():
@@ -126,6 +137,8 @@ def _json(place: str, value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for entry in value:
             yield from _json(place, entry)
+    elif isinstance(value, int) and abs(value) >= _LARGEST:
+        yield f"{place!r} is {kind(value)}…, expected a number that a machine can count to"
     elif isinstance(value, float) and math.isnan(value):
         yield f"{place!r} is not a number"
     elif value is not None and not isinstance(value, bool | int | float | str):
@@ -221,12 +234,13 @@ def _loops(loops: object) -> Iterator[str]:
     yield from _count("loops.fit_loop.epoch_loop.state_dict._batches_that_stepped", stepped)
 
 
-def _progress(place: str, value: dict[Any, Any]) -> Iterator[str]:
+def _progress(place: str, value: Mapping[object, object]) -> Iterator[str]:
     """Tell of faults in Lightning's trackers of progress, whose innermost dictionaries count."""
     if "current" not in value and "total" not in value:
         yield from _has(place, value, ("optimizer",) if place.endswith("optim_progress") else ())
         for key, entry in value.items():
             yield from _is(f"{place}.{key}", entry, dict, "a dictionary")
+            assert isinstance(entry, dict)
             if key in ("step", "zero_grad"):
                 yield from _has(f"{place}.{key}", entry, ("current", "total"))
             yield from _progress(f"{place}.{key}", entry)
@@ -235,14 +249,16 @@ def _progress(place: str, value: dict[Any, Any]) -> Iterator[str]:
         return
     yield from _has(place, value, ("current", "total"))
     for part in ("current", "total"):
-        yield from _is(f"{place}.{part}", value[part], dict, "a dictionary of counts")
-        yield from _has(f"{place}.{part}", value[part], ("ready", "completed"))
-        for key, count in value[part].items():
+        counts = value[part]
+        yield from _is(f"{place}.{part}", counts, dict, "a dictionary of counts")
+        assert isinstance(counts, dict)
+        yield from _has(f"{place}.{part}", counts, ("ready", "completed"))
+        for key, count in counts.items():
             yield from _count(f"{place}.{part}.{key}", count)
     yield from _is(f"{place}.is_last_batch", value.get("is_last_batch", False), bool, "true or false")
 
 
-def _has(place: str, value: dict[Any, Any], keys: tuple[str, ...]) -> Iterator[str]:
+def _has(place: str, value: Mapping[object, object], keys: tuple[str, ...]) -> Iterator[str]:
     for key in keys:
         if key not in value:
             yield f"'{place}.{key}' is missing"

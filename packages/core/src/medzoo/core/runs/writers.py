@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -19,15 +19,15 @@ class PredictionWriter(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records: list[dict[str, Any]] = []
+        self.records: list[dict[str, object]] = []
         """Of this process, in the order of its batches."""
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: Sequence[Prediction | dict[str, object]],
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:

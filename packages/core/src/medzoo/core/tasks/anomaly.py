@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from medzoo.core.metrics.anomaly import PixelAnomalyMetrics, auroc, auroc_interv
 from medzoo.core.plots import HeatPicture, heat_grid, save
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
+from medzoo.core.values import Row
 
 _SHOWN = 4  # abnormal images with a picture
 _SIDE = 512  # pixels of a picture
@@ -51,7 +52,7 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
     def __init__(self, names: Sequence[str], device: torch.device | None = None) -> None:
         self.names = list(names)
         self.pixels = {name: PixelAnomalyMetrics().to(device or "cpu") for name in names}
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
         self.pictures: dict[str, list[HeatPicture]] = {name: [] for name in names}
 
     def update(self, batch: Batch, outputs: AnomalyOutputs) -> None:
@@ -102,7 +103,7 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
             table["mean"] = {key: float(np.mean([found[key] for found in table.values()])) for key in keys}
         return {f"{name}/{key}": value for name, found in table.items() for key, value in found.items()}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row an image: label, score, threshold, prediction and whether it is wrong."""
         return self.tested
 
@@ -114,7 +115,7 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
                 save(heat_grid(pictures, name), folder / "figures" / f"{file_name(name)}.png")
 
 
-def _ranked(rows: list[dict[str, Any]]) -> dict[str, float]:
+def _ranked(rows: list[Row]) -> dict[str, float]:
     """Return the figures of whole images."""
     scores = torch.tensor([row["score"] for row in rows])
     labels = torch.tensor([float(row["label"]) for row in rows])
@@ -129,6 +130,17 @@ def _ranked(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+class AnomalyRecord(TypedDict):
+    """The score of one image."""
+
+    id: str
+    path: str
+    category: str
+    score: float
+    threshold: float
+    abnormal: bool | None
+
+
 def predictions(batch: Batch, outputs: AnomalyOutputs) -> list[Prediction]:
     """Return the score of each image; saved, its map in original pixels as a NumPy file, and an overlay.
 
@@ -140,7 +152,7 @@ def predictions(batch: Batch, outputs: AnomalyOutputs) -> list[Prediction]:
     found = []
     for index, value in enumerate(outputs.scores.tolist()):
         width, height = batch["original_size"][index].tolist()
-        record = {
+        record: AnomalyRecord = {
             "id": batch["id"][index],
             "path": batch["path"][index],
             "category": category,
@@ -154,7 +166,7 @@ def predictions(batch: Batch, outputs: AnomalyOutputs) -> list[Prediction]:
     return found
 
 
-def _save(record: dict[str, Any], heat: Tensor, picture: HeatPicture, folder: Path) -> dict[str, Any]:
+def _save(record: AnomalyRecord, heat: Tensor, picture: HeatPicture, folder: Path) -> dict[str, object]:
     own = record["id"].removeprefix(f"{record['category']}/")  # with its folders: joined names may meet
     *inner, last = map(file_name, own.split("/"))
     target = folder.joinpath("maps", file_name(record["category"]), *inner, f"{last}.npy")

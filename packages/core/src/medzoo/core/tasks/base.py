@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from medzoo.core.io import write_csv
 from medzoo.core.sample import Batch
+from medzoo.core.values import Row
 
 Outputs = TypeVar("Outputs")
 """What a model of a task gives for a batch: a dataclass of batched tensors, with gradients."""
@@ -29,7 +30,7 @@ class Evaluation(ABC, Generic[Outputs]):
         """Return all figures by name, `<source>/<metric>`; to be called on every process, which it gathers from."""
 
     @abstractmethod
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """After `compute`, return a row a sample of all processes, with its id, prediction and error."""
 
     def report(self, folder: Path) -> None:
@@ -53,11 +54,11 @@ class Prediction:
             record should say of them, such as their paths; None where the record is all.
     """
 
-    record: dict[str, Any]
-    save: Callable[[Path], dict[str, Any]] | None = None
+    record: Mapping[str, object]
+    save: Callable[[Path], dict[str, object]] | None = None
 
 
-def identity(batch: Batch, index: int, source: str) -> dict[str, Any]:
+def identity(batch: Batch, index: int, source: str) -> Row:
     """Return the beginning of a sample's row: id, source, patient, sensitive groups where known, path.
 
     Args:

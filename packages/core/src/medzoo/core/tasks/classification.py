@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from medzoo.core.plots.classes import confusion, reliability
 from medzoo.core.sample import Batch, ImageSample
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.values import Row
 
 Floats = NDArray[np.float64]
 _SHARE = 0.5  # probability from which one of several labels is given
@@ -82,7 +83,7 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         self.given, self.multi_label, self.spread, self.seed = tuple(classes), multi_label, spread, seed
         self.classes = self.given
         """Those of the model, once it has answered."""
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
         self.values: list[tuple[list[float], list[float]]] = []
         """Of each sample, probabilities and labels (0, 1, NaN) of the model's classes."""
 
@@ -127,20 +128,20 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         """
         self.tested, self.values = gather_all(self.tested), gather_all(self.values)
         found: dict[str, float] = {}
-        for source in dict.fromkeys(row["source"] for row in self.tested):
+        for source in dict.fromkeys(str(row["source"]) for row in self.tested):
             rows, chances, labels = self._of(source)
             figures = self._figures(chances, labels, np.array([row["patient"] or row["id"] for row in rows]))
             found |= {f"{source}/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample: label, prediction, error (of labels, the share that is wrong), probabilities."""
         return self.tested
 
     def report(self, folder: Path) -> None:
         """Write `samples.csv`, and of each source the confusion matrix (a table and a figure) and the reliability."""
         super().report(folder)
-        for source in dict.fromkeys(row["source"] for row in self.tested):
+        for source in dict.fromkeys(str(row["source"]) for row in self.tested):
             _, chances, labels = self._of(source)
             name = file_name(source)
             confidence, correct = self._claims(chances, labels)
@@ -167,7 +168,7 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         np.add.at(counts, (np.argmax(labels, axis=1), np.argmax(chances, axis=1)), 1)
         return counts
 
-    def _of(self, source: str) -> tuple[list[dict[str, Any]], Floats, Floats]:
+    def _of(self, source: str) -> tuple[list[Row], Floats, Floats]:
         """Return rows, probabilities and labels of a source in the order of ids, whatever that of the loader was."""
         chosen = [i for i, row in enumerate(self.tested) if row["source"] == source]
         chosen.sort(key=lambda i: self.tested[i]["id"])
@@ -221,12 +222,21 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         return chances.max(axis=1), labels[np.arange(len(top)), top]
 
 
+class ClassRecord(TypedDict):
+    """The class of one image, or its labels."""
+
+    id: str
+    path: str
+    prediction: str | list[str]
+    probabilities: dict[str, float]
+
+
 def predictions(batch: Batch, outputs: ClassificationOutputs) -> list[Prediction]:
     """Return the class of each image, or its labels, and all probabilities."""
     found = []
     for index, chances in enumerate(outputs.probabilities.detach().double().cpu().tolist()):
         called = [name for name, yes in zip(outputs.classes, _called(chances, outputs.multi_label), strict=True) if yes]
-        record = {
+        record: ClassRecord = {
             "id": batch["id"][index],
             "path": batch["path"][index],
             "prediction": called if outputs.multi_label else called[0],
@@ -236,7 +246,7 @@ def predictions(batch: Batch, outputs: ClassificationOutputs) -> list[Prediction
     return found
 
 
-def write_predictions(records: Sequence[dict[str, Any]], folder: Path) -> None:
+def write_predictions(records: Sequence[ClassRecord], folder: Path) -> None:
     """Write `predictions.csv`, a row an image: its class or labels, and the probability of each class."""
     rows = [
         {
@@ -307,6 +317,6 @@ def _called(chances: Sequence[float], multi_label: bool) -> list[bool]:
     return [value >= _SHARE if multi_label else index == top for index, value in enumerate(chances)]
 
 
-def _label_cells(classes: Sequence[str], truth: Sequence[float]) -> dict[str, Any]:
+def _label_cells(classes: Sequence[str], truth: Sequence[float]) -> Row:
     pairs = zip(classes, truth, strict=True)
     return {f"label_{name}": "" if math.isnan(value) else int(value) for name, value in pairs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -24,7 +24,23 @@ DRAWN = 100
 """Images drawn at most; drawing takes longer than finding the points."""
 
 
-def write_table(records: Sequence[dict[str, Any]], folder: Path) -> None:
+class _Places(TypedDict):
+    id: str
+    path: str
+    domain: str
+    landmarks_px: dict[str, list[float]]
+    """`(x, y)` by landmark, in original pixels."""
+    landmarks_mm: NotRequired[dict[str, list[float]]]
+    """Where the spacing is known."""
+
+
+class LandmarkRecord(_Places):
+    """The points of one image, with their scores."""
+
+    score: dict[str, float]
+
+
+def write_table(records: Sequence[LandmarkRecord], folder: Path) -> None:
     """Write `predictions.csv`, a row a point, and name images with points that were not found.
 
     The table is one of those that `landmark-folder` reads, so that predictions can be corrected and trained on.
@@ -43,7 +59,7 @@ def write_table(records: Sequence[dict[str, Any]], folder: Path) -> None:
         print_gaps(domain, len(own), *gaps)
 
 
-def _rows(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, object]]:
+def _rows(records: Sequence[LandmarkRecord]) -> Iterator[dict[str, object]]:
     for record in records:
         for landmark, (x, y) in record["landmarks_px"].items():
             row = {"id": record["id"], "domain": record["domain"], "landmark": landmark, "x": x, "y": y}
@@ -64,7 +80,7 @@ def predictions(batch: Batch, outputs: LandmarkOutputs, domain: str, picture: Pi
     return [Prediction(record, partial(draw, record, picture)) for record in records(batch, outputs, domain)]
 
 
-def draw(record: dict[str, Any], picture: Picture, folder: Path) -> dict[str, Any]:
+def draw(record: LandmarkRecord, picture: Picture, folder: Path) -> dict[str, object]:
     """Draw the points of a record into its image, `figures/<domain>/<id>.png`, of the first 100 images of a run.
 
     Args:
@@ -81,7 +97,7 @@ def draw(record: dict[str, Any], picture: Picture, folder: Path) -> dict[str, An
     return {}
 
 
-def records(batch: Batch, outputs: LandmarkOutputs, domain: str) -> list[dict[str, Any]]:
+def records(batch: Batch, outputs: LandmarkOutputs, domain: str) -> list[LandmarkRecord]:
     """Return one JSON-like record an image, in original pixels and, where the spacing is known, in mm.
 
     Args:
@@ -92,12 +108,12 @@ def records(batch: Batch, outputs: LandmarkOutputs, domain: str) -> list[dict[st
     original = to_original(outputs.points.detach(), batch["affine"]).cpu()
     names, score = outputs.landmarks, outputs.scores.detach()
     spacing = batch["spacing"].double().cpu()
-    out = []
+    out: list[LandmarkRecord] = []
     for i, identity in enumerate(batch["id"]):
-        record: dict[str, Any] = {"id": identity, "path": batch["path"][i], "domain": domain}
-        record["landmarks_px"] = dict(zip(names, original[i].tolist(), strict=True))
+        places: dict[str, list[float]] = dict(zip(names, original[i].tolist(), strict=True))
+        scores: dict[str, float] = dict(zip(names, score[i].float().cpu().tolist(), strict=True))
+        record: _Places = {"id": identity, "path": batch["path"][i], "domain": domain, "landmarks_px": places}
         if bool(torch.isfinite(spacing[i]).all()):
             record["landmarks_mm"] = dict(zip(names, (original[i] * spacing[i]).tolist(), strict=True))
-        record["score"] = dict(zip(names, score[i].float().cpu().tolist(), strict=True))
-        out.append(record)
+        out.append({**record, "score": scores})
     return out

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,7 @@ def write_report(tested: Tested, folder: Path) -> None:
         folder: Where to write.
     """
     rows: list[dict[str, object]] = []
-    by_unit: dict[str, dict[str, Any]] = {}
+    by_unit: dict[str, dict[str, NDArray[np.floating]]] = {}
     figures = folder / "figures"
     for domain, errors, scores, cases in zip(tested.domains, tested.errors, tested.scores, tested.cases, strict=True):
         if errors.isnan().all():

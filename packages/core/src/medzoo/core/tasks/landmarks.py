@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, identity
 from medzoo.core.tasks.landmark_report import Tested, write_report
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs, Picture, Seen
+from medzoo.core.values import Row
 
 _KEPT = 64
 
@@ -50,7 +50,7 @@ class LandmarkEvaluation(Evaluation[LandmarkOutputs]):
         self.baselines, self.picture, self.weights = baselines, picture, weights
         self.metrics = [LandmarkMetrics(d.thresholds, d.unit, d.landmarks).to(device or "cpu") for d in domains]
         self.cases: list[list[Seen]] = [[] for _ in domains]
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
         self.errors: list[Tensor] = []
         """Of each domain, `(N, K)` over all processes, once computed."""
         self.scores: list[Tensor] = []
@@ -110,7 +110,7 @@ class LandmarkEvaluation(Evaluation[LandmarkOutputs]):
             found |= {name: torch.tensor(value) for name, value in self.baselines().items()}
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row an image: mean and largest error, points that were not found, mean score, points in pixels."""
         return self.tested
 
@@ -118,8 +118,8 @@ class LandmarkEvaluation(Evaluation[LandmarkOutputs]):
         """After `compute`, name the images of which points were not found, or whose scores are not finite."""
         for domain in self.domains:
             own = [row for row in self.tested if row["source"] == domain.name]
-            lost = [row["id"] for row in own if row["not_found"]]
-            print_gaps(domain.name, len(own), lost, [row["id"] for row in own if not np.isfinite(row["score"])])
+            lost = [str(row["id"]) for row in own if row["not_found"]]
+            print_gaps(domain.name, len(own), lost, [str(row["id"]) for row in own if not np.isfinite(row["score"])])
 
     def report(self, folder: Path) -> None:
         """Write `samples.csv`, `table.md`, `landmarks.csv` and `figures/`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -24,9 +24,12 @@ from medzoo.core.metrics.segmentation import SegmentationMetrics, dice
 from medzoo.core.plots import mosaic, save
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
+from medzoo.core.values import Row
 
 LESION_COLUMNS = ("id", "lesion", "volume_ml", "x_mm", "y_mm", "z_mm", "x", "y", "z", "mean_score", "max_score")
 _SHOWN = 5  # volumes with a mosaic
+
+Volume = NDArray[np.float32]
 
 
 @dataclass
@@ -55,9 +58,9 @@ class LesionEvaluation(Evaluation[LesionOutputs]):
         self.device = device or torch.device("cpu")
         self.scores: dict[str, SegmentationMetrics] = {}
         self.pixels = PixelAnomalyMetrics(limit=0.05).to(self.device)
-        self.tested: list[dict[str, Any]] = []
-        self.lesions: list[dict[str, Any]] = []
-        self.pictures: list[tuple[str, Any]] = []
+        self.tested: list[Row] = []
+        self.lesions: list[Row] = []
+        self.pictures: list[tuple[str, tuple[Volume, Volume, NDArray[np.bool_], NDArray[np.bool_] | None]]] = []
 
     def update(self, batch: Batch, outputs: LesionOutputs) -> None:
         """Add the one volume of a batch; one without `mask` gets pictures and a table of lesions only."""
@@ -73,7 +76,7 @@ class LesionEvaluation(Evaluation[LesionOutputs]):
             for key in dict.fromkeys(("all", kind or "all")):
                 self.scores.setdefault(key, SegmentationMetrics().to(self.device)).update(mask, truth, patient)
             value = dice(mask, truth)
-            volume = sum(row["volume_ml"] for row in found)
+            volume = sum(float(row["volume_ml"]) for row in found)
             row = {**identity(batch, 0, batch["source"][0]), "kind": kind, "dice": value}
             self.tested.append({**row, "prediction": round(volume, 4), "error": 1 - value})
             organ = batch["original_organ" if "original_organ" in batch else "organ"][0].cpu()
@@ -96,7 +99,7 @@ class LesionEvaluation(Evaluation[LesionOutputs]):
             figures |= {"voxels/auroc_in_organ": pixels["pixel_auroc"], "voxels/aupro_5": pixels["aupro"]}
         return figures
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a volume with known lesions: kind, Dice, predicted millilitres, 1 − Dice."""
         return self.tested
 
@@ -108,7 +111,7 @@ class LesionEvaluation(Evaluation[LesionOutputs]):
             save(mosaic(hu, score, mask, truth, title=name), folder / "figures" / f"{file_name(name)}.png")
 
 
-def lesions_of(batch: Batch, outputs: LesionOutputs) -> list[dict[str, Any]]:
+def lesions_of(batch: Batch, outputs: LesionOutputs) -> list[Row]:
     """Return one row a connected lesion of the one volume of a batch, see `lesion_table`."""
     spacing = batch["spacing"][0].tolist()
     world, stored = batch["world"][0].cpu().numpy(), batch["stored"][0].cpu().numpy()
@@ -116,14 +119,24 @@ def lesions_of(batch: Batch, outputs: LesionOutputs) -> list[dict[str, Any]]:
     return lesion_table(batch["id"][0], outputs.mask.numpy(), score, spacing, world, stored)
 
 
+class LesionRecord(TypedDict):
+    """The lesions of one volume."""
+
+    id: str
+    path: str
+    threshold: float
+    volume_ml: float
+    lesions: list[Row]
+
+
 def predictions(batch: Batch, outputs: LesionOutputs) -> list[Prediction]:
     """Return the lesions of the one volume of a batch; saved, score map, mask, table and mosaic."""
     rows = lesions_of(batch, outputs)
-    record = {
+    record: LesionRecord = {
         "id": batch["id"][0],
         "path": batch["path"][0],
         "threshold": outputs.threshold,
-        "volume_ml": sum(row["volume_ml"] for row in rows),
+        "volume_ml": sum(float(row["volume_ml"]) for row in rows),
         "lesions": rows,
     }
     score, mask = outputs.score.detach().numpy(), outputs.mask.numpy()
@@ -131,13 +144,13 @@ def predictions(batch: Batch, outputs: LesionOutputs) -> list[Prediction]:
 
 
 def _save(
-    record: dict[str, Any],
+    record: LesionRecord,
     score: NDArray[np.float32],
     mask: NDArray[np.bool_],
     hu: NDArray[np.float32],
     spacing: Sequence[float],
     run: Path,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     folder = run / "volumes" / file_name(record["id"])
     source = record["path"] or None  # a phantom has none
     write_nifti(folder / "score.nii.gz", score, source, spacing)
@@ -158,9 +171,9 @@ def lesion_table(
     mask: NDArray[np.bool_],
     score: NDArray[np.float32],
     spacing: Sequence[float],
-    world: NDArray[Any],
-    stored: NDArray[Any],
-) -> list[dict[str, Any]]:
+    world: NDArray[np.generic],
+    stored: NDArray[np.generic],
+) -> list[Row]:
     """Return one row a connected lesion, the largest first.
 
     Args:
@@ -182,7 +195,7 @@ def lesion_table(
     means, tops = ndimage.mean(score, labels, numbers), ndimage.maximum(score, labels, numbers)
     places, centres = (centres @ frame[:3, :3].T + frame[:3, 3] for frame in (world, stored))
     litre = float(np.prod(np.asarray(spacing, dtype=float))) / 1000
-    rows = []
+    rows: list[Row] = []
     for rank, i in enumerate(np.argsort(-sizes, kind="stable")):
         values = (sizes[i] * litre, *places[i], *centres[i], means[i], tops[i])
         figures = [round(float(v), 4) for v in values]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import docstring_parser
 import pytest
@@ -22,6 +22,7 @@ from medzoo.core.method import Method
 from medzoo.core.registry import Spec, find, load
 from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
+from medzoo.core.runs.schema import settings_of
 from medzoo.core.testing.processes import Command, pair
 from medzoo.core.testing.replay import GRADIENTS, differences, killed_at, snapshots, watching
 from medzoo.core.testing.watch import TESTED, watching_a_test
@@ -40,7 +41,7 @@ class ModelContract:
 
     name: ClassVar[str]
     """Name of the model on the command line."""
-    tiny: ClassVar[dict[str, Any]] = {}
+    tiny: ClassVar[dict[str, object]] = {}
     """Options, without the leading dashes, with which a fit of two epochs takes a second."""
     resumes: ClassVar[int | None] = 4
     """Steps of each stage to resume from, spread evenly with the first and last; `None` is every step."""
@@ -150,7 +151,7 @@ class ModelContract:
         for stage in self.stages(run):
             for name in (LAST, BEST):
                 checkpoint = read_checkpoint(stage / "checkpoints" / name)
-                settings = checkpoint["hyper_parameters"]
+                settings = settings_of(checkpoint, "hyper_parameters")
                 assert settings["_class_path"] == spec.class_path
                 json.dumps({k: v for k, v in settings.items() if not k.startswith("_")})
 
@@ -271,7 +272,7 @@ class ModelContract:
         assert not Path("wrong").exists()
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 

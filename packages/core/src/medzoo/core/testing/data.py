@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import docstring_parser
 import pytest
@@ -67,7 +67,7 @@ def attach(data: MedzooDataModule, asked: Wants) -> None:
     data.trainer = trainer
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a value as the command line takes it."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -77,10 +77,10 @@ def same_batches(first: Batch, second: Batch) -> bool:
     return list(first) == list(second) and all(_same(first[key], second[key]) for key in first)
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and a.dtype == b.dtype and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-    if isinstance(a, list):
+    if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_same, a, b))
     return bool(a == b)
 
@@ -100,7 +100,7 @@ class DataModuleContract:
 
     name: ClassVar[str]
     """Name of the data module on the command line."""
-    tiny: ClassVar[dict[str, Any]] = {}
+    tiny: ClassVar[dict[str, object]] = {}
     """Options of a few small samples; data in a folder override the fixture `options` instead."""
     asked: ClassVar[Wants] = Wants(size=(16, 16), batch_size=2)
     """What the model asks for."""
@@ -110,7 +110,7 @@ class DataModuleContract:
     """File below the option `root` which, filled with noise, a check must name; empty for data without files."""
 
     @pytest.fixture
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Options of a few small samples."""
         return dict(self.tiny)
 
@@ -118,7 +118,7 @@ class DataModuleContract:
     def _in_a_folder_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
 
-    def build(self, options: dict[str, Any], stage: str = "", **more: Any) -> MedzooDataModule:
+    def build(self, options: dict[str, object], stage: str = "", **more: object) -> MedzooDataModule:
         """Build the data module with a trainer attached, set up for a stage where one is given."""
         data = cast(MedzooDataModule, load(find("datamodule", self.name))(**{**options, **more}))
         attach(data, self.asked)
@@ -137,7 +137,7 @@ class DataModuleContract:
                     loader.batch_sampler.set_epoch(epoch)
                 yield loader_name, epoch, list(loader)
 
-    def arguments(self, verb: str, options: dict[str, Any], *more: str) -> list[str]:
+    def arguments(self, verb: str, options: dict[str, object], *more: str) -> list[str]:
         """Return the command line of a verb on these data."""
         flags = [part for key, value in options.items() for part in (f"--data.{key}", text(value))]
         return [verb, "--data", self.name, *flags, *more]
@@ -164,7 +164,7 @@ class DataModuleContract:
         assert not shown - texts
 
     @pytest.mark.parametrize("stage", STAGES)
-    def test_every_batch_fits_the_type_of_its_samples(self, options: dict[str, Any], stage: str) -> None:
+    def test_every_batch_fits_the_type_of_its_samples(self, options: dict[str, object], stage: str) -> None:
         """Keys and kinds of values are those of the TypedDict; nobody's labels leak into training."""
         data = self.build(options, stage)
         seen = 0
@@ -180,7 +180,7 @@ class DataModuleContract:
         assert seen or stage == "validate", f"no loader of {stage} has a batch"
 
     @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-    def test_every_sample_comes_once_with_a_name_of_its_own(self, options: dict[str, Any], stage: str) -> None:
+    def test_every_sample_comes_once_with_a_name_of_its_own(self, options: dict[str, object], stage: str) -> None:
         """Names are unique in a source, whatever the size of batches."""
         found = []
         for size in (1, 3):
@@ -193,7 +193,7 @@ class DataModuleContract:
 
     @pytest.mark.parametrize("stage", ["fit", "test"])
     def test_the_same_seed_gives_the_same_batches_for_any_number_of_workers(
-        self, options: dict[str, Any], stage: str
+        self, options: dict[str, object], stage: str
     ) -> None:
         """Two data modules with no and with two loader processes give the same bits, in every epoch."""
         runs = [list(self.loaded(self.build(options, stage, num_workers=n), stage)) for n in (0, 2)]
@@ -204,7 +204,7 @@ class DataModuleContract:
             assert all(map(same_batches, first, second)), f"{name} of epoch {epoch} depends on the loader processes"
 
     def test_sound_data_have_no_fault_and_a_summary(
-        self, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+        self, options: dict[str, object], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """`check` finds nothing for any stage, and `medzoo check` says so."""
         data = self.build(options)
@@ -215,12 +215,12 @@ class DataModuleContract:
         assert "no fault found" in capsys.readouterr().out
 
     def test_a_damaged_file_is_named_before_anything_is_trained(
-        self, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+        self, options: dict[str, object], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """`check` returns it as a DataError, a set-up raises it, and `medzoo check` ends with 2 and one line of it."""
         if not self.damaged:
             pytest.skip(f"{self.name} reads no file")
-        path = Path(options["root"], self.damaged)
+        path = Path(str(options["root"]), self.damaged)
         assert path.is_file()
         path.write_bytes(b"\x89 nothing that a reader knows")
         found = self.build(options).check()
@@ -232,7 +232,7 @@ class DataModuleContract:
         assert main(self.arguments("check", options)) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
 
-    def _refusal(self, options: dict[str, Any], stage: str) -> str:
+    def _refusal(self, options: dict[str, object], stage: str) -> str:
         try:
             self.build(options, stage)
         except MedzooError as error:
@@ -243,7 +243,7 @@ class DataModuleContract:
         ("option", "value"), [("no_such_option", "1"), ("num_workers", "-1"), ("batch_size", "0"), ("seed", "-1")]
     )
     def test_a_wrong_option_costs_one_line(
-        self, options: dict[str, Any], capsys: pytest.CaptureFixture[str], option: str, value: str
+        self, options: dict[str, object], capsys: pytest.CaptureFixture[str], option: str, value: str
     ) -> None:
         """Exit code 2 and one line that names the option."""
         assert main(self.arguments("check", options, f"--data.{option}", value)) == 2

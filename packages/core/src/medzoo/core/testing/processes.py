@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 _PRELOADED = [
     "medzoo.core.cli.run",
@@ -43,7 +43,9 @@ class Command:
         context: ForkServerContext = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([*_PRELOADED, *preload])
         self.log = folder / self.log_name
-        self.process: Any = context.Process(target=_run, args=(list(args), str(folder), str(self.log), dict(env or {})))
+        self.process: BaseProcess = context.Process(
+            target=_run, args=(list(args), str(folder), str(self.log), dict(env or {}))
+        )
         self.process.start()
 
     def wait(self, seconds: float = 120.0) -> int:
@@ -68,6 +70,7 @@ class Command:
 
     def kill(self, signum: int, group: bool = True) -> None:
         """Send a signal to the command, and with `group` to its loader processes too."""
+        assert self.process.pid is not None
         try:
             (os.killpg if group else os.kill)(self.process.pid, signum)
         except ProcessLookupError:  # ended by itself

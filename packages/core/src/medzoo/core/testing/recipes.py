@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any
 
 import torch
 import yaml
@@ -13,9 +12,10 @@ import yaml
 from medzoo.core.cli import main
 from medzoo.core.recipes import recipe_names
 from medzoo.core.registry import find, load
+from medzoo.core.values import Recipe
 
 
-def resolved(recipe: str, *flags: str) -> dict[str, Any]:
+def resolved(recipe: str, *flags: str) -> Recipe:
     """Return what `medzoo fit --config RECIPE --print_config` prints.
 
     Args:
@@ -25,11 +25,11 @@ def resolved(recipe: str, *flags: str) -> dict[str, Any]:
     out = StringIO()
     with redirect_stdout(out):
         assert main(["fit", "--config", recipe, *flags, "--print_config"]) == 0
-    config: dict[str, Any] = yaml.safe_load(out.getvalue())
+    config: Recipe = yaml.safe_load(out.getvalue())
     return config
 
 
-def parameters(recipe: str, **arguments: Any) -> int:
+def parameters(recipe: str, **arguments: object) -> int:
     """Return the number of parameters of a recipe's model, which is built without memory.
 
     Args:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -37,7 +36,7 @@ class Snapshots(Checkpoint):
         self.seen = trainer.global_step
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Keep the step, unless gradients are still being accumulated: they are in no checkpoint."""
         if trainer.global_step != self.seen and not trainer.is_last_batch:
@@ -98,7 +97,7 @@ class WatchGradients(Callback):
         (Path(trainer.default_root_dir) / GRADIENTS).write_text(json.dumps(report))
 
 
-def watching() -> dict[str, Any]:
+def watching() -> dict[str, dict[str, list[dict[str, str]]]]:
     """Return the configuration that adds both callbacks to a run, and let configurations of this process name them."""
     if __name__ not in TRUSTED:
         TRUSTED.append(__name__)
@@ -148,7 +147,7 @@ def differences(run: Path, other: Path) -> list[str]:
     return found
 
 
-def _different(first: Any, second: Any, where: str) -> list[str]:
+def _different(first: object, second: object, where: str) -> list[str]:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         same = first.dtype == second.dtype and first.shape == second.shape and _bits(first).equal(_bits(second))
         return [] if same else [where]

@@ -6,7 +6,7 @@ import csv
 import inspect
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import docstring_parser
 import pytest
@@ -28,7 +28,7 @@ class SelectorContract:
 
     name: ClassVar[str]
     """Name of the selector on the command line."""
-    tiny: ClassVar[dict[str, Any]]
+    tiny: ClassVar[dict[str, object]]
     """Options, without the leading dashes, with which a choice among a few small images takes a second."""
     budget: ClassVar[int] = 2
     """Images to choose of each domain; there are more."""

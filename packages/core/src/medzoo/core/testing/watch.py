@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -31,7 +30,7 @@ class WatchTest(Callback):
         self.gradients: dict[str, str] = {}
 
     def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Note the names of a batch, and look at the gradients of the first."""
         sources = batch.get("source", [""] * len(batch["id"]))
@@ -79,7 +78,7 @@ def _gradient(value: Tensor, image: Tensor) -> str:
     return "zero" if not bool(found.any()) else "finite" if bool(found.isfinite().all()) else "not finite"
 
 
-def watching_a_test(key: str) -> dict[str, Any]:
+def watching_a_test(key: str) -> dict[str, object]:
     """Return the configuration that adds the callback to a test, which then permits gradients; as `replay.watching`.
 
     Args:

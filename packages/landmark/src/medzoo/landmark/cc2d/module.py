@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
@@ -24,7 +26,7 @@ from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import LossVariant, contrast_of
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import vote
-from medzoo.landmark.networks.embedding import Embedders, SideBySide, matchers
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet, SideBySide, matchers
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.shots import Domains, standardise
@@ -147,20 +149,13 @@ class CC2D(LandmarkMethod):
     def build(self, domains: Domains) -> None:
         """Make the networks of this stage, one for each domain."""
         h = self.hparams
-        vgg: dict[str, Any] = {
-            "in_channels": 1,
-            "widths": h["vgg_widths"],
-            "depths": h["vgg_depths"],
-            "norm": h["vgg_norm"],
-        }
-        widths = h["decoder_widths"]
+        vgg = {"in_channels": 1, "widths": h["vgg_widths"], "depths": h["vgg_depths"], "norm": h["vgg_norm"]}
         if self.stage == "stage2":
-            counts = [len(names) for names in domains.values()]
-            self.network = Voters(VotingUNet(k, decoder_widths=(*widths, h["finest_width"]), **vgg) for k in counts)
+            voter = partial(VotingUNet, decoder_widths=(*h["decoder_widths"], h["finest_width"]), **vgg)
+            self.network = Voters(voter(landmarks=len(names)) for names in domains.values())
             return
-        self.network, self.patch_network = matchers(
-            len(domains), h["loss"], decoder_widths=widths, embedding=h["embedding"], **vgg
-        )
+        matcher = partial(EmbeddingUNet, decoder_widths=h["decoder_widths"], embedding=h["embedding"], **vgg)
+        self.network, self.patch_network = matchers(len(domains), h["loss"], matcher)
 
     @property
     def _matcher(self) -> Embedders:
@@ -190,7 +185,7 @@ class CC2D(LandmarkMethod):
         if self.stage == "stage2":
             self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
@@ -245,6 +240,6 @@ class CC2D(LandmarkMethod):
             return Found(*vote(heat, offset_x, offset_y, self.radius), heat)
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the labels of all training images for stage 2."""
         return write_labels(self, folder, "cc2d")

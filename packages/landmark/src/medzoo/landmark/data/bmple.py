@@ -49,7 +49,7 @@ def read_meta(path: str) -> tuple[Points, Size, tuple[float, float]]:
     return points, (round(shape[1]), round(shape[0])), (spacing[1], spacing[0])
 
 
-def _pair(path: str, content: dict[str, Any], key: str) -> tuple[float, float]:
+def _pair(path: str, content: dict[str, object], key: str) -> tuple[float, float]:
     value = content.get(key)
     if not isinstance(value, list) or len(value) < 2 or not all(_is_number(v) and v > 0 for v in value[:2]):
         raise DataError(path, f"{key}: expected two positive numbers, along y and x, got {value!r}", "correct it")

@@ -81,7 +81,7 @@ class RatioSource(LandmarkSource):
 class Chest(FolderDataModule):
     """Chest: frontal radiographs in the Shenzhen layout (`pngs/`, `labels/`), 6 landmarks, errors in px of 512 × 512.
 
-    The 279 labelled images of Shenzhen are split as in the papers (the last 50 for test). Any other set takes
+    The 279 labelled images of Shenzhen are split as in the papers (the last 50 for test). Every other set takes
     fractions, drawn from names alone and by patient where `metadata.csv` has the columns `name` and `patient`.
 
     Args:

@@ -180,8 +180,8 @@ class LandmarkFolder(FolderDataModule):
                 known = ", ".join(table.annotators) or "nobody: the table has no column annotator"
                 raise ConfigError(f"--data.annotator: no labels of {self._annotator!r}; known: {known}")
             table.points = table.annotators[self._annotator]
-        told: Any = (self._spacing[0], self._spacing[1]) if self._spacing else table.spacing
-        images, names = FileImages(paths, told), tuple(paths)
+        spacing = (self._spacing[0], self._spacing[1]) if self._spacing else table.spacing
+        images, names = FileImages(paths, spacing), tuple(paths)
         labelled = tuple(n for n in names if n in table.points and np.isfinite(table.points[n]).any())
         unknown = _without_spacing(images, labelled)
         unit: Literal["mm", "px"] = "mm" if labelled and not unknown else "px"

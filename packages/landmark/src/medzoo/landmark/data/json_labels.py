@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ _LABELME = ("shapes", "imageWidth", "imageHeight")
 
 def json_labels(
     paths: Iterable[Path], known: bool = False
-) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, Any]]]:
+) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, object]]]:
     """Read JSON files and tell the two forms apart by their keys; files in `.` or with other keys are passed over.
 
     So are COCO files without keypoints (boxes, outlines) where there are other labels.
@@ -37,9 +36,9 @@ def json_labels(
     Raises:
         DataError: A file cannot be read, or a COCO file not be understood.
     """
-    coco: dict[Path, Mapping[str, Any]] = {}
-    boxes: dict[Path, Mapping[str, Any]] = {}
-    labelme: dict[Path, Mapping[str, Any]] = {}
+    coco: dict[Path, Mapping[str, object]] = {}
+    boxes: dict[Path, Mapping[str, object]] = {}
+    labelme: dict[Path, Mapping[str, object]] = {}
     for path in paths:
         content = read_json(path)
         if isinstance(content, dict) and "annotations" in content:
@@ -51,7 +50,7 @@ def json_labels(
     return {path: coco_table(path, content) for path, content in coco.items()}, labelme
 
 
-def _has_keypoints(content: Mapping[str, Any]) -> bool:
+def _has_keypoints(content: Mapping[str, object]) -> bool:
     """Tell whether a COCO file is about keypoints, rightly or wrongly written."""
     lists = [content.get(key) for key in ("annotations", "categories")]
     return any(isinstance(value, dict) and value.get("keypoints") for rows in lists for value in _rows(rows))
@@ -61,7 +60,7 @@ def _rows(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else ()
 
 
-def coco_table(path: Path, content: Mapping[str, Any]) -> LabelTable:
+def coco_table(path: Path, content: Mapping[str, object]) -> LabelTable:
     """Turn a COCO file into points: one category with named keypoints, at most one annotation with a keypoint an image.
 
     A keypoint is `x, y, v`; v = 0 is a missing point, 1 (hidden) and 2 (visible) are labels. Coordinates are taken as
@@ -118,7 +117,7 @@ def _keypoints(place: str, values: object, count: int) -> Points:
     return np.where(xyv[:, 2:] > 0, xyv[:, :2], np.nan)
 
 
-def labelme_table(contents: Mapping[Path, Mapping[str, Any]]) -> LabelTable:
+def labelme_table(contents: Mapping[Path, Mapping[str, object]]) -> LabelTable:
     """Turn labelme files into points: each shape of type `point` is a landmark, named by its label.
 
     labelme counts from the corner of the first pixel, so that 0.5 is subtracted. A landmark without a shape is missing;
@@ -157,11 +156,12 @@ def _check_spelling(found: Mapping[Path, Mapping[str, object]], landmarks: Seque
 
 def _size(name: str, width: object, height: object) -> dict[str, tuple[int, int]]:
     """Return the size that a label file tells of its image; some programs write null or 0."""
-    known = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
-    return {name: (width, height)} if known else {}  # type: ignore[dict-item]
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return {name: (width, height)}
+    return {}
 
 
-def _shapes(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _shapes(path: Path, content: Mapping[str, object]) -> dict[str, tuple[float, float]]:
     points: dict[str, tuple[float, float]] = {}
     for number, shape in enumerate(_objects(path, content, "shapes", _SAVE)):
         if shape.get("shape_type", "polygon") != "point":
@@ -178,7 +178,9 @@ def _shapes(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[float, fl
     return points
 
 
-def _objects(path: Path, content: Mapping[str, Any], key: str, cure: str = _EXPORT) -> Sequence[Mapping[str, Any]]:
+def _objects(
+    path: Path, content: Mapping[str, object], key: str, cure: str = _EXPORT
+) -> Sequence[Mapping[str, object]]:
     values = content.get(key)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(path, f"{key}: expected a list of objects", cure)

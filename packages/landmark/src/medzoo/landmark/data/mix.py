@@ -16,7 +16,7 @@ _OF_THE_MIX = ("size", "fit", "batch_size", "num_workers", "cache_mb")
 
 
 class LandmarkMix(LandmarkDataModule):
-    """Any mix of the other landmark data sets, each part with its own options, as the domains of one model.
+    """A mix of the other landmark data sets, each part with its own options, as the domains of one model.
 
     Example: `--data landmark-mix --data.parts '[{data: chest, root: DIR}, {data: landmark-phantoms, domains: [head,
     hand]}]'`.

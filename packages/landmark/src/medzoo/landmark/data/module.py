@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -218,7 +218,7 @@ class LandmarkDataModule(MedzooDataModule):
         samples = LabelledImages(images, self.sources, keep=True) if supervised else images
         return self.train_loader(samples, images.groups)
 
-    def unlabelled_loader(self) -> DataLoader[Any]:
+    def unlabelled_loader(self) -> DataLoader[Mapping[str, object]]:
         """Load each training image once, in order and without labels, such as for pseudo labels."""
         images = self._images(self._keys("train", labelled=False))
         return self.evaluation_loader(images, images.groups)
@@ -238,7 +238,7 @@ class LandmarkDataModule(MedzooDataModule):
         samples = LabelledImages(self._images(keys), self.sources)
         return self.evaluation_loader(samples, samples.groups)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the images to predict, without labels: the test set, or all images of a plain folder."""
         images = self._images([(domain, name) for domain, source in enumerate(self.sources) for name in source.predict])
         return self.evaluation_loader(images, images.groups)

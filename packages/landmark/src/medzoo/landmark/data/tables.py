@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
 from medzoo.landmark.data.sources import Points
 
+V = TypeVar("V")
 _ID = ("id", "name", "image", "filename", "file")
 _HEADER = "give a header such as id,x0,y0,x1,y1 or id,sella_x,sella_y or id,landmark,x,y"
 PARTS = ("train", "val", "test")
@@ -205,14 +206,14 @@ def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
     part, patient = str(cells.get("split", "")).lower(), str(cells.get("patient", ""))
     if part and part not in PARTS:
         raise table.error(row, columns["split"], f"{part!r} is no part", f"write {', '.join(PARTS)}")
-    told: list[tuple[str, dict[str, Any], Any]] = [
-        ("spacing_x" if "spacing_x" in columns else "spacing", labels.spacing, spacing),
-        ("split", labels.parts, part or None),
-        ("patient", labels.patients, f"patient {patient}" if patient else None),
-    ]
-    for column, values, value in told:
+
+    def note(column: str, values: dict[str, V], value: V | None) -> None:
         if known and values.get(name) != value:
             problem = f"tells another {column.partition('_')[0]} of {name} than {labels.places[name]}"
             raise table.error(row, columns[column], problem, "make them equal")
         if value is not None:
             values[name] = value
+
+    note("spacing_x" if "spacing_x" in columns else "spacing", labels.spacing, spacing)
+    note("split", labels.parts, part or None)
+    note("patient", labels.patients, f"patient {patient}" if patient else None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError
@@ -88,7 +89,7 @@ class GU2Net(LandmarkMethod):
         # Pointwise convolutions are matrix products in this layout, on CPUs and GPUs.
         self.network = network.to(memory_format=torch.channels_last)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the paper's cycles, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
@@ -110,7 +111,7 @@ class HAN(LandmarkMethod):
         if any(side % _STRIDE for side in size):
             raise ConfigError(f"--model.size: expected multiples of {_STRIDE}, got {size}")
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         optimizer = torch.optim.AdamW(self.parameters(), self.hparams["lr"], weight_decay=0.01)
         return cosine_decay(self, optimizer, rise=0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -227,7 +228,7 @@ class HANNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = Backbone(in_channels, norm=norm, **backbone)  # type: ignore[arg-type]
-        widths = [stage[0].out_channels for stage in self.backbone.stages]  # type: ignore[index]
+        widths = [cast(nn.Conv2d, cast(nn.Sequential, stage)[0]).out_channels for stage in self.backbone.stages]
         self.neck = Neck(widths[1:], neck)
         route_norms(self, len(landmarks))
         self.heads = nn.ModuleList(Heads(count, neck, in_channels, norm) for count in landmarks)

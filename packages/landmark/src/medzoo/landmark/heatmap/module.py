@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
@@ -96,7 +97,7 @@ class Heatmap(LandmarkMethod):
         if stage == "fit" and self.network is not None:
             start_from(self.hparams["weights"], self.network.load_encoder)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.stage_hparam("lr"))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch.nn.functional as F
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from medzoo.core.backbones.encoders import copy_weights, timm_encoder
@@ -65,7 +67,7 @@ class HeatmapNetwork(nn.Module):
             widths = self.encoder.widths
         else:
             self.encoder = timm_encoder(backbone, in_channels)
-            widths = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+            widths = cast(FeatureInfo, self.encoder.feature_info).channels()
         self.decoder = nn.ModuleList()
         channels = widths[-1]
         for skip in reversed(widths[:-1]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
@@ -25,7 +26,7 @@ from medzoo.landmark.matching.cascade import Cascade, Sampler, patch_warp
 from medzoo.landmark.matching.patches import Jitter
 from medzoo.landmark.matching.search import LossVariant, contrast_of
 from medzoo.landmark.method import LandmarkMethod
-from medzoo.landmark.networks.embedding import Embedders, matchers
+from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet, matchers
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.shots import Domains
 from medzoo.landmark.views import View
@@ -140,9 +141,11 @@ class IGUAug(LandmarkMethod):
     def build(self, domains: Domains) -> None:
         """Make the networks, one for each domain."""
         h = self.hparams
-        names = ("decoder_widths", "embedding")
-        sizes = {"in_channels": 1, "norm": h["vgg_norm"], "widths": h["vgg_widths"], "depths": h["vgg_depths"]}
-        self.network, self.patch_network = matchers(len(domains), h["loss"], **sizes, **{n: h[n] for n in names})
+        matcher = partial(
+            EmbeddingUNet, in_channels=1, widths=h["vgg_widths"], depths=h["vgg_depths"], norm=h["vgg_norm"],
+            decoder_widths=h["decoder_widths"], embedding=h["embedding"],
+        )  # fmt: skip
+        self.network, self.patch_network = matchers(len(domains), h["loss"], matcher)
 
     def setup(self, stage: str) -> None:
         """Take the shots from the data, the weights to start from and, in round 2, the intensities of round 1."""
@@ -173,7 +176,7 @@ class IGUAug(LandmarkMethod):
         parts = ", ".join(f"{100 * s:.0f} % {c}" for s, c in zip(share.tolist(), CLASSES, strict=True))
         return f"pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
@@ -198,14 +201,14 @@ class IGUAug(LandmarkMethod):
         assert self.network is not None
         return self.cascade.find(self.network, self.shots[domain], image, domain)
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Estimate the intensities of each domain, and write `augmentation.json` for round 2."""
         path = folder.resolve() / "augmentation.json"
         h = self.hparams
         images, entropies = self.references()
         if self.trainer.is_global_zero:
             search = Search(h["mi"], (h["medium"], h["high"]), h["radius"], h["mi_side"])
-            content: dict[str, Any] = {}
+            content: dict[str, dict[str, object]] = {}
             for domain, name in enumerate(self.names):
                 try:
                     intervals, means = estimate(
@@ -269,7 +272,7 @@ def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]
         raise DataError(path, problem, "give the one that round1 wrote") from error
 
 
-def _intervals(content: Mapping[str, Any]) -> Intervals:
+def _intervals(content: Mapping[str, Mapping[str, Sequence[float]]]) -> Intervals:
     found: Intervals = {}
     for kind in CLASSES:
         found[kind] = {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -87,16 +86,18 @@ class Embedders(SideBySide):
         return maps
 
 
-def matchers(domains: int, form: LossVariant, **sizes: Any) -> tuple[Embedders, Embedders | None]:
+def matchers(
+    domains: int, form: LossVariant, network: Callable[..., EmbeddingUNet]
+) -> tuple[Embedders, Embedders | None]:
     """Make the networks of stage 1, for whole images and for patches; v2 has one for both.
 
     Args:
         domains: Number of domains.
         form: `"classic"` or `"v2"`.
-        **sizes: Arguments of `EmbeddingUNet`.
+        network: Makes an `EmbeddingUNet`, with or without `context`.
     """
-    whole = Embedders(EmbeddingUNet(**sizes) for _ in range(domains))
-    patch = Embedders(EmbeddingUNet(context=False, **sizes) for _ in range(domains)) if form == "classic" else None
+    whole = Embedders(network() for _ in range(domains))
+    patch = Embedders(network(context=False) for _ in range(domains)) if form == "classic" else None
     # The layout spares a CPU time; values do not depend on it.
     layout = torch.channels_last
     return whole.to(memory_format=layout), None if patch is None else patch.to(memory_format=layout)

@@ -63,7 +63,8 @@ class VGGEncoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 # torch's default shrinks the signal by sqrt(6) a layer, which sixteen layers do not survive.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image `(B, C, H, W)` to its taps `(B, widths[i], H / 2**(i+1), W / 2**(i+1))`, finest first."""

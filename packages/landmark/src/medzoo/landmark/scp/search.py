@@ -42,7 +42,7 @@ def greedy(similarity: Similarity, budget: int, among: Sequence[int] | None = No
 def random_search(similarity: Similarity, budget: int, draws: int, seed: int) -> list[int]:
     """Take the best of random sets, as the paper does, ordered by what each adds.
 
-    Any candidate can be drawn; the public code never draws the first.
+    Every candidate can be drawn; the public code never draws the first.
 
     Args:
         similarity: Of all candidates.

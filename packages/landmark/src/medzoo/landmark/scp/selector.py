@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from medzoo.core.backbones.encoders import copy_weights, timm_encoder
@@ -98,9 +99,10 @@ class SCP(Selector):
             raise ConfigError("scp needs --ckpt_path FILE of a matcher, or --selector.backbone NAME of a timm model")
         if model is None:
             assert self.backbone is not None
-            if self.weights is None:
+            features = FrozenFeatures(self.backbone, self.weights).to(self.device)
+            if self.weights is None:  # told of a network that there is
                 rank_zero_warn(f"scp: {self.backbone} has random weights; --selector.weights FILE gives others")
-            return FrozenFeatures(self.backbone, self.weights).to(self.device), self.size
+            return features, self.size
         if self.backbone is not None:
             raise ConfigError("scp compares either a checkpoint or --selector.backbone, not both")
         embedder = model.to(self.device).embedder if isinstance(model, LandmarkMethod) else None
@@ -166,8 +168,7 @@ class FrozenFeatures(nn.Module):
             raise ConfigError(f"--selector.backbone: {error}") from error
         start_from(weights, partial(copy_weights, encoder))
         self.encoder = encoder.eval()
-        info: Any = encoder.feature_info
-        self.strides: list[int] = list(reversed(info.reduction()))
+        self.strides: list[int] = list(reversed(cast(FeatureInfo, encoder.feature_info).reduction()))
 
     def forward(self, image: Tensor, domain: int) -> list[Tensor]:
         """Map images `(B, 1, H, W)` to their maps."""

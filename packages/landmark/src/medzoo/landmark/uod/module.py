@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
@@ -28,6 +29,10 @@ from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.uod.network import DATR, UVGG
 from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
 from medzoo.landmark.views import View
+
+Tables = dict[str, dict[str, Tensor]]
+OwnLabels = tuple[int, Tables, Tables]
+"""Epoch, points and scores, the latter by domain and image name."""
 
 
 class UOD(LandmarkMethod):
@@ -209,13 +214,13 @@ class UOD(LandmarkMethod):
         for network in filter(None, (self._matcher, self.patch_network)):
             network.load_vgg(weights)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep labels of its own making."""
         super().on_save_checkpoint(checkpoint)
         if self.labels is not None and self.own_labels_of is not None:
             checkpoint["own_labels"] = (self.own_labels_of, self.labels.points, self.labels.scores)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take the labels back.
 
         Raises:
@@ -225,10 +230,10 @@ class UOD(LandmarkMethod):
         if "own_labels" in checkpoint:
             made = checkpoint["own_labels"]
             check_field("own_labels", _are_labels(made), "the labels that the first stage made")
-            self.own_labels_of, points, scores = made
+            self.own_labels_of, points, scores = cast(OwnLabels, made)
             self.labels = PseudoLabels(self.hparams["domains"], points, scores)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
@@ -294,7 +299,7 @@ class UOD(LandmarkMethod):
             return find_points(self._detector(standardise(image), domain), h["target"], h["decoder"], h["sigma"])
         return self.cascade.find(self._matcher, self.shots[domain], image, domain)
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the labels of all training images for stage 2."""
         return write_labels(self, folder, "uod")
 

@@ -7,7 +7,7 @@ call needs the domain. Weights of timm's Swin models load with `load_swin`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -209,7 +209,7 @@ class AdaptiveSwin(nn.Module):
         features = []
         for merge, stage, norm in zip(self.merges, self.stages, self.norms, strict=True):
             x = merge(x)
-            for block in stage:  # type: ignore[attr-defined]
+            for block in cast(nn.ModuleList, stage):
                 if self.checkpointing and self.training:
                     x = checkpoint(block, x, domain, use_reentrant=False)
                 else:
@@ -268,7 +268,7 @@ def _rename(name: str, value: Tensor, encoder: AdaptiveSwin) -> dict[str, Tensor
         return {f"merges.{stage}.{'.'.join(rest[1:])}": value}
     block = f"stages.{stage}.{rest[1]}"
     kind, tail = rest[2], ".".join(rest[3:])
-    first = encoder.stages[int(stage)][int(rest[1])]  # type: ignore[index]
+    first = cast(AdaptiveBlock, cast(nn.ModuleList, encoder.stages[int(stage)])[int(rest[1])])
     if kind == "mlp":
         return {f"{block}.mlp.{d}.{tail}": value for d in range(len(first.mlp))}
     if kind == "attn":

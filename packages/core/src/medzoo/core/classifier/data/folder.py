@@ -108,8 +108,8 @@ class ClassesFolder(FileClasses):
             for name, path in found.items():
                 key = "/".join((*folder.relative_to(self.root).parts, name))
                 patient = patients.get(name, "") or self._patient(name)
-                facts = {"label": classes.index(folder.name), "patient": patient}
-                items.append(file_item(Path(path), self.colour, key, **facts))
+                label = classes.index(folder.name)
+                items.append(file_item(Path(path), self.colour, key, label=label, patient=patient))
         return items
 
     def _patient(self, name: str) -> str:

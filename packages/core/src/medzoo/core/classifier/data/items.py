@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -103,12 +103,20 @@ def read_file(path: Path, colour: bool) -> Loaded:
     return array, (float(spacing[0]), float(spacing[1]))
 
 
-def file_item(path: Path, colour: bool, name: str, **facts: Any) -> Item:
+class Facts(TypedDict, total=False):
+    """What is known of an image, see `Item`."""
+
+    label: int | tuple[float, ...] | None
+    patient: str
+    groups: Mapping[str, int]
+
+
+def file_item(path: Path, colour: bool, name: str, **facts: Unpack[Facts]) -> Item:
     """Return an item for a file; `facts` are its label, patient and groups."""
     return Item(name, partial(read_file, path, colour), path=str(path), **facts)
 
 
-class Images(Dataset[dict[str, Any]]):
+class Images(Dataset[dict[str, object]]):
     """Samples of one part; index with an integer, or with `(index, epoch)` to vary the image.
 
     Args:
@@ -136,7 +144,7 @@ class Images(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, object]:
         index, epoch = key if isinstance(key, tuple) else (key, None)
         item = self.items[index]
         prepared = self._prepared(item)
@@ -144,7 +152,7 @@ class Images(Dataset[dict[str, Any]]):
         affine = resize_affine(prepared.size, self.size[::-1])
         if epoch is not None and self.augment:
             image, affine = self._varied(image, affine, np.random.default_rng((self.seed, epoch, index)))
-        sample: dict[str, Any] = {
+        sample: dict[str, object] = {
             "id": item.id,
             "path": item.path,
             "source": self.name,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import ClassVar
 
 import numpy as np
 from torch.utils.data import DataLoader
 
 from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
+from medzoo.core.classifier.data.order import ORDERS, Order, cells_of, drawn_batches
 from medzoo.core.data.cache import ImageCache
-from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.loaders import EpochBatches, ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_header
 from medzoo.core.io.listing import same_content
 from medzoo.core.names import listed
@@ -29,18 +30,22 @@ class ClassificationDataModule(MedzooDataModule):
 
     Args:
         augment: Strength at which training images are turned, zoomed, shifted and changed in contrast; 0 for none.
+        order: `shuffled`; or `class`, `group` or `group-class`, of which each is drawn alike often, with replacement.
+        order_by: Sensitive attribute of that order; empty where there is one only. Images of unknown group stay out.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
         batch_size: Images a batch; empty: what the model asks for.
         num_workers: Processes that load images; results do not depend on their number.
         seed: Seed of splits, variation and order.
     """
 
-    sample = ClassificationSample
+    sample: ClassVar[type] = ClassificationSample
     batch: ClassVar[int] = 32
 
     def __init__(
         self,
         augment: float = 1.0,
+        order: Order = "shuffled",
+        order_by: str | None = None,
         size: int | list[int] | None = None,
         batch_size: int | None = None,
         num_workers: int = 0,
@@ -49,7 +54,9 @@ class ClassificationDataModule(MedzooDataModule):
         super().__init__(size, batch_size, num_workers, seed)
         if not 0 <= augment <= 3:
             raise ConfigError(f"--data.augment: expected 0 to 3, got {augment}")
+        check_choice("data.order", order, ORDERS)
         self._augment = augment
+        self._order, self._order_by = order, order_by
         self._cache: tuple[tuple[int, int], ImageCache] | None = None
 
     @abstractmethod
@@ -158,18 +165,32 @@ class ClassificationDataModule(MedzooDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Load the training images, each varied anew in each epoch."""
-        return self.train_loader(self._images(self._part("train"), self._augment))
+        items = self._part("train")
+        images = self._images(items, self._augment)
+        if self._order == "shuffled":
+            return self.train_loader(images)
+        cells = cells_of(items, self._order, self._order_by)
+        plan = partial(drawn_batches, cells, len(items), self.samples_a_batch, self.seed)
+        return ResumableLoader(images, EpochBatches(plan), self.num_workers, self.sample)
+
+    def unvaried_loader(self) -> DataLoader[Mapping[str, object]]:
+        """Load the training images as they are, each once, for a method that scores them."""
+        return self.evaluation_loader(self._images(self._part("train")))
+
+    def plain_dataloader(self, part: str) -> DataLoader[Mapping[str, object]]:
+        """Load the images of a part (`train`, `val` or `test`) in order and as they are, such as to describe them."""
+        return self.evaluation_loader(self._images(self._part(part)))
 
     def val_dataloader(self) -> Loader:
         """Load the validation images, where there are any."""
         items = self.cases.parts["val"]
         return self.evaluation_loader(self._images(items)) if items else []
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the test images."""
         return self.evaluation_loader(self._images(self._part("test")))
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the images without labels, else those of the test."""
         return self.evaluation_loader(self._images(self.predicted or self._part("test")))
 

@@ -105,7 +105,7 @@ class ClassesNpz(ClassificationDataModule):
             raise DataError(self.root, f"cannot be read ({type(error).__name__})", "download it again") from error
         return {part: self._checked(part, *pair) for part, pair in found.items()}
 
-    def _checked(self, part: str, images: NDArray[Any], labels: NDArray[Any]) -> _Part:
+    def _checked(self, part: str, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> _Part:
         plain = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
         if not plain or images.dtype != np.uint8 or not images.size:
             problem = f"has {part}_images of {images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import checks, cpu, cuda
-from medzoo.core.ops.elastic_deform.op import native_backend
+from medzoo.core.ops.elastic_deform.op import elastic_warp, native_backend
 from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, sample
 from medzoo.core.ops.elastic_deform.spline import KINDS, coefficients, evaluate, evaluate_gradient
+from medzoo.core.seams import watched
 
 Order = int | str
 Padding = str | float
@@ -241,7 +242,7 @@ class _SinglePrecision:
     """Switch autocast off where it is on: displacements in half precision would be wrong by whole voxels."""
 
     def __init__(self, device: torch.device) -> None:
-        on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+        on = device.type != "meta" and torch.is_autocast_enabled(device.type)
         self.context = torch.autocast(device.type, enabled=False) if on else None
 
     def __enter__(self) -> None:
@@ -263,10 +264,17 @@ def _run(
         outputs = sample(ready, field, affine, where, list(rules))
     else:
         orders, paddings, fills = [r.order for r in rules], [r.padding for r in rules], [r.fill for r in rules]
-        outputs = torch.ops.medzoo.elastic_warp(
+        warp_now = elastic_warp if _alone([*ready, field, affine]) else torch.ops.medzoo.elastic_warp
+        outputs = warp_now(
             ready, field, affine, where.kind, where.size, where.offset, where.frame, orders, paddings, fills
         )
     return [o.to(t.dtype) if t.is_floating_point() else o for o, t in zip(outputs, inputs, strict=True)]
+
+
+def _alone(tensors: Sequence[Tensor | None]) -> bool:
+    """Return whether nothing needs torch's dispatcher, which takes as long as a small launch."""
+    grad = torch.is_grad_enabled()
+    return not watched() and all(t is None or (type(t) is Tensor and not (grad and t.requires_grad)) for t in tensors)
 
 
 def _use_torch(backend: str, device: torch.device) -> bool:

@@ -17,19 +17,6 @@ from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
 from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, knots
 
 
-class _Launch(NamedTuple):
-    """Arguments that all kernels share."""
-
-    lines: Tensor
-    affine: Tensor
-    spans: Tensor
-    ts: Tensor
-    sizes: tuple[int, ...]
-    nd: int
-    dense: bool
-    has_affine: bool
-
-
 class CudaBackend:
     """The kernels on the device of their tensors; the torch formulation where they do not compile, said once."""
 
@@ -88,28 +75,24 @@ class TritonBackend:
         self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
     ) -> list[Tensor]:
         """Return the warped inputs, one launch each."""
-        from medzoo.core.ops.elastic_deform import triton_kernels
-
         if field.dtype == torch.float64:
             return TorchBackend().forward(inputs, field, affine, where, rules)
-        launch = _prepare(inputs[0], field, affine, where)
+        from medzoo.core.ops.elastic_deform.triton_kernels import forward_kernel
+
+        geometry, options = _geometry(inputs[0], field, affine, where)
+        tile = _tile(where.size)
         outputs = []
         for t, rule in zip(inputs, rules, strict=True):
-            out = t.new_empty(t.shape[0], t.shape[1], *where.size)
+            out = t.new_empty((t.shape[0], t.shape[1], *where.size))
             outputs.append(out)
             if out.numel():
-                image, target = (
-                    (t.contiguous().view(torch.uint8), out.view(torch.uint8))
-                    if t.dtype == torch.bool
-                    else (t.contiguous(), out)
-                )
-                rows, width = launch.sizes[0], launch.sizes[2]
-                ty, tx = _tile(width)
+                image, target = t.contiguous(), out
+                if t.dtype == torch.bool:
+                    image, target = image.view(torch.uint8), out.view(torch.uint8)
                 fill = _constant(rule.fill, torch.float32 if rule.order == 1 else image.dtype, t.device)
-                triton_kernels.forward_kernel[(-(-rows // ty) * -(-width // tx) * t.shape[0],)](
-                    image, target, launch.lines, launch.affine, launch.spans, launch.ts, fill, t.shape[1],
-                    *launch.sizes, ND=launch.nd, DENSE=launch.dense, AFFINE=launch.has_affine, ORDER=rule.order,
-                    PADDING=rule.padding, TY=ty, TX=tx, num_warps=4,
+                forward_kernel[(tile.programs(where.size) * t.shape[0],)](
+                    image, target, fill, *geometry.arguments(t), ORDER=rule.order, PADDING=rule.padding,
+                    **tile.options(), **options,
                 )  # fmt: skip
         return outputs
 
@@ -126,76 +109,155 @@ class TritonBackend:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
         if field.dtype == torch.float64:
             return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
-        launch = _prepare(inputs[0], field, affine, where)
         none = field.new_empty(0)
         g_field = torch.zeros_like(field) if need[0] else none
         g_affine = torch.zeros_like(affine) if affine is not None and need[1] else none
+        geometry, options = _geometry(inputs[0], field, affine, where)
         g_inputs = []
         for g, t, rule, wanted in zip(grads, inputs, rules, need[2:], strict=True):
-            result = torch.zeros_like(t, memory_format=torch.contiguous_format) if wanted else none
-            linear = rule.order == 1 and (need[0] or need[1])
-            if t.numel() and (linear or (wanted and rule.order != 2)):
-                d_image, d_lines, d_rows = self._scatter(launch, g, t, where, rule, wanted, linear)
-                if wanted:
-                    result = d_image.to(t.dtype)
-                if linear and need[0]:
+            g_input = none
+            if wanted:
+                g_input = torch.zeros_like(t, memory_format=torch.contiguous_format)
+                if t.numel() and rule.order != 2:
+                    g_input = _image_gradient(geometry, options, g, t, where, rule).to(t.dtype)
+            g_inputs.append(g_input)
+            if rule.order == 1 and (need[0] or need[1]) and t.numel():
+                d_lines, d_rows = _field_gradient(geometry, options, g, t, where, rule)
+                if need[0]:
                     g_field += _reduce_lines(d_lines, field, where)
-                if linear and affine is not None and need[1]:
+                if affine is not None and need[1]:
                     g_affine += _reduce_rows(d_rows, affine, where)
-            g_inputs.append(result)
         return [g_field, g_affine, *g_inputs]
 
-    def _scatter(
-        self, launch: _Launch, g: Tensor, t: Tensor, where: Frame, rule: Rule, wanted: bool, linear: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of the image, of the lines (or the dense field) and the sums of each row."""
-        from medzoo.core.ops.elastic_deform import triton_kernels
 
-        g, device = g.to(torch.float32).contiguous(), t.device
-        rows, width, batch = launch.sizes[0], launch.sizes[2], t.shape[0]
-        fixed = torch.are_deterministic_algorithms_enabled()
-        scale = _constant(1.0, torch.float32, device)
-        if fixed:  # the largest gradient maps to 2**31: 2**32 of them still fit
-            scale = 2.0**31 / g.abs().max().clamp_min(1e-30).reshape(1)
-        d_image = torch.zeros(t.shape if wanted else (1,), dtype=torch.int64 if fixed else torch.float32, device=device)
-        d_lines, d_rows = torch.empty(1, device=device), torch.empty(1, device=device)
-        common: dict[str, Any] = {
-            "ND": launch.nd,
-            "DENSE": launch.dense,
-            "AFFINE": launch.has_affine,
-            "PADDING": rule.padding,
-            "FIXED": fixed,
-        }
-        if rule.order == 0:
-            ty, tx = _tile(width)
-            triton_kernels.nearest_backward_kernel[(-(-rows // ty) * -(-width // tx) * batch,)](
-                g, d_image, launch.lines, launch.affine, launch.spans, launch.ts, scale, t.shape[1], *launch.sizes,
-                TY=ty, TX=tx, num_warps=4, **common,
-            )  # fmt: skip
-        else:
-            tn, padded = 16, 16
-            basis = _constant(0.0, torch.float32, device)
-            if launch.dense:
-                d_lines = torch.empty(batch, launch.nd, rows, width, device=device)
-            else:
-                n = launch.sizes[3]
-                tn = 16 if n <= 16 else 32 if n <= 32 else 64
-                padded = -(-n // tn) * tn
-                d_lines = torch.empty(batch, launch.nd, rows, padded, device=device)
-                basis = _tables(where.kind, n, width, where.offset[-1], where.frame[-1], padded, device).basis
-            d_rows = torch.empty(batch, launch.nd, rows, 2, device=device)
-            fill = _constant(rule.fill, torch.float32, device)
-            triton_kernels.backward_kernel[(-(-rows // 16) * batch, padded // tn)](
-                t.contiguous(), g, d_image, d_lines, d_rows, launch.lines, launch.affine, launch.spans, launch.ts,
-                basis, fill, scale, t.shape[1], *launch.sizes[:4], padded, *launch.sizes[4:],
-                NEED_IMAGE=wanted, NEED_FIELD=linear, TY=16, TX=32, TN=tn, num_warps=4, **common,
-            )  # fmt: skip
-        return (d_image.to(torch.float64) / scale).to(torch.float32) if fixed else d_image, d_lines, d_rows
+class _Geometry(NamedTuple):
+    """The arguments that say where each voxel reads (`triton_kernels.GEOMETRY`), all but the number of channels."""
+
+    lines: Tensor
+    affine: Tensor
+    table: Tensor
+    sizes: tuple[int, ...]
+
+    def arguments(self, image: Tensor) -> tuple[Tensor | int, ...]:
+        """Return them for one tensor."""
+        return (self.lines, self.affine, self.table, image.shape[1], *self.sizes)
 
 
-def _tile(width: int) -> tuple[int, int]:
-    """Rows and columns of a program: 512 voxels, wide where the image is."""
-    return (4, 128) if width > 64 else (8, 64) if width > 32 else (16, 32)
+def _geometry(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> tuple[_Geometry, dict[str, Any]]:
+    """Reduce z and y of the coefficients to `lines (B | 1, nd, rows, n_x)`; returns the kernels' options with them."""
+    nd, dense = len(where.size), where.kind == KINDS["dense"]
+    rows, width, n = math.prod(where.size[:-1]), where.size[-1], field.shape[-1]
+    # Without an affine map or a table their arguments are not read: any tensor will do.
+    lines = table = field.contiguous()
+    if not dense:
+        tables = [
+            _table(where.kind, field.shape[2 + a], where.size[a], where.offset[a], where.frame[a], image.device)
+            for a in range(nd)
+        ]
+        lines, table = _evaluate_rows(lines, tables, where), tables[-1]
+    depth, lead = math.prod(where.size[:-2]), [1] * (3 - nd)
+    steps = (int(field.shape[0] > 1), int(affine is not None and affine.shape[0] > 1))
+    sizes = (depth, where.size[-2], width, n, *lead, *image.shape[2:], *steps, *[0] * (3 - nd), *where.offset)
+    big = max(math.prod(image.shape[2:]), rows * max(width, n)) >= 2**31
+    options = {"ND": nd, "DENSE": dense, "AFFINE": affine is not None, "BIG": big, "enable_fp_fusion": True}
+    return _Geometry(lines, lines if affine is None else affine.contiguous(), table, sizes), options
+
+
+def _evaluate_rows(coefficients: Tensor, tables: list[Tensor], where: Frame) -> Tensor:
+    """Evaluate z and y of coefficients `(B | 1, nd, *n)`: `(B | 1, nd, rows, n_x)`, a few per cent of a dense field."""
+    from medzoo.core.ops.elastic_deform.triton_kernels import lines_kernel
+
+    batch, nd, *shape = coefficients.shape
+    depth, height, n = math.prod(where.size[:-2]), where.size[-2], shape[-1]
+    lines = coefficients.new_empty((batch, nd, depth * height, n))
+    columns = 16 if n <= 16 else 32 if n <= 32 else 64
+    grid = (batch * nd * depth * -(-height // 32), -(-n // columns))
+    sizes = (shape[0] if nd == 3 else 1, shape[-2], n, depth, height)
+    lines_kernel[grid](
+        coefficients, lines, tables[0], tables[-2], *sizes, ND=nd, TR=32, TN=columns, num_warps=4, enable_fp_fusion=True
+    )
+    return lines
+
+
+def _image_gradient(
+    geometry: _Geometry, options: dict[str, Any], g: Tensor, t: Tensor, where: Frame, rule: Rule
+) -> Tensor:
+    """Return the gradient of one image in float32; bit-equal from run to run where torch is asked for it."""
+    from medzoo.core.ops.elastic_deform.triton_kernels import image_gradient_kernel
+
+    g, fixed = g.to(torch.float32).contiguous(), torch.are_deterministic_algorithms_enabled()
+    scale = _constant(1.0, torch.float32, t.device)
+    if fixed:  # the largest gradient maps to 2**31: 2**32 of them still fit
+        scale = 2.0**31 / g.abs().max().clamp_min(1e-30).reshape(1)
+    found = torch.zeros(t.shape, dtype=torch.int64 if fixed else torch.float32, device=t.device)
+    tile = _tile(where.size)
+    image_gradient_kernel[(tile.programs(where.size) * t.shape[0],)](
+        g, found, scale, *geometry.arguments(t), ORDER=rule.order, PADDING=rule.padding, FIXED=fixed,
+        **tile.options(), **options,
+    )  # fmt: skip
+    return (found.to(torch.float64) / scale).to(torch.float32) if fixed else found
+
+
+PROGRAMS = 1024
+"""So many programs fill a large processor; fewer rows than that are cut into parts."""
+
+
+def _field_gradient(
+    geometry: _Geometry, options: dict[str, Any], g: Tensor, t: Tensor, where: Frame, rule: Rule
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the lines (or the dense field) and of each row's affine part."""
+    from medzoo.core.ops.elastic_deform.triton_kernels import field_gradient_kernel
+
+    nd, batch, device = len(where.size), t.shape[0], t.device
+    rows, width = math.prod(where.size[:-1]), where.size[-1]
+    n = geometry.sizes[3]
+    ty, tx, tn = 16, 32, 16 if n <= 16 or options["DENSE"] else 32 if n <= 32 else 64
+    bands = -(-where.size[-2] // ty) * (rows // where.size[-2]) * batch
+    parts = max(1, min(PROGRAMS // bands, width // (2 * tx)))
+    span = -(-width // (parts * tx)) * tx
+    parts = -(-width // span)
+    if options["DENSE"]:
+        padded, basis = tn, geometry.lines
+        d_lines = torch.empty(batch, nd, rows, width, device=device)
+    else:
+        padded = -(-n // tn) * tn
+        basis = _basis(where.kind, n, width, where.offset[-1], where.frame[-1], padded, device)
+        d_lines = torch.empty(parts, batch, nd, rows, padded, device=device)
+    d_rows = torch.empty(parts if options["AFFINE"] else 0, batch, nd, rows, 2, device=device)
+    tensors = (t.contiguous(), g.to(torch.float32).contiguous(), d_lines, d_rows, basis)
+    field_gradient_kernel[(bands * parts, padded // tn)](
+        *tensors, _constant(rule.fill, torch.float32, device), padded, span, *geometry.arguments(t),
+        PADDING=rule.padding, TY=ty, TX=tx, TN=tn, num_warps=4, num_stages=1, **options,
+    )  # fmt: skip
+    if options["DENSE"]:
+        return d_lines, d_rows.sum(0)
+    return d_lines[0] if parts == 1 else d_lines.sum(0), d_rows.sum(0)
+
+
+class _Tile(NamedTuple):
+    """What one program computes (see `triton_kernels.places`)."""
+
+    TY: int
+    TX: int
+    LX: int
+    num_warps: int
+
+    def options(self) -> dict[str, int]:
+        """Return it as arguments of a kernel."""
+        return {"TY": self.TY, "TX": self.TX, "LX": self.LX, "num_warps": self.num_warps}
+
+    def programs(self, size: list[int]) -> int:
+        """Return how many tiles cover one sample."""
+        lanes = 32 // self.LX
+        height, width = self.TY * lanes, self.TX // lanes
+        return math.prod(size[:-2]) * -(-size[-2] // height) * -(-size[-1] // width)
+
+
+def _tile(size: list[int]) -> _Tile:
+    """Return tiles of 2 rows and 128 columns (256 in 2-D), the fastest of 27 on an H200; one row if there is one."""
+    if size[-2] == 1:
+        return _Tile(1, 128, 32, 4)
+    return _Tile(1, 256 if len(size) == 3 else 512, 16, 4)
 
 
 @lru_cache(maxsize=64)
@@ -204,86 +266,46 @@ def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.full((1,), value, dtype=dtype, device=device)
 
 
-class _Tables(NamedTuple):
-    """What depends on sizes alone, kept on the device from call to call."""
-
-    matrix: Tensor
-    """`(size, n)`: evaluates the coefficients of one axis."""
-    basis: Tensor
-    """The same with columns of zeros up to a whole number of tiles."""
-    spans: Tensor
-    ts: Tensor
+# What depends on sizes alone is kept on the device from call to call.
 
 
 @lru_cache(maxsize=128)
-def _tables(kind: int, n: int, size: int, offset: int, frame: int, padded: int, device: torch.device) -> _Tables:
+def _table(kind: int, n: int, size: int, offset: int, frame: int, device: torch.device) -> Tensor:
+    """Return the first coefficient of each voxel of an axis and its parameter t, `(2, size)` float32."""
+    with torch.inference_mode(False):
+        scale, origin = knots(kind, n, frame)
+        u = scale * (torch.arange(size, dtype=torch.float64) + offset) + origin
+        first = u.floor().clamp(0, n - 4)
+        return torch.stack([first, u - first]).to(device=device, dtype=torch.float32)
+
+
+@lru_cache(maxsize=128)
+def _basis(kind: int, n: int, size: int, offset: int, frame: int, padded: int, device: torch.device) -> Tensor:
+    """Return the matrix `(size, padded)` that evaluates the coefficients of one axis; columns beyond `n` are zero."""
     with torch.inference_mode(False):
         x = torch.arange(size, dtype=torch.float64) + offset
-        scale, origin = knots(kind, n, frame)
-        u = scale * x + origin
-        first = u.floor().clamp(0, n - 4)
-        matrix = basis_matrix(x, n, scale, origin).to(torch.float32)
-        basis = torch.nn.functional.pad(matrix, (0, padded - n))
-        tables = (matrix, basis, first.to(torch.int32), (u - first).to(torch.float32))
-        return _Tables(*(t.contiguous().to(device) for t in tables))
+        matrix = basis_matrix(x, n, *knots(kind, n, frame)).to(torch.float32)
+        return torch.nn.functional.pad(matrix, (0, padded - n)).to(device)
 
 
 @lru_cache(maxsize=128)
-def _matrix(
-    kind: int, n: int, size: int, offset: int, frame: int, count: int, transposed: bool, device: torch.device
-) -> Tensor:
-    """Return `count` times the matrix of one axis, as a batched product takes it, without a copy."""
-    matrix = _tables(kind, n, size, offset, frame, n, device).matrix
-    return (matrix.T if transposed else matrix).expand(count, *((n, size) if transposed else (size, n)))
-
-
-def _prepare(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> _Launch:
-    """Reduce z and y of the coefficients to `lines (B | 1, nd, rows, n_x)`, a few per cent of a dense field."""
-    nd, device = len(where.size), image.device
-    dense = where.kind == KINDS["dense"]
-    rows, width = math.prod(where.size[:-1]), where.size[-1]
-    zero = _constant(0.0, torch.float32, device)
-    spans, ts, lines, n = _constant(0, torch.int32, device), zero, field.contiguous(), width
-    if not dense:
-        n = field.shape[-1]
-        spans, ts = _tables(where.kind, n, width, where.offset[-1], where.frame[-1], n, device)[2:]
-        before = lines.shape[0] * nd
-        for axis in range(nd - 1):
-            g, m = field.shape[2 + axis], where.size[axis]
-            matrix = _matrix(where.kind, g, m, where.offset[axis], where.frame[axis], before, False, device)
-            lines = torch.bmm(matrix, lines.view(before, g, -1))
-            before *= m
-    lead = [1] * (3 - nd)
-    sizes = (
-        rows,
-        where.size[-2],
-        width,
-        n,
-        *lead,
-        *image.shape[2:],
-        int(field.shape[0] > 1),
-        int(affine is not None and affine.shape[0] > 1),
-        *[0] * (3 - nd),
-        *where.offset,
-    )
-    full = _constant(0.0, torch.float64, device) if affine is None else affine.contiguous()
-    return _Launch(lines, full, spans, ts, sizes, nd, dense, affine is not None)
+def _adjoint(kind: int, n: int, size: int, offset: int, frame: int, count: int, device: torch.device) -> Tensor:
+    """Return `count` times the transposed matrix of one axis, as a batched product takes it, without a copy."""
+    return _basis(kind, n, size, offset, frame, n, device).T.expand(count, n, size)
 
 
 def _reduce_lines(d_lines: Tensor, field: Tensor, where: Frame) -> Tensor:
-    """Adjoint of `_prepare`: from the gradient of the lines to that of the coefficients, in a fixed order."""
-    nd, device = len(where.size), field.device
+    """Adjoint of `_evaluate_rows`: from the gradient of the lines to that of the coefficients, in a fixed order."""
+    nd, batch = len(where.size), d_lines.shape[0]
     if where.kind == KINDS["dense"]:
-        grad = d_lines.reshape(d_lines.shape[0], d_lines.shape[1], *where.size)
+        grad = d_lines.reshape(batch, nd, *where.size)
     else:
-        n = field.shape[-1]
-        grad = d_lines[..., :n].reshape(*d_lines.shape[:2], *where.size[:-1], n)
+        grad = d_lines
         for axis in reversed(range(nd - 1)):
-            g, m = field.shape[2 + axis], where.size[axis]
-            before = d_lines.shape[0] * nd * math.prod(where.size[:axis])
-            matrix = _matrix(where.kind, g, m, where.offset[axis], where.frame[axis], before, True, device)
-            grad = torch.bmm(matrix, grad.reshape(before, m, -1))
-        grad = grad.reshape(d_lines.shape[0], *field.shape[1:])
+            n, size, before = field.shape[2 + axis], where.size[axis], batch * nd * math.prod(where.size[:axis])
+            matrix = _adjoint(where.kind, n, size, where.offset[axis], where.frame[axis], before, field.device)
+            grad = torch.bmm(matrix, grad.reshape(before, size, -1))
+        grad = grad.reshape(batch, *field.shape[1:-1], -1)[..., : field.shape[-1]]
     return grad.sum(0, keepdim=True) if field.shape[0] == 1 else grad
 
 

@@ -96,7 +96,7 @@ def _rules(orders: list[int], paddings: list[int], fills: list[float]) -> list[R
     return [Rule(*rule) for rule in zip(orders, paddings, fills, strict=True)]
 
 
-def _forward(
+def elastic_warp(
     inputs: list[Tensor],
     field: Tensor,
     affine: Tensor | None,
@@ -108,6 +108,11 @@ def _forward(
     paddings: list[int],
     fills: list[float],
 ) -> list[Tensor]:
+    """Warp `inputs` without gradients; arguments as in the schema.
+
+    Raises:
+        ValueError: If shapes, dtypes or numbers do not fit each other.
+    """
     where, rules = Frame(kind, size, offset, frame), _rules(orders, paddings, fills)
     _verify(inputs, field, affine, where, rules)
     return _choose(field, affine, kind).forward(inputs, field, affine, where, rules)
@@ -180,7 +185,7 @@ def _no_second_derivative(ctx: Any, *grads: Any) -> tuple[Any, ...]:
 _TAGS = (torch.Tag.needs_contiguous_strides, torch.Tag.pt2_compliant_tag)
 torch.library.define(_NAME, f"(Tensor[] inputs, {_WHERE}) -> Tensor[]", tags=_TAGS)
 torch.library.define(_BACKWARD, f"(Tensor[] grads, Tensor[] inputs, {_WHERE}, bool[] need) -> Tensor[]", tags=_TAGS)
-torch.library.impl(_NAME, "CompositeExplicitAutograd", _forward)
+torch.library.impl(_NAME, "CompositeExplicitAutograd", elastic_warp)
 torch.library.impl(_BACKWARD, "CompositeExplicitAutograd", _backward)
 torch.library.register_fake(_NAME, _fake_forward)
 torch.library.register_fake(_BACKWARD, _fake_backward)

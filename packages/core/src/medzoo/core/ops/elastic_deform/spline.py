@@ -7,6 +7,7 @@ weights at `t = u - k`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -102,6 +103,10 @@ def coefficients(control: Tensor, kind: int) -> Tensor:
     if kind != KINDS["interpolate"]:
         return control
     batch, nd, *shape = control.shape
+    small = math.prod([n * (n + 2) for n in shape]) <= LARGEST_PREFILTER
+    if small and control.device.type == "cuda" and not torch.compiler.is_compiling():
+        flat = control.reshape(batch * nd, -1) @ _prefilter(tuple(shape), control.dtype, control.device)
+        return flat.reshape(batch, nd, *[n + 2 for n in shape])
     precise = control.to(torch.float64) if control.device.type == "cpu" else control
     grid, before = precise, batch * nd
     for n in shape[:-1]:
@@ -111,6 +116,20 @@ def coefficients(control: Tensor, kind: int) -> Tensor:
     last = _repeated(n, batch, True, grid.dtype, grid.device)
     grid = torch.bmm(grid.reshape(batch, before // batch, n), last)
     return grid.to(control.dtype).reshape(batch, nd, *[n + 2 for n in shape])
+
+
+LARGEST_PREFILTER = 2**20
+"""Elements of the matrix of a whole grid: on a CUDA device one product with it is one launch, three are three."""
+
+
+@lru_cache(maxsize=32)
+def _prefilter(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the matrix `(prod n, prod (n + 2))` that turns a flat control grid into flat coefficients."""
+    with torch.inference_mode(False):
+        matrix = torch.ones(1, 1, dtype=torch.float64, device=device)
+        for n in shape:
+            matrix = torch.kron(matrix, _interpolation_matrix(n, torch.float64, device))
+        return matrix.T.contiguous().to(dtype)
 
 
 def _repeated(n: int, count: int, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:

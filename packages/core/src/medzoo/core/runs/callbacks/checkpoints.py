@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -29,18 +29,18 @@ class RunCheckpoints(Checkpoint):
         self.folder, self.table, self.signals, self.monitor, self.mode = folder, table, signals, monitor, mode
         self.best: float | None = None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the best value so far."""
         return {"best": self.best}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Take over the best value so far."""
-        self.best = state_dict["best"]
+        self.best = cast("float | None", state_dict["best"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the epoch, and once more as the best where it is."""
         self.table.finish(trainer)
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if getattr(trainer, "fast_dev_run", False):
             return
         value = self.table.row.get(self.monitor)
         improved = value is not None and (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,12 +41,12 @@ class StepSeed(Callback):
         """Seed what the module draws for an epoch."""
         self._seed(trainer)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Seed a training step."""
         self._seed(trainer, batch_idx)
 
     def _seed_evaluation(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Seed a step of an evaluation."""
         self._seed(trainer, batch_idx, dataloader_idx)
@@ -59,9 +58,9 @@ class FiniteGuard(Callback):
     """Stop at the first loss that is not finite, before its gradient reaches the weights, and save no such weights."""
 
     def __init__(self) -> None:
-        self.ids: list[Any] = []
+        self.ids: list[str] = []
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Remember whose images the step trains on."""
         self.ids = list(batch.get("id", [])) if isinstance(batch, dict) else []
 
@@ -76,7 +75,7 @@ class FiniteGuard(Callback):
                 f"step {trainer.global_step}{ids}; {_ADVICE}, or check these images"
             )
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]) -> None:
         """Refuse to save weights that are not finite: a finite loss may have a gradient that is not."""
         weights = dict(pl_module.named_parameters())
         bad = next((name for name, p in weights.items() if not torch.isfinite(p).all()), None)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from medzoo.core.errors import Interrupted
 from medzoo.core.runs.callbacks.names import LAST
+
+Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+"""What `signal.signal` takes and returns."""
 
 
 class StopSignals(Callback):
@@ -32,7 +36,7 @@ class StopSignals(Callback):
         self.checkpoints = run / "checkpoints"
         self.training = False
         self.received: int | None = None
-        self.before: dict[int, Any] = {}
+        self.before: dict[int, Handler] = {}
         self.stopped: Interrupted | None = None
 
     def __enter__(self) -> StopSignals:
@@ -74,7 +78,7 @@ class StopSignals(Callback):
         self.training = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Save and stop where a signal came.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -13,6 +14,18 @@ from torch import Tensor
 from medzoo.core.distributed import print_once
 from medzoo.core.io import csv_text, write_csv
 from medzoo.core.runs.bar import progress
+from medzoo.core.values import Row
+
+
+class EpochState(TypedDict):
+    """The values of an epoch so far, as a checkpoint keeps them."""
+
+    epoch: int
+    sums: dict[str, float]
+    counts: dict[str, int]
+    validation: dict[str, float]
+    validated: list[str]
+    samples: int
 
 
 class EpochTable(Callback):
@@ -36,11 +49,11 @@ class EpochTable(Callback):
         self.validated: set[str] = set()
         self.samples = 0
         self.stepped = False  # in this process; what was trained before it resumed does not count
-        self.row: dict[str, Any] = {}
+        self.row: dict[str, float] = {}
         self.started = time.perf_counter()
         self.told: int | None = None  # per cent at the last printed line
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the values of the epoch so far."""
         return {
             "epoch": self.epoch,
@@ -51,18 +64,19 @@ class EpochTable(Callback):
             "samples": self.samples,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Continue the values of an interrupted epoch."""
-        self.epoch, self.samples = state_dict["epoch"], state_dict["samples"]
-        self.sums, self.counts = dict(state_dict["sums"]), dict(state_dict["counts"])
-        self.validation, self.validated = dict(state_dict["validation"]), set(state_dict["validated"])
+        state = cast(EpochState, state_dict)  # the reader of checkpoints has looked at it
+        self.epoch, self.samples = state["epoch"], state["samples"]
+        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+        self.validation, self.validated = dict(state["validation"]), set(state["validated"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
         self.started = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Add the step's values."""
         if trainer.current_epoch != self.epoch:
@@ -90,7 +104,7 @@ class EpochTable(Callback):
             if not k.startswith("train/") and k not in self.validated
         }
         self.row = {"epoch": trainer.current_epoch, **means, **self.validation, **others}
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         append_row(self.path, self.row)
         if self.echo:
@@ -103,7 +117,7 @@ class EpochTable(Callback):
             print_once(f"{self.label} {where}  {values}  ({time.perf_counter() - self.started:.1f} s)")
 
 
-def _size(batch: Any) -> int:
+def _size(batch: object) -> int:
     if isinstance(batch, dict):
         batch = next((v for v in batch.values() if isinstance(v, Tensor)), None)
     elif isinstance(batch, list | tuple):
@@ -111,12 +125,12 @@ def _size(batch: Any) -> int:
     return len(batch) if isinstance(batch, Tensor) and batch.ndim else 0
 
 
-def append_row(path: Path, row: dict[str, Any]) -> None:
+def append_row(path: Path, row: Mapping[str, float]) -> None:
     """Add an epoch to a table, after dropping rows of this and later epochs, which a resumed run repeats."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     if path.is_file():
         with open(path, newline="", encoding="utf8") as file:
-            kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+            kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < int(row["epoch"])]
         rows = [{csv_text(name): value for name, value in r.items()} for r in kept]
     columns = list(dict.fromkeys([name for r in [*rows, row] for name in r]))
     write_csv(path, [*rows, row], columns)

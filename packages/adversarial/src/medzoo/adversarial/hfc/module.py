@@ -1,0 +1,237 @@
+"""HFC as a method: a classifier, detectors of attacks on it, and attacks that hide in its features from all of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from medzoo.adversarial.detectors import DETECTORS, Mixtures, Seen, Watched, suite
+from medzoo.adversarial.detectors.mixtures import Covariance
+from medzoo.adversarial.detectors.seen import joined
+from medzoo.adversarial.engine import ATTACKS
+from medzoo.adversarial.hfc.diagnostics import directions, stress
+from medzoo.adversarial.hfc.report import FALSE_ALARMS, HidingEvaluation
+from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy, other_classes
+from medzoo.adversarial.on_victim import OnVictim
+from medzoo.core.distributed import print_once
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.method import Method
+from medzoo.core.metrics.segmentation import quantile_threshold
+from medzoo.core.runs.schema import check_field
+from medzoo.core.sample import Batch
+from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
+
+_NOISE, _LOOKED = 2 / 255, 32
+
+
+class HFC(OnVictim):
+    """Hierarchical feature constraint (Yao 2021, 2023): do detectors see attacks that hide in the features of a class?
+
+    Args:
+        stage: `victim` (a classifier is trained), `attack` (detectors are fitted and tried) or `all`.
+        victim: Name of a classification model that is trained, or a checkpoint of one that is taken as it is.
+        victim_options: Options of the model that is trained.
+        made: What a checkpoint knows of the victim; leave it alone.
+        layers: Names of the victim's layers that are watched; empty: all its activations.
+        max_channels: Layers with more features are watched and not constrained.
+        components: Gaussians of each class and layer.
+        covariance: `full`, or `shrunk` where training images are few.
+        eps: Budget of the attacks, in [0, 1].
+        attack_steps: Steps of plain attacks.
+        hidden_steps: Steps of attacks with the constraint, which are as many times shorter.
+        weight: Of the constraint beside the cross-entropy.
+        attacks: Names of the attacks that are tried, each without and with the constraint.
+        detectors: Names of the detectors that are fitted.
+        seed: Of all that is random in attacks and detectors.
+    """
+
+    def __init__(
+        self,
+        stage: str = "victim",
+        victim: str = "classifier",
+        victim_options: dict[str, Any] | None = None,
+        made: dict[str, Any] | None = None,
+        layers: list[str] | None = None,
+        max_channels: int = 512,
+        components: int = 64,
+        covariance: Covariance = "full",
+        eps: float = 1 / 256,
+        attack_steps: int = 10,
+        hidden_steps: int = 80,
+        weight: float = 1.0,
+        attacks: tuple[str, ...] = tuple(ATTACKS),
+        detectors: tuple[str, ...] = DETECTORS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0 < eps <= 1:
+            raise ConfigError(f"--model.eps: expected above 0 and up to 1, got {eps}")
+        if min(attack_steps, hidden_steps) < 1:
+            raise ConfigError("--model.attack_steps, --model.hidden_steps: expected at least 1")
+        if weight < 0:
+            raise ConfigError(f"--model.weight: expected at least 0, got {weight}")
+        for name in attacks:
+            check_choice("model.attacks", name, list(ATTACKS))
+        for name in detectors:
+            check_choice("model.detectors", name, DETECTORS)
+        Mixtures((), components, covariance)
+        self.learned: dict[str, dict[str, Tensor]] = {}
+        """States of the detectors, and of the mixtures, by name."""
+        self.limits: dict[str, float] = {}
+        """Thresholds of the detectors, and of the constraint, from clean images that nothing else has seen."""
+        self.begin()
+
+    def check_victim(self, model: Method) -> None:
+        """Refuse models of several labels."""
+        if model.hparams.get("multi_label"):
+            raise ConfigError("--model.victim: it gives several labels; HFC needs one of exclusive classes")
+
+    def watched(self) -> Watched:
+        """Return the classifier with its layers."""
+        victim = self.subject
+
+        def classify(images: Tensor) -> Tensor:
+            outputs = victim.outputs({"image": images})
+            if not isinstance(outputs, ClassificationOutputs) or outputs.multi_label:
+                raise ConfigError("--model.victim: HFC needs a model with exclusive classes")
+            return outputs.logits
+
+        return Watched(classify, victim, self.hparams["layers"])
+
+    def _part(self, watched: Watched, part: str) -> Seen:
+        """Look at all images of a part of the data, as they are."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not hasattr(data, "plain_dataloader"):
+            raise ConfigError("--data: HFC looks at training images as they are; take a classification data module")
+        parts = []
+        for batch in data.plain_dataloader(part):
+            images = batch["image"].to(self.device)
+            parts.append(watched.look_at(images, self._labels(batch, watched, images)))
+        return joined(parts)
+
+    def _labels(self, batch: Batch, watched: Watched, images: Tensor) -> Tensor:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        with torch.no_grad():
+            outputs = self.subject.outputs({"image": images})
+        return model_labels(batch["label"].to(images.device), outputs, data.classes, data.multi_label)
+
+    def look(self) -> None:
+        """Fit mixtures and detectors, and choose thresholds, each on images of its own.
+
+        Mixtures and descriptions of normal images take the training part; detectors that learn from attacks take one
+        half of the validation images, attacked by plain BIM; thresholds take the other half.
+
+        Raises:
+            ConfigError: There are too few images that are right.
+        """
+        h, watched = self.hparams, self.watched()
+        train, val = self._part(watched, "train"), self._part(watched, "val")
+        val = val.at(val.predicted == val.labels)
+        half = len(val) // 2
+        if half < 2:
+            raise ConfigError(f"--data: detectors need at least 4 validation images that are right, got {len(val)}")
+        order = torch.randperm(len(val), generator=torch.Generator().manual_seed(derive_seed(h["seed"], 0)))
+        learn, apart = val.at(order[:half]), val.at(order[half:])
+        generator = torch.Generator().manual_seed(derive_seed(h["seed"], 1))
+        experiment = self._experiment(watched, fitted=False)
+        experiment.mixtures.fit(train)
+        detectors, experiment.detectors = experiment.detectors, {}  # they are not fitted yet
+        bim = experiment.run("bim", False, learn, self._goals(learn, generator), generator)
+        taken = bim.success
+        if not bool(taken.any()):
+            print_once("BIM leads no validation image to another class: detectors learn from what it made all the same")
+            taken = ~taken
+        noise = watched.look_at(noisy(learn.images, _NOISE, generator), learn.labels)
+        experiment.detectors = detectors
+        for detector in detectors.values():
+            detector.fit(train, joined([learn, noise]), bim.seen.at(taken))
+        self.learned = {name: dict(detector.state) for name, detector in detectors.items()}
+        self.learned["mixtures"] = dict(experiment.mixtures.state)
+        scores = experiment.scores(apart)
+        scores["constraint"] = experiment.mixtures.distances(apart, apart.labels).sum(dim=1)
+        self.limits = {name: quantile_threshold(value, FALSE_ALARMS) for name, value in scores.items()}
+
+    def _goals(self, seen: Seen, generator: torch.Generator) -> Tensor:
+        return other_classes(seen.labels, seen.logits.shape[1], generator)
+
+    def _experiment(self, watched: Watched, fitted: bool = True) -> Experiment:
+        h = self.hparams
+        with torch.no_grad():
+            height, width = self.wants().size or (64, 64)
+            channels = int(self.subject.hparams.get("channels") or 1)
+            watched.look(torch.zeros(1, channels, height, width, device=self.device))
+        layers = [i for i, size in enumerate(watched.widths[:-1]) if size <= h["max_channels"]]
+        if not layers:
+            raise ConfigError(f"--model.max_channels: every layer has more than {h['max_channels']} features")
+        mixtures = Mixtures(layers, h["components"], h["covariance"], h["seed"])
+        detectors = suite(watched, h["detectors"], h["seed"])
+        if fitted:
+            mixtures.state = self._on_device("mixtures")
+            for name, detector in detectors.items():
+                detector.state = self._on_device(name)
+        plan = Plan(h["eps"], h["attack_steps"], h["hidden_steps"], h["weight"])
+        return Experiment(watched, mixtures, detectors, plan, self.limits.get("constraint", float("inf")))
+
+    def _on_device(self, name: str) -> dict[str, Tensor]:
+        if name not in self.learned:
+            raise ConfigError("the checkpoint is of a fit that has not ended; resume it first")
+        return {key: value.to(self.device) for key, value in self.learned[name].items()}
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+        """Return the victim's; in the second stage a test that attacks."""
+        if stage == "validate" or self.stage != self.stages[-1]:
+            return super().new_evaluation(stage)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.experiment = self._experiment(self.watched())
+        limits = {name: value for name, value in self.limits.items() if name != "constraint"}
+        return HidingEvaluation(data.classes, limits, {})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge a batch, then attack those of its images that are right."""
+        super().test_step(batch, batch_idx)
+        evaluation = self.evaluation
+        if not isinstance(evaluation, HidingEvaluation):
+            return
+        h, experiment, images = self.hparams, self.experiment, batch["image"]
+        seen = experiment.watched.look_at(images, self._labels(batch, experiment.watched, images))
+        right = torch.nonzero(seen.predicted == seen.labels)[:, 0]
+        seen = seen.at(right)
+        if not len(seen):
+            return
+        generator = torch.Generator().manual_seed(derive_seed(h["seed"], 2 + batch_idx))
+        goal = self._goals(seen, generator)
+        noise = experiment.watched.look_at(noisy(seen.images, _NOISE, generator), seen.labels)
+        if not evaluation.diagnostics:
+            few = seen.at(torch.arange(min(len(seen), _LOOKED), device=seen.logits.device))
+            where = directions(experiment.watched, few, goal[: len(few)], h["eps"])
+            evaluation.diagnostics = {
+                "stress": stress(experiment.watched, experiment.victim, few, h["eps"]),
+                "directions": [where],
+            }
+        trials = [experiment.run(name, hide, seen, goal, generator) for name in h["attacks"] for hide in (False, True)]
+        names = [batch["patient"][i] or batch["id"][i] for i in right.tolist()]
+        evaluation.add(names, experiment.scores(joined([seen, noise])), trials)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was learned, beside what the victim keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["learned"], checkpoint["limits"] = dict(self.learned), dict(self.limits)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back.
+
+        Raises:
+            CheckpointError: It is not what was saved.
+        """
+        super().on_load_checkpoint(checkpoint)
+        learned, limits = checkpoint.get("learned"), checkpoint.get("limits")
+        states = list(learned.values()) if isinstance(learned, dict) else [None]
+        right = all(isinstance(s, dict) and all(isinstance(v, Tensor) for v in s.values()) for s in states)
+        check_field("learned", right, "tensors of each detector")
+        numbers = isinstance(limits, dict) and all(isinstance(value, float) for value in limits.values())
+        check_field("limits", numbers, "a threshold of each detector")
+        self.learned, self.limits = checkpoint["learned"], checkpoint["limits"]

@@ -1,0 +1,1 @@
+"""Ada-ABC: a council that learns the shortcut, and a network that agrees with it where it is right."""

@@ -1,0 +1,148 @@
+"""The usual baselines as a Lightning module."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.classification import class_columns, model_labels
+from medzoo.fairness.baseline.losses import equal_groups, worst_groups
+from medzoo.fairness.losses import (
+    asymmetric,
+    cross_entropies,
+    distribution_balanced,
+    effective_weights,
+    focal,
+    log_priors,
+    mean_known,
+)
+from medzoo.fairness.method import SELECTS, GroupMethod, Select
+
+Loss = Literal["mean", "group-mean", "group-dro", "logit-adjusted", "class-balanced", "focal", "asl", "db"]
+LOSSES: tuple[Loss, ...] = (
+    "mean", "group-mean", "group-dro", "logit-adjusted", "class-balanced", "focal", "asl", "db",
+)  # fmt: skip
+_OF_GROUPS, _OF_LABELS, _OF_COUNTS = (
+    ("group-mean", "group-dro"),
+    ("asl", "db"),
+    ("logit-adjusted", "class-balanced", "db"),
+)
+
+
+class FairBaseline(GroupMethod):
+    """The usual baselines: plain training (ERM), and losses for groups or for rare classes.
+
+    Args:
+        loss: `mean` (ERM); `group-mean` (all groups count alike), `group-dro` (the worst group counts most); for rare
+            classes `logit-adjusted`, `class-balanced`, `focal`; of labels `asl` and `db` (distribution-balanced).
+        attribute: Sensitive attribute of the losses over groups; empty where the data have one only.
+        groups: Its values; empty: those of the data.
+        dro_rate: Step size of the group weights of `group-dro`.
+        adjustment: Factor of the log priors of `logit-adjusted`.
+        select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.
+        classes: Names of the classes; empty: those of the data.
+        multi_label: Whether several may hold at once; empty: as in the data.
+        channels: Channels of the images; empty: as in the data.
+        backbone: Network of timm.
+        weights: File with weights of the timm network; empty: random ones.
+        size: Height and width of the images, one number for a square.
+        dropout: Part of the features that the head drops in training.
+        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
+        epochs: Epochs.
+        steps: Steps instead of epochs.
+        batch: Images a batch.
+    """
+
+    group_weights: Tensor
+    counts: Tensor
+    known: Tensor
+
+    def __init__(
+        self,
+        loss: Loss = "mean",
+        attribute: str | None = None,
+        groups: list[str] | None = None,
+        dro_rate: float = 0.01,
+        adjustment: float = 1.0,
+        select: Select = "overall",
+        classes: list[str] | None = None,
+        multi_label: bool | None = None,
+        channels: int | None = None,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        dropout: float = 0.0,
+        lr: float = 1e-3,
+        epochs: int = 30,
+        steps: int | None = None,
+        batch: int = 32,
+    ) -> None:
+        check_choice("model.loss", loss, LOSSES)
+        check_choice("model.select", select, SELECTS)
+        super().__init__(
+            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
+            dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
+        )  # fmt: skip
+        if dro_rate <= 0:
+            raise ConfigError(f"--model.dro_rate: expected more than 0, got {dro_rate}")
+
+    @property
+    def needs_groups(self) -> bool:  # type: ignore[override]
+        """Whether the loss reads the groups."""
+        return self.hparams["loss"] in _OF_GROUPS
+
+    def build(self) -> None:
+        """Make the network and, for `group-dro`, equal weights of the groups."""
+        h = self.hparams
+        if h["loss"] in _OF_LABELS and h["multi_label"] is False:
+            raise ConfigError(f"--model.loss {h['loss']}: is for several labels an image, the data have one class each")
+        if self.needs_groups and not h["groups"]:
+            return
+        super().build()
+        if h["loss"] == "group-dro" and self.network is not None:
+            number = len(h["groups"])
+            self.register_buffer("group_weights", torch.full((number,), 1 / number))
+
+    def setup(self, stage: str) -> None:
+        """Count the classes of the training data, for the losses that weigh them."""
+        super().setup(stage)
+        if stage == "fit" and self.hparams["loss"] in _OF_COUNTS:
+            columns = class_columns(self._answer(torch.zeros(0)), *self.given)
+            have, known = (torch.zeros(len(self.hparams["classes"])) for _ in range(2))
+            have[columns], known[columns] = (torch.tensor(v, dtype=torch.float32) for v in self.data.counts())
+            self.counts, self.known = have, known
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take one batch."""
+        outputs = self.outputs(batch)
+        label = model_labels(batch["label"], outputs, *self.given)
+        loss = self._loss(outputs.logits, label, batch)
+        self.log("train/loss", loss)
+        return loss
+
+    def _loss(self, logits: Tensor, label: Tensor, batch: Batch) -> Tensor:
+        name = self.hparams["loss"]
+        if name == "group-mean":
+            return equal_groups(cross_entropies(logits, label), self.codes(batch), len(self.hparams["groups"]))
+        if name == "group-dro":
+            each, rate = cross_entropies(logits, label), self.hparams["dro_rate"]
+            loss, self.group_weights = worst_groups(each, self.codes(batch), self.group_weights, rate)
+            return loss
+        if name == "logit-adjusted":
+            priors = log_priors(self.counts, self.known, label.ndim == 2).to(logits.device)
+            return cross_entropies(logits + self.hparams["adjustment"] * priors, label).mean()
+        if name == "class-balanced":
+            weights = effective_weights(self.counts).to(logits.device)
+            if label.ndim == 1:
+                return (weights[label] * cross_entropies(logits, label)).mean()
+            each = torch.nn.functional.binary_cross_entropy_with_logits(logits, label.nan_to_num(0.0), reduction="none")
+            return mean_known(each * torch.where(label == 1, weights, torch.ones_like(weights)), label).mean()
+        if name == "db":
+            each = distribution_balanced(logits, label, self.counts, int(self.known.max()))
+            return mean_known(each, label).mean()
+        plain = {"mean": cross_entropies, "focal": focal, "asl": asymmetric}[name]
+        return plain(logits, label).mean()

@@ -1,0 +1,1 @@
+"""Data modules with sensitive groups, and splits of a chosen bias."""

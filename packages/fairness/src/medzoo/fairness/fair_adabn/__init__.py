@@ -1,0 +1,1 @@
+"""FairAdaBN: batch normalisation of its own for each group."""

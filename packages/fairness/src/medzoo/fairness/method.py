@@ -1,0 +1,117 @@
+"""What the methods of this package share: groups of a batch, an evaluation by group, the choice of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medzoo.core.classifier.module import Classifier
+from medzoo.core.errors import ConfigError
+from medzoo.core.sample import Batch
+from medzoo.fairness.evaluation import GroupEvaluation
+
+Select = Literal["overall", "worst", "utopia"]
+SELECTS: tuple[Select, ...] = ("overall", "worst", "utopia")
+
+
+class GroupMethod(Classifier):
+    """A classifier whose test and validation are judged group by group.
+
+    A subclass that reads the groups of a batch takes the arguments `attribute` and `groups`, None until the data tell
+    them. One that lets the user choose what marks the best epoch takes `select`: `overall` (macro AUROC of all
+    images), `worst` (that of the worst group) or `utopia` (the distance of both to 1).
+    """
+
+    monitor: ClassVar[str] = "val/choice"
+    monitor_mode: ClassVar[str] = "max"
+    needs_groups: bool = True
+    """Whether training reads the groups, so that the data must have them."""
+    lookup: list[int] | None = None
+    """Number in the model of each group of the data; None where they are the same."""
+
+    def configure_model(self) -> None:
+        """Take the groups from the data where neither an option nor a checkpoint has them."""
+        lacking = "groups" in self.hparams and self.hparams["groups"] is None
+        if lacking and self.needs_groups and self.data is not None:
+            attribute, names = attribute_of(self.data, self.hparams["attribute"])
+            self.hparams["attribute"], self.hparams["groups"] = attribute, list(names)
+        super().configure_model()
+
+    def setup(self, stage: str) -> None:
+        """Look up which group of the data is which of the model."""
+        super().setup(stage)
+        if self.data is not None and self.hparams.get("groups"):
+            names = groups_of(self.data).get(self.hparams["attribute"], ())
+            groups = self.hparams["groups"]
+            same = list(names) == groups
+            self.lookup = None if same else [groups.index(name) if name in groups else -1 for name in names]
+
+    def codes(self, batch: Batch) -> Tensor:
+        """Return the group of each image, `(B,)` int64; −1 where it is unknown or none that the model knows."""
+        name = self.hparams["attribute"]
+        found = [groups.get(name, -1) for groups in batch.get("groups", [{}] * len(batch["id"]))]
+        if self.lookup is not None:
+            found = [self.lookup[code] if code >= 0 else -1 for code in found]
+        return torch.tensor(found, device=batch["image"].device)
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupEvaluation:
+        """Return an evaluation by group; a test has intervals."""
+        return GroupEvaluation(
+            *self.given,
+            spread=stage == "test",
+            group_names=groups_of(self.data),
+            bias=getattr(self.data, "bias", None),
+            shares=shares_of(self.data),
+        )
+
+    def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+        """Add the figures of the groups, and the one that marks the best epoch."""
+        found = super().validation_scores(scores)
+        for name in ("worst_auc", "utopia", "eodd_max", "conflict_auc"):
+            values = [float(v) for key, v in scores.items() if key.rpartition("/")[2] == name and self._own(key)]
+            if values:
+                found[name] = sum(values) / len(values)
+        chosen = {"overall": "auroc", "worst": "worst_auc", "utopia": "utopia"}[self.hparams.get("select", "overall")]
+        if chosen in found:
+            found["choice"] = -found[chosen] if chosen == "utopia" else found[chosen]
+        return found
+
+    def _own(self, key: str) -> bool:
+        """Whether a figure `<source>/<attribute>/<name>` is of the model's attribute, or it has none."""
+        attribute = self.hparams.get("attribute")
+        return attribute is None or key.split("/")[-2] == attribute
+
+
+def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
+    """Return the values of each sensitive attribute of a data module; empty where it has none."""
+    if data is None:
+        return {}
+    getattr(data, "cases", None)  # a table tells its groups once it is read
+    return dict(getattr(data, "group_names", {}))
+
+
+def shares_of(data: Any) -> dict[str, float]:
+    """Return the part of the training images that have each label; empty of exclusive classes, or without images."""
+    if data is None or not data.multi_label or not data.cases.parts["train"]:
+        return {}
+    have, known = data.counts()
+    return {name: count / max(1, total) for name, count, total in zip(data.classes, have, known, strict=True)}
+
+
+def attribute_of(data: Any, attribute: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return the sensitive attribute that is meant, and its values.
+
+    Raises:
+        ConfigError: The data have none or no such one, several of which none is named, or fewer than two values.
+    """
+    known = groups_of(data)
+    name = attribute if attribute is not None or len(known) != 1 else next(iter(known))
+    if name is None or name not in known:
+        names = ", ".join(known) or "none; see --data.groups of classes-table"
+        raise ConfigError(f"--model.attribute: expected a sensitive attribute of the data ({names}), got {attribute}")
+    if len(known[name]) < 2:
+        raise ConfigError(f"--model.attribute {name}: expected two groups or more in the data, got {len(known[name])}")
+    return name, known[name]

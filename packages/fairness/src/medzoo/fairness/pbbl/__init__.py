@@ -1,0 +1,1 @@
+"""PBBL: pseudo bias labels from a network that learns the shortcut."""

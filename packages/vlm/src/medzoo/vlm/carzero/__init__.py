@@ -1,0 +1,1 @@
+"""CARZero: zero-shot classification of radiographs by cross-attention between image and text."""

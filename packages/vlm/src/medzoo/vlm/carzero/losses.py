@@ -1,0 +1,76 @@
+"""Contrastive losses over all pairs of the images and sentences of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+TARGETS = ("diagonal", "dedup", "multi_positive")
+
+
+class Pairs(NamedTuple):
+    """Which image should choose which sentence.
+
+    Attributes:
+        texts: The sentences, the columns of the logits.
+        right: `(B, M)` bool, pairs that belong together.
+        out: `(B, M)` bool, pairs that are neither right nor wrong.
+    """
+
+    texts: list[str]
+    right: Tensor
+    out: Tensor
+
+
+def pair_up(drawn: Sequence[Sequence[str]], said: Sequence[Sequence[str]], targets: str = "diagonal") -> Pairs:
+    """Return the columns of a batch and which images they belong to.
+
+    Args:
+        drawn: Sentences drawn for each image.
+        said: All sentences of each image's report.
+        targets: `diagonal` has a column for each drawn sentence, which is wrong for all other images, even where it is
+            the same sentence, as in the paper; `dedup` has a column for each distinct one and leaves out images whose
+            report says it, though it was not drawn for them; in `multi_positive` it is right for them too.
+    """
+    if targets == "diagonal":
+        texts = [text for own in drawn for text in own]
+        owner = torch.tensor([index for index, own in enumerate(drawn) for _ in own])
+        right = owner == torch.arange(len(drawn))[:, None]
+        return Pairs(texts, right, torch.zeros_like(right))
+    texts = list(dict.fromkeys(text for own in drawn for text in own))
+    right, true = (
+        torch.tensor([[text in kept for text in texts] for kept in map(set, rows)]) for rows in (drawn, said)
+    )
+    return (
+        Pairs(texts, right | true, right & ~right)
+        if targets == "multi_positive"
+        else Pairs(texts, right, true & ~right)
+    )
+
+
+def contrastive(logits: Tensor, right: Tensor, out: Tensor, wrong: Tensor | None = None) -> Tensor:
+    """Return the mean of the losses of images that choose sentences and of sentences that choose images.
+
+    For each right pair `−log(exp(s) / (exp(s) + Σ exp(wrong)))`, where the wrong ones are those of its row, or of its
+    column; the mean over all right pairs. With one sentence an image this is the symmetric cross-entropy of CARZero
+    (section 3.3); with several, RadZero's loss for several positives (MP-NCE, arXiv 2504.07416), summed in logarithms.
+
+    Args:
+        logits: `(B, M)`, a row an image, a column a sentence.
+        right: `(B, M)` bool.
+        out: `(B, M)` bool, pairs that do not count.
+        wrong: `(B, M)`, logit of each image with the denial of a sentence, −inf where there is none: one more wrong
+            one for the image that the sentence belongs to (reconstructed after Bi-MCQ, weight 1).
+    """
+    others = logits.masked_fill(right | out, -torch.inf)
+    losses = []
+    for axis in (1, 0):
+        rest = others.logsumexp(axis, keepdim=True).expand_as(logits)
+        if axis == 1 and wrong is not None:
+            rest = torch.logaddexp(rest, wrong)
+        # Where nothing is wrong, −inf has no gradient: such a pair teaches nothing.
+        losses.append(torch.nn.functional.softplus(rest - logits)[right].mean())
+    return (losses[0] + losses[1]) / 2

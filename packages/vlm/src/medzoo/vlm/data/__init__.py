@@ -1,0 +1,1 @@
+"""Images with reports: what all layouts share, and the layouts."""

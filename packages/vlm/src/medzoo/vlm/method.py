@@ -1,0 +1,196 @@
+"""What all methods of image and text share: the text encoder, prompts that are encoded once, evaluation, thresholds."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.core.distributed import print_once
+from medzoo.core.errors import ConfigError
+from medzoo.core.method import Method
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.base import Prediction
+from medzoo.vlm.images import ImageFeatures
+from medzoo.vlm.processor import Processor
+from medzoo.vlm.scoring import Scorer
+from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, predictions, write_predictions
+from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, check_texts, load_bert, read_folder
+from medzoo.vlm.text.prompts import from_preset
+from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
+
+
+class ImageTextMethod(Method):
+    """A method that compares images with texts.
+
+    A subclass takes the arguments `text` (a local folder of a BERT, or None), `width`, `text_layers`,
+    `vocabulary_size`, `words`, `mask_padding`, `prompts` and `network`; makes its image side and `processor`; calls
+    `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`, `attention_maps` and a training
+    step. `network` is what a checkpoint keeps: sizes and vocabulary of the text encoder, and the classes of thresholds.
+    """
+
+    monitor: ClassVar[str] = "val/recall"
+    monitor_mode: ClassVar[str] = "max"
+    processor: Processor
+    thresholds: Tensor
+
+    def restore_text(self) -> None:
+        """Make the text encoder where a checkpoint says which."""
+        self.text: TextEncoder | None = None
+        self.tokenizer: WordPiece | None = None
+        self.project: nn.Module = nn.Identity()
+        self.classes: tuple[str, ...] = ()
+        self._scorer: Scorer | None = None
+        network = self.hparams["network"]
+        if network is not None:
+            self._build_text(TextSettings(**network["text"]), network["classes"])
+
+    def _build_text(self, settings: TextSettings, classes: Sequence[str]) -> None:
+        """Make the text encoder, and room for the thresholds of the classes."""
+        h = self.hparams
+        self.tokenizer = settings.tokenizer()
+        try:
+            self.text = TextEncoder(settings.bert(), slots=h["words"], masked=h["mask_padding"])
+        except ValueError as error:
+            raise ConfigError(f"--model.width: {error}") from error
+        if settings.bert().width != h["width"]:
+            self.project = nn.Linear(settings.bert().width, h["width"])
+        self.classes = tuple(classes)
+        self.register_buffer("thresholds", torch.zeros(len(self.classes)))
+        h["network"] = {"text": vars(settings) | {"size": dict(settings.size)}, "classes": list(classes)}
+
+    @property
+    def data(self) -> Any:
+        """The data module of the attached trainer."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def configure_model(self) -> None:
+        """Take the vocabulary from the text encoder's folder, or from the sentences to train on."""
+        if self.text is not None:
+            return
+        if not hasattr(self.data, "corpus"):
+            kind = type(self.data).__name__
+            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
+        h = self.hparams
+        if h["text"]:
+            settings = read_folder(Path(h["text"]))
+        else:
+            width = int(h["width"])
+            vocabulary = build_vocabulary(self.data.corpus(), int(h["vocabulary_size"]))
+            sizes = {"width": width, "layers": h["text_layers"], "heads": max(4, width // 64), "inner": 4 * width}
+            size = {"vocabulary": len(vocabulary), **sizes, "positions": h["words"], "dropout": 0.1}
+            settings = TextSettings(size, vocabulary)
+        self._build_text(settings, self.data.classes)
+
+    def setup(self, stage: str) -> None:
+        """Build the text encoder, and start from the weights of its folder."""
+        self.configure_model()
+        assert self.text is not None
+        if stage == "fit" and self.hparams["text"]:
+            print_once(load_bert(self.text.bert, Path(self.hparams["text"])))
+
+    @abstractmethod
+    def encode_image(self, image: Tensor) -> ImageFeatures:
+        """Return the features of images `(B, 1, H, W)` in [0, 1]."""
+
+    @abstractmethod
+    def similarity(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        """Return the logits `(images, texts)`, each of its pair alone."""
+
+    @abstractmethod
+    def attention_maps(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        """Return where in each image each text is seen, `(images, texts, rows, columns)`."""
+
+    def _tokens(self, texts: Sequence[str]) -> Tokens:
+        assert self.text is not None, "the vocabulary is not known yet; attach data"
+        assert self.tokenizer is not None
+        return self.tokenizer(texts, self.text.limit)
+
+    def check_text(self, texts: Sequence[str], what: str) -> None:
+        """Refuse texts of which the model would see nothing, or not all.
+
+        Args:
+            texts: At least one.
+            what: The option that gave them.
+
+        Raises:
+            ConfigError: Such a text.
+        """
+        check_texts(texts, self._tokens(texts), what)
+
+    def encode_text(self, texts: Sequence[str]) -> TextFeatures:
+        """Return the features of texts, at least one."""
+        tokens = self._tokens(texts)
+        assert self.text is not None
+        found: TextFeatures = self.text(tokens.ids.to(self.device), tokens.words.to(self.device))
+        return TextFeatures(self.project(found.globals), self.project(found.tokens), found.mask)
+
+    def _prepare(self, part: str | None) -> None:
+        """Encode the prompts of the data's classes, and the reports of a part, once."""
+        data = self.data
+        classes = tuple(data.classes) if data is not None else self.classes
+        reports = data.reports(part) if data is not None and part else []
+        prompts = from_preset(self.hparams["prompts"], classes) if classes else None
+        with torch.no_grad():
+            self._scorer = Scorer(self, prompts, reports)
+
+    def on_validation_start(self) -> None:
+        """Encode prompts and reports with the weights of now."""
+        self._prepare("val")
+        super().on_validation_start()
+
+    def on_test_start(self) -> None:
+        """Encode prompts and reports."""
+        self._prepare("test")
+        super().on_test_start()
+
+    def on_predict_start(self) -> None:
+        """Encode prompts."""
+        self._prepare(None)
+
+    def outputs(self, batch: Batch) -> ZeroShotOutputs:
+        """Return the logits of the classes and of the candidate reports, with gradients to the images."""
+        assert self._scorer is not None, "the prompts are not known yet; test or predict with a trainer"
+        affirmed, denied, matched = self._scorer.scores(self.encode_image(batch["image"]))
+        names = self._scorer.prompts.names if self._scorer.prompts else ()
+        return ZeroShotOutputs(affirmed, names, True, denied, matched)
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> ZeroShotEvaluation:
+        """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
+        part = "test" if stage == "test" else "val"
+        classes, reports = (self.data.classes, self.data.reports(part)) if self.data is not None else (self.classes, ())
+        return ZeroShotEvaluation(classes, reports, self.cuts if stage == "test" else None, stage == "test")
+
+    @property
+    def cuts(self) -> dict[str, float]:
+        """The logit from which on each class is called, as the last validation chose it."""
+        return dict(zip(self.classes, self.thresholds.tolist(), strict=True))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures, and keep the thresholds that are best on these images."""
+        evaluation = self.evaluation
+        super().on_validation_epoch_end()
+        if isinstance(evaluation, ZeroShotEvaluation) and evaluation.classes == self.classes:
+            found = torch.from_numpy(evaluation.best_thresholds()).to(self.thresholds)
+            self.thresholds.copy_(torch.where(found.isfinite(), found, 0.0))
+
+    def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+        """Choose `recall`, the mean of both directions at 10, by which the best epoch is known, and `auroc`."""
+        groups = {"recall": ("i2t_r@10", "t2i_r@10"), "auroc": ("auroc",)}
+        each = {
+            name: [float(v) for key, v in scores.items() if key.rpartition("/")[2] in keys]
+            for name, keys in groups.items()
+        }
+        return {name: sum(values) / len(values) for name, values in each.items() if values}
+
+    def predictions(self, batch: Batch, outputs: ZeroShotOutputs) -> list[Prediction]:
+        """Return a record an image."""
+        return predictions(batch, outputs, self.cuts)
+
+    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+        """Write `predictions.csv`."""
+        write_predictions(records, folder)

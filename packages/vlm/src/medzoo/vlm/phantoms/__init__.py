@@ -1,0 +1,1 @@
+"""Chest radiographs with drawn findings, and reports on them."""

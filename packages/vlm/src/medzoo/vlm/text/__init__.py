@@ -1,0 +1,1 @@
+"""Text of reports: word pieces, a BERT, prompts, and a rewriter of reports by rules."""

@@ -1,0 +1,154 @@
+"""The baselines: the contract of the house, and every loss against its definition and its limits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError
+from medzoo.core.testing import ModelContract
+from medzoo.core.testing.recipes import dry_run, packaged, parameters
+from medzoo.fairness.baseline.losses import equal_groups, worst_groups
+from medzoo.fairness.baseline.module import LOSSES, FairBaseline
+from medzoo.fairness.data.phantoms import LesionPhantoms
+from medzoo.fairness.losses import (
+    asymmetric,
+    cross_entropies,
+    distribution_balanced,
+    effective_weights,
+    focal,
+    generalised_ce,
+    log_priors,
+)
+from medzoo.fairness.method import attribute_of
+
+TINY: dict[str, Any] = {
+    "model.backbone": "test_resnet",
+    "model.size": 32,
+    "model.batch": 8,
+    "data.train": 24,
+    "data.val": 8,
+    "data.test": 12,
+    "data.pixels": 16,
+    "data.dark": 0.5,
+}
+
+
+class TestGroupDRO(ModelContract):
+    name: ClassVar[str] = "fair-baseline"
+    tiny: ClassVar[dict[str, Any]] = {**TINY, "model.loss": "group-dro", "model.select": "worst"}
+    resumes: ClassVar[int | None] = 2
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_on_the_labels_that_it_is_for(loss: str, workdir: Any) -> None:
+    labels = loss in ("asl", "db")
+    options = {**TINY, "model.loss": loss}
+    if labels:
+        options |= {"data": "lesion-structures", "data.structures": 3}
+        del options["data.dark"]
+    assert dry_run("fair-baseline/default", options) == 0
+
+
+def case(n: int = 12, c: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, c, generator=generator, dtype=torch.float64)
+    return logits, torch.randint(c, (n,), generator=generator), torch.randint(-1, 3, (n,), generator=generator)
+
+
+def test_generalised_cross_entropy_lies_between_cross_entropy_and_absolute_error() -> None:
+    logits, label, _ = case()
+    logits.requires_grad_()
+    p = logits.softmax(1).gather(1, label[:, None])[:, 0].detach()
+    (plain,) = torch.autograd.grad(F.cross_entropy(logits, label, reduction="sum"), logits)
+    for q in (0.01, 0.7, 1.0):
+        (own,) = torch.autograd.grad(generalised_ce(logits, label, q).sum(), logits)
+        assert torch.allclose(own, p[:, None] ** q * plain, atol=1e-5)
+    assert torch.allclose(generalised_ce(logits, label, 1.0).double(), 1 - p, atol=1e-6)
+    assert torch.allclose(generalised_ce(logits, label, 1e-4).double(), -p.log(), atol=1e-2)
+
+
+def test_focal_without_focus_is_the_cross_entropy() -> None:
+    logits, label, _ = case()
+    assert torch.allclose(focal(logits, label, 0.0), F.cross_entropy(logits, label, reduction="none"))
+    p = logits.softmax(1)[range(12), label]
+    assert torch.allclose(focal(logits, label), -((1 - p) ** 2) * p.log())
+    marks = F.one_hot(label, 4).double()
+    marks[0, 1] = math.nan
+    assert torch.allclose(focal(logits, marks, 0.0), cross_entropies(logits, marks))
+
+
+def test_asymmetric_loss_drops_easy_negatives() -> None:
+    marks = torch.zeros(1, 1)
+    assert asymmetric(torch.tensor([[-4.0]]), marks).item() == 0  # p = 0.018 is below the clip
+    p = torch.sigmoid(torch.tensor(1.0)).item()
+    assert asymmetric(torch.tensor([[1.0]]), marks).item() == pytest.approx(-((p - 0.05) ** 4) * math.log(1.05 - p))
+    assert asymmetric(torch.tensor([[1.0]]), 1 - marks).item() == pytest.approx(-(1 - p) * math.log(p), rel=1e-5)
+    plain = asymmetric(torch.tensor([[1.0]]), marks, 0, 0, 0).item()
+    assert plain == pytest.approx(F.binary_cross_entropy_with_logits(torch.tensor([[1.0]]), marks).item(), rel=1e-5)
+
+
+def test_weights_of_rare_classes() -> None:
+    weights = effective_weights(torch.tensor([1000, 10, 0]), 0.99)
+    by_hand = [(1 - 0.99) / (1 - 0.99**n) for n in (1000, 10, 1)]
+    assert weights.tolist() == pytest.approx([w / (sum(by_hand) / 3) for w in by_hand], rel=1e-5)
+    assert effective_weights(torch.tensor([9, 1]), 0.0).tolist() == [1, 1]
+    priors = log_priors(torch.tensor([30, 10]), torch.tensor([40, 40]), False)
+    assert priors.tolist() == pytest.approx([math.log(0.75), math.log(0.25)])
+    odds = log_priors(torch.tensor([30, 0]), torch.tensor([40, 40]), True)
+    assert odds.tolist() == pytest.approx([math.log(3), math.log(1 / 39)])
+
+
+def test_distribution_balanced_loss_by_a_loop() -> None:
+    logits, _, _ = case(5, 3)
+    marks = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1], [1, math.nan, 0]])
+    counts, total = torch.tensor([50.0, 10.0, 2.0]), 100
+    kept = logits.clone()
+    found = distribution_balanced(logits, marks, counts, total)
+    assert torch.equal(logits, kept)
+    for i in range(5):
+        share = sum(1 / counts[j].item() for j in range(3) if marks[i, j] == 1)
+        for c in range(3):
+            if marks[i, c].isnan():
+                assert found[i, c] == 0
+                continue
+            v = -0.025 * math.log(total / counts[c].item() - 1)
+            r = 1 / counts[c].item() / share if share else math.inf
+            w = 0.1 + (1 / (1 + math.exp(-10 * (r - 0.2))) if share else 1.0)
+            z = logits[i, c].item() + v
+            z, w = (-z, w) if marks[i, c] == 1 else (2 * z, w / 2)
+            loss = math.log1p(math.exp(z))
+            assert found[i, c].item() == pytest.approx(2 * w * (1 - math.exp(-loss)) ** 2 * loss, rel=1e-4)
+
+
+def test_losses_over_groups_by_hand() -> None:
+    each, group = torch.tensor([1.0, 3.0, 10.0, 99.0]), torch.tensor([0, 0, 2, -1])
+    assert equal_groups(each, group, 3).item() == 6
+    q = torch.tensor([0.5, 0.25, 0.25])
+    loss, new = worst_groups(each, group, q, 0.1)
+    raw = [0.5 * math.exp(0.2), 0.25, 0.25 * math.exp(1.0)]
+    assert new.tolist() == pytest.approx([r / sum(raw) for r in raw])
+    assert loss.item() == pytest.approx((new[0] * 2 + new[2] * 10).item())
+    alone = torch.tensor([1.0], requires_grad=True)
+    equal_groups(alone, torch.tensor([-1]), 2).backward()
+    assert alone.grad is not None
+
+
+def test_the_attribute_is_found_or_asked_for() -> None:
+    assert attribute_of(LesionPhantoms(8, 4, 4), None) == ("skin", ("light", "dark"))
+    with pytest.raises(ConfigError, match=r"--model\.attribute: expected .* \(skin, ink\), got None"):
+        attribute_of(LesionPhantoms(8, 4, 4, conflict=0.1), None)
+    with pytest.raises(ConfigError, match=r"^--model\.loss db: is for several labels"):
+        FairBaseline("db", multi_label=False)
+    with pytest.raises(ConfigError, match=r"^--model\.loss: expected"):
+        FairBaseline("ce")  # type: ignore[arg-type]
+
+
+def test_the_quick_recipe_is_a_small_network() -> None:
+    assert packaged(["fair-baseline"]) == {"fair-baseline/default"}
+    assert parameters("fair-baseline/default", classes=["a", "b"], multi_label=False, channels=3) == 372_882

@@ -1,0 +1,147 @@
+"""CARZero through the command line: the contract of the house, recipes, and what it promises of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from medzoo.core.errors import CheckpointError, ConfigError
+from medzoo.core.testing import ModelContract
+from medzoo.core.testing.recipes import packaged, parameters, resolved
+from medzoo.vlm.carzero.module import CARZero
+from medzoo.vlm.data.phantoms import ReportPhantoms
+
+TINY: dict[str, Any] = {
+    "model.size": 32, "model.width": 32, "model.inner": 32, "model.layers": 1, "model.batch": 8,
+    "data.train": 24, "data.val": 6, "data.test": 9, "data.pixels": 32,
+}  # fmt: skip
+SMALL: dict[str, Any] = {
+    "backbone": "test_efficientnet", "size": 32, "fit": "stretch", "zoom": 1.0, "stride": 8, "width": 32,
+    "text_layers": 2, "words": 32, "layers": 1, "inner": 32, "head": "linear", "batch": 8,
+}  # fmt: skip
+
+
+class TestCARZero(ModelContract):
+    name: ClassVar[str] = "carzero"
+    tiny: ClassVar[dict[str, Any]] = TINY
+
+
+class TestCabs(ModelContract):
+    name: ClassVar[str] = "carzero"
+    tiny: ClassVar[dict[str, Any]] = {**TINY, "model.negatives": False, "model.fusion": "cabs"}
+    resumes: ClassVar[int | None] = 2
+
+
+def data(**options: Any) -> ReportPhantoms:
+    return ReportPhantoms(**{"train": 24, "val": 6, "test": 9, "pixels": 32, **options})
+
+
+def trained(**options: Any) -> CARZero:
+    torch.manual_seed(0)
+    model = CARZero(**{**SMALL, **options})
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet).fit(model, datamodule=data())
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> CARZero:
+    return trained()
+
+
+PAPER: dict[str, Any] = {
+    "backbone": "vit_base_patch16_224", "size": [224, 224], "fit": "pad", "mean": 0.4978, "spread": 0.2449,
+    "width": 768, "words": 97, "fusion": "simr", "layers": 4, "inner": 1024, "head": "mlp", "dropout": 0.1,
+    "targets": "diagonal", "sentences": 1, "prompts": "carzero", "negatives": False,
+    "lr": 5e-5, "epochs": 15, "batch": 256,
+}  # fmt: skip
+BERT_BASE = {
+    "size": {"vocabulary": 28_996, "width": 768, "layers": 12, "heads": 12, "inner": 3072, "positions": 512,
+             "dropout": 0.1},
+    "vocabulary": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+}  # fmt: skip
+
+
+def test_the_recipes_are_these_and_the_paper_has_the_published_settings() -> None:
+    assert packaged(["carzero"]) == {"carzero/default", "carzero/paper"}
+    settings = resolved("carzero/paper")["model"]["init_args"]
+    assert {name: settings[name] for name in PAPER} == PAPER
+    assert settings["zoom"] == pytest.approx(256 / 224)
+    assert resolved("carzero/default")["data"]["class_path"].endswith("ReportPhantoms")
+
+
+def test_recipes_build_networks_of_their_size() -> None:
+    """ViT-B/16 85.8 M, BERT-base without pooler 107.7 M, fusion 17.2 M; the reference has 9.5 M dead ones besides."""
+    assert parameters("carzero/paper") == 85_798_656 + 17_205_761
+    whole = parameters("carzero/paper", network={"text": BERT_BASE, "classes": []})
+    assert whole == 85_798_656 + 107_719_680 + 17_205_761
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("fusion", "sum", "--model.fusion: expected simr, cabs, cosine, got sum"),
+        ("prompts", "gpt", "--model.prompts: expected carzero"),
+        ("backbone", "resnet_no", "--model.backbone: timm has no model"),
+        ("stride", 7, "--model.backbone: test_efficientnet has maps of strides 2, 4, 8, 16, 32, not 7"),
+        ("words", 2, "--model.words: expected at least 3, got 2"),
+        ("zoom", 0.5, "--model.zoom: expected at least 1"),
+    ],
+)
+def test_a_wrong_option_costs_one_line(option: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        CARZero(**{**SMALL, option: value})
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+def test_a_logit_depends_on_its_pair_alone(model: CARZero) -> None:
+    batch = next(iter(data(size=32).test_dataloader()))
+    texts = ["There is pneumothorax", "There is no pleural effusion", "Low inspiratory volumes of the left lung"]
+    with torch.no_grad():
+        image, text = model.encode_image(batch["image"]), model.encode_text(texts)
+        together = model.similarity(image, text)
+        rows = [model.similarity(model.encode_image(one[None]), text) for one in batch["image"]]
+        columns = [model.similarity(image, model.encode_text([one])) for one in texts]
+        model.hparams["chunk"] = 2
+        chunked = model.similarity(image, text)
+        model.hparams["chunk"] = None
+    for other in (torch.cat(rows), torch.cat(columns, 1), chunked):
+        assert torch.allclose(together, other, atol=1e-6, rtol=0)
+
+
+def test_prompts_are_encoded_once_for_any_number_of_images(model: CARZero, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    encode = model.encode_text
+    monkeypatch.setattr(model, "encode_text", lambda texts: (seen.extend(texts), encode(texts))[1])
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.test(model, datamodule=data(batch_size=2), verbose=False)
+    assert [text for text in seen if seen.count(text) > 2] == []
+    assert seen.count("There is pneumothorax") <= 2  # as a prompt, and where a report says just this
+
+
+def test_no_label_reaches_training() -> None:
+    loader = data(size=32, batch_size=4).train_dataloader()
+    batch = next(iter(loader))
+    assert "label" not in batch
+    assert "text" not in batch
+    assert len(batch["captions"]) == 4
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv.weight": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError, match=r"only 0 of \d+ tensors fit"):
+        trained(weights=str(path))
+
+
+def test_frozen_encoders_stay_as_they_are() -> None:
+    model = trained(frozen=True)
+    torch.manual_seed(0)
+    fresh = CARZero(**SMALL, frozen=True)
+    own, start = dict(model.image.named_parameters()), dict(fresh.image.named_parameters())
+    assert all(torch.equal(own[name], start[name]) for name in own)
