@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; those of the process where `None`.
 
     Returns:
-        0 on success, 2 on bad input or usage, 1 on a defect of medzoo or a failed training, 128 + n after signal n.
+        0 on success, 2 on bad input or usage, 1 on a defect of medzoo or a failed training, 3 where some files have no
+        answer, 4 where figures left the spread of a baseline, 128 + n after signal n.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
