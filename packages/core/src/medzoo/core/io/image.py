@@ -69,6 +69,8 @@ def is_image(path: str | os.PathLike[str]) -> bool:
         return True
     if name.upper() == "DICOMDIR" or name.startswith("."):
         return False  # the index of a disk, no image
+    if not os.path.isfile(path):
+        return False  # reading a pipe may never end
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,16 @@ class Image:
     def size(self) -> tuple[int, ...]:
         """Extent along x, y[, z]."""
         return tuple(reversed(self.array.shape[-len(self.spacing) :]))
+
+
+def check_plain(path: str | os.PathLike[str]) -> None:
+    """Refuse what is there and is no plain file: reading a pipe or a device may never end.
+
+    Raises:
+        DataError: It is a folder, a pipe or a device.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(path, "is not a file", "give the path of a file")
 
 
 @contextmanager

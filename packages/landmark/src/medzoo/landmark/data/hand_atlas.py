@@ -13,6 +13,7 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import stem
+from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_table
 from medzoo.landmark.data.module import FolderDataModule
@@ -164,6 +165,7 @@ def _lines(path: Path) -> tuple[dict[str, int], set[str]]:
     """
     lines: dict[str, int] = {}
     names: set[str] = set()
+    check_plain(path)
     try:
         with open(path, encoding="utf-8-sig") as file:
             for line, text in enumerate(file, 1):

@@ -13,6 +13,7 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io.listing import files_in
+from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.chest import NAMES, RatioSource
 from medzoo.landmark.data.module import FolderDataModule
@@ -103,6 +104,7 @@ def read_contours(path: str) -> dict[str, list[tuple[float, float]]]:
     Raises:
         DataError: The file is missing or no text, a lung is missing, or it has another number of points than all have.
     """
+    check_plain(path)
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="strict").splitlines()
     except (OSError, UnicodeDecodeError) as error:
