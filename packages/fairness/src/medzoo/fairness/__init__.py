@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
     from medzoo.fairness.data.public import CheXpert, Fitzpatrick17k, Ham10000, Isic2019
     from medzoo.fairness.fair_adabn.module import FairAdaBN
+    from medzoo.fairness.jtt.module import JTT
+    from medzoo.fairness.lff.module import LfF
     from medzoo.fairness.ltml.module import LTML
     from medzoo.fairness.pbbl.module import PBBL
 
@@ -25,13 +27,16 @@ __getattr__, __dir__ = lazy(
         "Fitzpatrick17k": "data.public",
         "Ham10000": "data.public",
         "Isic2019": "data.public",
+        "JTT": "jtt.module",
         "LTML": "ltml.module",
         "LesionPhantoms": "data.phantoms",
         "LesionStructures": "data.phantoms",
+        "LfF": "lff.module",
         "PBBL": "pbbl.module",
     },
 )
 __all__ = [
+    "JTT",
     "LTML",
     "PBBL",
     "AdaABC",
@@ -43,4 +48,5 @@ __all__ = [
     "Isic2019",
     "LesionPhantoms",
     "LesionStructures",
+    "LfF",
 ]
