@@ -53,7 +53,7 @@ def page(report: dict[str, Any]) -> str:
     parts += ["<h2>Where this belongs in a report</h2>", _table(["of this page", *GUIDELINES], REPORTING)]
     parts.append(
         "<p>By the headings of the guidelines' checklists. What a table of predictions cannot tell is for the authors: "
-        "who was studied and who was not, how attributes and labels were obtained, and which inequalities are known.</p>"
+        "who was studied, how attributes and labels were obtained, and which inequalities are known.</p>"
     )
     return "".join([*parts, "</body></html>\n"])
 
