@@ -30,8 +30,8 @@ class ImageTextMethod(Method):
     A subclass takes the arguments `text` (a local folder of a BERT, or None), `width`, `text_layers`,
     `vocabulary_size`, `words`, `mask_padding`, `prompts`, `candidates` and `network`; makes its image side and
     `processor`; calls `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`,
-    `attention_maps` and a training step. `network` is what a checkpoint keeps: sizes and vocabulary of the text encoder,
-    and the classes of thresholds.
+    `attention_maps` and a training step. `network` is what a checkpoint keeps: sizes and vocabulary of the text
+    encoder, and the classes of thresholds.
     """
 
     monitor: ClassVar[str] = "val/recall"
