@@ -148,7 +148,7 @@ class ImageTextMethod(Method):
         reports = self._candidates(part) if part else []
         prompts = from_preset(self.hparams["prompts"], classes) if classes else None
         with torch.no_grad():
-            self._scorer = Scorer(self, prompts, reports)
+            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports])
 
     def on_validation_start(self) -> None:
         """Encode prompts and reports with the weights of now."""
