@@ -42,6 +42,18 @@ def test_options_that_cannot_be_cost_one_line_and_leave_nothing(
     assert not any(path.is_file() for path in workdir.rglob("*"))
 
 
+def test_a_wrong_setting_of_the_run_to_resume_is_of_its_file(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", "toy", "--quiet", "--run_dir", "run", "--trainer.max_epochs", "2"]) == 0
+    config = workdir / "run/config.yaml"
+    sound = config.read_text()
+    config.write_text(sound.replace("max_epochs: 2", "max_epochs: x"))
+    assert main(["fit", "--resume", "--run_dir", "run"]) == 2
+    assert "run/config.yaml: --trainer.max_epochs: expected int, got x" in capsys.readouterr().err
+    config.write_text(sound)
+    assert main(["fit", "--resume", "--run_dir", "run", "--trainer.max_epochs", "y"]) == 2
+    assert "error: --trainer.max_epochs: expected int, got y" in capsys.readouterr().err
+
+
 def test_a_callback_with_a_named_constant_among_its_settings_can_be_given(workdir: Path) -> None:
     given = ["--trainer.callbacks", TIMER % "'00:00:01:00'", "--trainer.max_epochs", "1"]
     assert main(["fit", "--model", "toy", "--quiet", "--run_dir", "run", *given]) == 0

@@ -83,6 +83,8 @@ def read_config(path: Path, source: str) -> dict[str, object]:
     except (yaml.YAMLError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
         raise ConfigError(f"{source}: not valid YAML: {first}") from error
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror})") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{source}: expected keys such as model, data, trainer; got {type(loaded).__name__}")
     if "config" in loaded:

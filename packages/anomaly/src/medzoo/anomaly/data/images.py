@@ -14,7 +14,7 @@ from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
-from medzoo.core.io.types import NIFTI
+from medzoo.core.io.types import NIFTI, check_plain
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
 _NUMBER = 1078  # any constant does; under this one the measured figures were drawn
@@ -180,6 +180,7 @@ class NpzImages(CategoryDataModule):
             raise DataError(self._root, problem, "save it with np.savez")
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:
+        check_plain(self._root)
         try:
             with np.load(self._root, allow_pickle=False) as arrays:
                 self._check_sizes(arrays.zip)

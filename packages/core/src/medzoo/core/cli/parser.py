@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, cast
@@ -83,6 +84,20 @@ def _check_local(value: object, where: str = "") -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _check_local(inner, where)
+
+
+def _check_finite(value: Any, where: str) -> None:
+    """Refuse a setting of a model or data module that is infinite or no number, such as `1e400`.
+
+    Raises:
+        ConfigError: A number is not finite.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"--{where}: expected a number with an end, got {value}")
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        _check_finite(inner, where if key == "init_args" else f"{where}.{key}")
+    for inner in value if isinstance(value, list | tuple) else ():
+        _check_finite(inner, where)
 
 
 def _check_processes(trainer: Namespace) -> None:
@@ -207,6 +222,8 @@ class MedzooCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ConfigError(f"--seed_everything: expected a number from 0 to {2**32 - 1}, got {str(seed)[:20]}")
         _check_local(self.config.as_dict())
+        for part in ("model", "data"):
+            _check_finite(self.config.as_dict().get(part), part)
         _check_processes(self.config.trainer)
         _check_names(self.config.trainer)
         _check_least(self.config.trainer)

@@ -185,6 +185,8 @@ def check_values(args: list[str]) -> None:
         option, equals, value = argument.partition("=")
         if not option.startswith("--"):
             continue
+        if "." in option and (value == "" if equals else args[place + 1 : place + 2] == [""]):
+            raise ConfigError(f"{option}: needs a value; null stands for none")
         value = value if equals else args[place + 1] if place + 1 < len(args) else ""
         if is_url(value):
             raise ConfigError(f"{option} {value[:100]}: on a server; give a local file only, or a local folder")
@@ -214,7 +216,7 @@ def split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
 
 def take_value(flag: str, queue: list[str]) -> str:
     """Take the value of a flag from the arguments after it."""
-    if not queue or queue[0].startswith("--"):
+    if not queue or not queue[0] or queue[0].startswith("--"):
         raise ConfigError(f"{flag}: needs a value")
     return queue.pop(0)
 

@@ -67,7 +67,14 @@ def run(request: Request) -> None:
     from medzoo.core.cli.parser import MedzooCLI
 
     classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    cli = MedzooCLI(arguments, classes)
+    try:
+        cli = MedzooCLI(arguments, classes)
+    except ConfigError as error:
+        option = re.search(r"--[a-z][\w.]*", str(error))
+        given = option is not None and any(argument.startswith(option[0]) for argument in request.arguments)
+        if "--resume" not in request.switches or request.run_dir is None or given:
+            raise
+        raise ConfigError(f"{request.run_dir / 'config.yaml'}: {error}") from error
     _start(request, cli, sized)
 
 

@@ -16,6 +16,7 @@ from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loade
 from medzoo.core.classifier.data.module import ClassificationDataModule, check_classes
 from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io.types import check_plain
 
 _SMALL, _PACKED = 2**28, 100  # bytes that a file may unpack to, or this many times its own
 _Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -88,6 +89,7 @@ class ClassesNpz(ClassificationDataModule):
         return found
 
     def _read(self) -> dict[str, _Part]:
+        check_plain(self.root)
         try:
             with np.load(self.root, allow_pickle=False) as arrays:
                 _check_sizes(self.root, arrays.zip)
