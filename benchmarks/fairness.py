@@ -21,6 +21,7 @@ GROUPS = ["accuracy", "auroc", *(f"skin/{name}" for name in SKIN)]
 BASELINE = ["--model", "fair-baseline"]
 SHORTCUT = ["--data.train", "2000", "--data.val", "200", "--data.test", "1000", "--data.dark", "0", "--data.overlap"]
 SHORTCUT += ["0.06", "--data.conflict", "0.05", "--data.augment", "0"]
+LABELS = ["--data", "lesion-structures", "--model.lr", "0.003", "--model.epochs", "8"]
 TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     "groups": (
         GROUPS,
@@ -47,8 +48,23 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
                 "--model.attribute",
                 "ink",
             ],
+            "JTT": ["--model", "jtt"],
+            "LfF": ["--model", "lff"],
             "PBBL": ["--model", "pbbl"],
             "Ada-ABC": ["--model", "ada-abc"],
+        },
+    ),
+    "tail": (
+        ["ap", "head_ap", "middle_ap", "tail_ap", "auroc"],
+        {
+            "BCE": [*BASELINE, *LABELS],
+            "class-aware order": [*BASELINE, *LABELS, "--data.order", "class"],
+            "focal": [*BASELINE, *LABELS, "--model.loss", "focal"],
+            "ASL": [*BASELINE, *LABELS, "--model.loss", "asl"],
+            "DB": [*BASELINE, *LABELS, "--model.loss", "db"],
+            "ANR": ["--model", "ltml", "--model.reconsider", "none"],
+            "LTML (ANR + LLA)": ["--model", "ltml"],
+            "ANR + LLM": ["--model", "ltml", "--model.reconsider", "modify"],
         },
     ),
 }

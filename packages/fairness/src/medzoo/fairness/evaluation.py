@@ -15,6 +15,8 @@ from medzoo.core.tasks.classification import ClassificationEvaluation, Floats
 
 GAPS = ("accuracy_gap", "auc_gap", "dp_gap", "dp_variation", "eodd_max", "eodd_mean", "eopp0_gap", "eopp1_gap")
 """The comparisons of groups in the results, each the mean over the classes."""
+HEAD, TAIL = 0.05, 0.01
+"""A label is of the head from this share of the training images on, of the tail below that."""
 
 
 class GroupEvaluation(ClassificationEvaluation):
@@ -28,6 +30,7 @@ class GroupEvaluation(ClassificationEvaluation):
         bias: Attribute with two groups that goes with one of two classes in training, whose aligned and conflicting
             cases are told apart.
         minimum: Cases of a class that a group needs to take part in a gap.
+        shares: Part of the training images that have each label, for the figures of a long tail.
     """
 
     def __init__(
@@ -38,9 +41,11 @@ class GroupEvaluation(ClassificationEvaluation):
         group_names: Mapping[str, Sequence[str]] | None = None,
         bias: str | None = None,
         minimum: int = 10,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(classes, multi_label, spread)
         self.group_names, self.bias, self.minimum = dict(group_names or {}), bias, minimum
+        self.shares = dict(shares or {})
         self.by_group: list[dict[str, Any]] = []
         """After `compute`, a row a source, attribute and group."""
 
@@ -52,16 +57,29 @@ class GroupEvaluation(ClassificationEvaluation):
         those of the given class; of two classes the second is the positive one, of several they are means over all
         classes one against the rest. With a bias, `aligned_auc`, `conflict_auc` and `balanced_auc`. What has no value
         is left out.
+
+        Of several labels there is the mean average precision of those of the `head` (in 5 % of the training images and
+        more), the `middle` and the `tail` (in less than 1 %), as `<source>/head_ap` and so on.
         """
         found = dict(super().compute())
         self.by_group = []
         for source in dict.fromkeys(str(row["source"]) for row in self.tested):
             rows, chances, labels = self._of(source)
             names = sorted({key for row in rows for key in row if key.startswith("group_")})
+            if self.multi_label:
+                found |= self._by_frequency(source, found)
             for name in names:
                 codes = np.array([row.get(name, -1) for row in rows], dtype=np.int64)
                 found |= self._attribute(source, name.removeprefix("group_"), chances, labels, codes)
         return found
+
+    def _by_frequency(self, source: str, figures: Mapping[str, float]) -> dict[str, float]:
+        parts: dict[str, list[float]] = {}
+        for name, share in self.shares.items():
+            value = figures.get(f"{source}/ap/{name}")
+            if value is not None:
+                parts.setdefault("head" if share >= HEAD else "tail" if share < TAIL else "middle", []).append(value)
+        return {f"{source}/{part}_ap": sum(values) / len(values) for part, values in parts.items()}
 
     def _attribute(self, source: str, name: str, chances: Floats, labels: Floats, codes: Any) -> dict[str, float]:
         values = self.group_names.get(name) or [str(code) for code in range(int(codes.max(initial=-1)) + 1)]
@@ -97,7 +115,7 @@ class GroupEvaluation(ClassificationEvaluation):
 
 
 def _gaps(compared: OneVersusRest) -> dict[str, float]:
-    valid = compared.accuracy[~np.isnan(compared.accuracy)]
+    valid = compared.compared_accuracy
     gaps = compared.mean_gaps | {"accuracy_gap": float(np.ptp(valid)) if len(valid) > 1 else math.nan}
     figures = {name: gaps[name] for name in GAPS if name in gaps}
     figures |= {"pqd": compared.pqd, "eom": compared.eom}

@@ -59,8 +59,13 @@ class GroupMethod(Classifier):
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupEvaluation:
         """Return an evaluation by group; a test has intervals."""
-        bias = getattr(self.data, "bias", None)
-        return GroupEvaluation(*self.given, spread=stage == "test", group_names=groups_of(self.data), bias=bias)
+        return GroupEvaluation(
+            *self.given,
+            spread=stage == "test",
+            group_names=groups_of(self.data),
+            bias=getattr(self.data, "bias", None),
+            shares=shares_of(self.data),
+        )
 
     def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
         """Add the figures of the groups, and the one that marks the best epoch."""
@@ -86,6 +91,14 @@ def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
         return {}
     getattr(data, "cases", None)  # a table tells its groups once it is read
     return dict(getattr(data, "group_names", {}))
+
+
+def shares_of(data: Any) -> dict[str, float]:
+    """Return the part of the training images that have each label; empty of exclusive classes, or without images."""
+    if data is None or not data.multi_label or not data.cases.parts["train"]:
+        return {}
+    have, known = data.counts()
+    return {name: count / max(1, total) for name, count, total in zip(data.classes, have, known, strict=True)}
 
 
 def attribute_of(data: Any, attribute: str | None) -> tuple[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from medzoo.core.torch_files import load_data
 if TYPE_CHECKING:
     from torch.serialization import MAP_LOCATION
 
+
 def read_checkpoint(path: str | Path, map_location: MAP_LOCATION = "cpu") -> dict[str, object]:
     """Load a checkpoint, or a folder of packed weights, as data only, and check that every field is what it must be.
 

@@ -1,0 +1,1 @@
+"""`medzoo biased-split`: a table whose splits have a chosen bias."""

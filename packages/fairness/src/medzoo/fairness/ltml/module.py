@@ -1,0 +1,117 @@
+"""LTML as a Lightning module."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.classification import class_columns, model_labels
+from medzoo.fairness.losses import distribution_balanced
+from medzoo.fairness.ltml.losses import Reconsider, as_positives, reconsidered
+from medzoo.fairness.method import GroupMethod
+
+Regularisation = Literal["adaptive", "constant"]
+
+
+class LTML(GroupMethod):
+    """LTML (ISBI 2024): long-tailed labels of which some are wrong, by a loss that doubts negatives of large loss.
+
+    Args:
+        regularisation: Of negatives: `adaptive` (by their logit) or `constant` (distribution-balanced loss).
+        slope: b of the adaptive one; its scale lies between 1 and 1 + b.
+        scale: λ of the constant one.
+        detach_scale: Let no gradient through the adaptive scale. The public code lets it through where it multiplies
+            the logit; above b = 10 confident false positives are then pushed up, so that is refused.
+        bias: κ, how far rare classes are moved.
+        reconsider: What becomes of the negatives of largest loss: `none`, `abandon` (no loss) or `modify` (the loss of
+            the other label).
+        rate: Share of all labels by which these grow each epoch, from 0 in the first; the public code has 0.1.
+        max_rate: Largest share.
+        classes: Names of the labels; empty: those of the data.
+        multi_label: Whether several may hold at once; must be true. Empty: as in the data.
+        channels: Channels of the images; empty: as in the data.
+        backbone: Network of timm.
+        weights: File with weights of the timm network; empty: random ones.
+        size: Height and width of the images, one number for a square.
+        dropout: Part of the features that the head drops in training.
+        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
+        epochs: Epochs.
+        steps: Steps instead of epochs.
+        batch: Images a batch.
+    """
+
+    monitor: ClassVar[str] = "val/ap"
+    needs_groups = False
+    counts: Tensor
+    total: int
+
+    def __init__(
+        self,
+        regularisation: Regularisation = "adaptive",
+        slope: float = 10.0,
+        scale: float = 2.0,
+        detach_scale: bool = True,
+        bias: float = 0.025,
+        reconsider: Reconsider = "abandon",
+        rate: float = 0.02,
+        max_rate: float = 0.3,
+        classes: list[str] | None = None,
+        multi_label: bool | None = None,
+        channels: int | None = None,
+        backbone: str = "resnet50",
+        weights: str | None = None,
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        dropout: float = 0.5,
+        lr: float = 1e-3,
+        epochs: int = 8,
+        steps: int | None = None,
+        batch: int = 32,
+    ) -> None:
+        check_choice("model.regularisation", regularisation, ("adaptive", "constant"))
+        check_choice("model.reconsider", reconsider, ("none", "abandon", "modify"))
+        if slope < 0 or scale <= 0:
+            raise ConfigError(f"--model.slope, --model.scale: expected 0 and more, more than 0; got {slope}, {scale}")
+        if regularisation == "adaptive" and not detach_scale and slope > 10:
+            raise ConfigError(f"--model.slope {slope}: expected at most 10 without --model.detach_scale true")
+        for name, value in (("rate", rate), ("max_rate", max_rate)):
+            if not 0 <= value < 1:
+                raise ConfigError(f"--model.{name}: expected 0 to below 1, got {value}")
+        super().__init__(
+            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
+            dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
+        )  # fmt: skip
+
+    def build(self) -> None:
+        """Make the network, of several labels."""
+        if self.hparams["multi_label"] is False:
+            raise ConfigError("--data: has one class an image, the method is for several labels; choose other data")
+        super().build()
+
+    def setup(self, stage: str) -> None:
+        """Count the positives of the training data."""
+        super().setup(stage)
+        if stage == "fit":
+            columns = class_columns(self._answer(torch.zeros(0)), *self.given)
+            self.counts = torch.ones(len(self.hparams["classes"]))
+            self.counts[columns] = torch.tensor(self.data.counts()[0], dtype=torch.float32)
+            self.total = len(self.data.cases.parts["train"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take one batch."""
+        h, outputs = self.hparams, self.outputs(batch)
+        label = model_labels(batch["label"], outputs, *self.given)
+        counts = self.counts.to(label.device)
+        adaptive = h["slope"] if h["regularisation"] == "adaptive" else None
+        each = distribution_balanced(
+            outputs.logits, label, counts, self.total, h["scale"], adaptive, h["detach_scale"], h["bias"]
+        )
+        rate = min(h["rate"] * self.current_epoch, h["max_rate"])
+        flipped = as_positives(outputs.logits, label, counts, self.total, h["bias"])
+        each, doubted = reconsidered(each, flipped, label, rate, h["reconsider"])
+        loss = each.sum() / (~label.isnan()).sum().clamp(min=1)
+        self.log_dict({"train/loss": loss, "train/doubted": doubted.float().mean()})
+        return loss
