@@ -48,6 +48,8 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
                 "--model.attribute",
                 "ink",
             ],
+            "JTT": ["--model", "jtt"],
+            "LfF": ["--model", "lff"],
             "PBBL": ["--model", "pbbl"],
             "Ada-ABC": ["--model", "ada-abc"],
         },

@@ -192,6 +192,13 @@ def test_the_page_asks_for_nothing_and_escapes_what_comes_from_the_table(workdir
     assert sum(tag == "polyline" for tag, _ in parser.tags) == 2 * 5  # two groups, five pictures
 
 
+def test_the_page_says_where_its_parts_belong_in_a_report(workdir: Path) -> None:
+    audited(write(workdir / "t.csv", cohort()))
+    text = (workdir / "audit" / "audit.html").read_text(encoding="utf-8")
+    assert all(f"<th>{name}</th>" in text for name in ("TRIPOD+AI", "CLAIM", "FUTURE-AI"))
+    assert "<td>gaps, what chance gives, adjusted p-values</td><td>Fairness; Model performance</td>" in text
+
+
 def test_rows_without_a_label_are_counted(workdir: Path) -> None:
     rows = cohort(100)
     rows[3]["y"] = rows[7]["y"] = ""

@@ -44,6 +44,10 @@ FITS: dict[str, dict[str, Any]] = {
         "data.val": 1, "data.test": 1, "data.size": [24, 24, 24],
     },
     "classifier": {**{f"model.{name}": value for name, value in SMALL.items()}, **CLASSES},
+    "robust-classifier": {f"model.{name}": value for name, value in {**SMALL, "inner_steps": 1}.items()} | CLASSES,
+    "aegis": {
+        "model.victim_options": SMALL, "model.eps": [0.1], "model.attack_steps": 1, "model.shield_steps": 2, **CLASSES,
+    },
     "hfc": {
         "model.victim_options": SMALL, "model.eps": 0.1, "model.attacks": ["fgsm"], "model.detectors": ["kd"],
         "model.layers": ["network.model.layer4.0.act2"], **CLASSES,

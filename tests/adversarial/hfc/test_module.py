@@ -45,6 +45,7 @@ def test_the_quick_recipe_is_a_small_classifier_of_two_classes_at_four_grey_leve
     config = resolved("hfc/default")
     settings, data = config["model"]["init_args"], config["data"]["init_args"]
     assert settings["eps"] == pytest.approx(4 / 255)
+    assert settings["weight"] == 1.0
     assert (settings["components"], settings["covariance"], settings["hidden_steps"]) == (1, "shrunk", 40)
     assert settings["victim_options"]["backbone"] == "test_resnet"
     assert (data["classes"], data["val"], data["test"]) == (2, 160, 40)

@@ -14,7 +14,8 @@ from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS, BIM, Victim
 from medzoo.adversarial.hfc.diagnostics import directions, stress
 from medzoo.adversarial.hfc.losses import FeatureConstraint, OnLogits
-from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy, other_classes
+from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
+from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
 from medzoo.core.metrics import auroc
 

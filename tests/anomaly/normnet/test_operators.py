@@ -62,7 +62,8 @@ def learnt(smoothed: bool) -> float:
     """Train one small network on healthy lungs and return its mean Dice on blobs."""
     torch.manual_seed(0)
     net = NormNet(widths=[4, 8], patch=[8, 8, 8], members=1, threshold_hu=-530, noise=0.02, thick=0.0)
-    net.generator = replace(net.generator, smoothed=smoothed)
+    generator = replace(net.insert_lesions.generator, smoothed=smoothed)
+    net.insert_lesions = replace(net.insert_lesions, generator=generator)
     optimizer, generator = torch.optim.Adam(net.parameters(), RATE), torch.Generator().manual_seed(0)
     healthy = [lung(np.random.default_rng((seed, 0))) for seed in range(12)]
     for step in range(STEPS):

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from medzoo.anomaly.data.categories import SupportQueryDataset
 from medzoo.anomaly.data.textures import TexturePhantoms
-from medzoo.anomaly.images.backbone import EncoderFeatures, stacked
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese, SpatialTransformer, matrix, warped
 from medzoo.anomaly.regad.support import VERSIONS, augmented
+from medzoo.core.backbones.features import EncoderFeatures, stacked
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import CheckpointError, ConfigError, TrainingError
 from medzoo.core.io import read_json

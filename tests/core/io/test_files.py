@@ -4,13 +4,15 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import read_json, read_table, replacing, write_csv, write_json
+from medzoo.core.io import is_image, read_image, read_json, read_table, replacing, write_csv, write_json
+from medzoo.core.io.columns import columns_of
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -99,3 +101,14 @@ def test_writing_where_one_may_not_names_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         write_json(tmp_path / "file" / "a.json", 1)
+
+
+@pytest.mark.parametrize("reader", [read_json, columns_of, lambda path: read_table(path, ["id"]), read_image])
+def test_a_pipe_or_a_device_is_refused_instead_of_read_without_end(tmp_path: Path, reader: Any) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        with pytest.raises(DataError, match="is not a file"):
+            reader(path)
+    os.mkfifo(tmp_path / "IM1")
+    assert not is_image(tmp_path / "IM1")

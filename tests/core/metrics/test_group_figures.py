@@ -69,6 +69,7 @@ def test_a_group_without_positives_has_no_rate_and_is_in_no_gap() -> None:
     few = one_versus_rest(scores[:9], called[:9], labels[:9], codes[:9], 3)
     assert all(math.isnan(value) for value in few.mean_gaps.values())
     assert math.isnan(few.pqd)
+    assert not np.isnan(few.accuracy).all()  # shown, though compared with no other
 
 
 def test_labels_that_were_not_looked_for_count_nowhere() -> None:

@@ -10,8 +10,8 @@ import torch
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark import IGUAug
+from medzoo.landmark.igu_aug.handover import calibration, read_intervals
 from medzoo.landmark.igu_aug.information import entropy_map
-from medzoo.landmark.igu_aug.module import read_intervals
 
 TINY: dict[str, Any] = {
     "model.size": 64,  # the coarsest map of a smaller image has one cell, and nothing to learn
@@ -57,7 +57,7 @@ def test_a_shots_classes_and_landmarks_are_told_in_bits() -> None:
     image = torch.zeros(1, 1, 32, 64)
     image[..., 32:] = torch.rand(1, 1, 32, 32)
     points = torch.tensor([[[5.0, 5.0], [50.0, 16.0], [torch.nan, torch.nan]]])
-    line = model.calibration(entropy_map(image, 4), points)
+    line = calibration(entropy_map(image, 4), points, model.sampler().borders)
     assert line.startswith("pixels of 4")
     assert line.endswith("bits, least 0.0")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,6 +91,7 @@ def test_recipes_build_networks_of_their_size() -> None:
         ("stride", 7, "--model.backbone: test_efficientnet has maps of strides 2, 4, 8, 16, 32, not 7"),
         ("words", 2, "--model.words: expected at least 3, got 2"),
         ("zoom", 0.5, "--model.zoom: expected at least 1"),
+        ("candidates", 0, "--model.candidates: expected at least 1, got 0"),
     ],
 )
 def test_a_wrong_option_costs_one_line(option: str, value: Any, said: str) -> None:
@@ -122,6 +124,16 @@ def test_prompts_are_encoded_once_for_any_number_of_images(model: CARZero, monke
     trainer.test(model, datamodule=data(batch_size=2), verbose=False)
     assert [text for text in seen if seen.count(text) > 2] == []
     assert seen.count("There is pneumothorax") <= 2  # as a prompt, and where a report says just this
+
+
+def test_at_most_so_many_reports_are_candidates_and_others_have_no_rank() -> None:
+    model = trained(candidates=4)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.test(model, datamodule=data(), verbose=False)
+    assert model.evaluation is not None
+    ranks = [row["rank"] for row in model.evaluation.rows()]
+    assert sum(not math.isnan(rank) for rank in ranks) == 4
+    assert trainer.callback_metrics["phantoms/candidates"] == 4
 
 
 def test_no_label_reaches_training() -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the process that writes; true outside of distributed runs."""
+    """Return whether this is the process that writes; true outside of distributed runs."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 

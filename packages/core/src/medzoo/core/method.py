@@ -44,7 +44,7 @@ class Method(LightningModule):
     monitor_mode: ClassVar[str] = "min"
 
     trains_in_parts: ClassVar[bool] = False
-    """A step may leave parameters without gradient, such as those of other domains; several processes must be told."""
+    """A step may leave parameters without gradient, such as those of other domains; several processes must know it."""
 
     keeps_large_blocks: ClassVar[bool] = True
     """Freed memory is kept for the next step, blocks above 32 MiB too; not wise for volumes, whose sizes all differ."""

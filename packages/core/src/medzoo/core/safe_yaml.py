@@ -8,6 +8,7 @@ in the core schema of YAML 1.2.
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import Any, ClassVar
 
 import yaml
@@ -45,6 +46,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes text that either of the two versions would read as something else."""
 
 
+_Dumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_str(value.name))
 _Dumper.yaml_implicit_resolvers = {
     first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *_Loader.yaml_implicit_resolvers[None]]
     for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *"+-.0123456789tTfFnN~"}

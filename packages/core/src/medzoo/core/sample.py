@@ -41,7 +41,7 @@ class Sample(TypedDict):
     path: str
     """File it was read from; empty for a phantom."""
     source: NotRequired[str]
-    """Name of what it comes from: an anatomy, a category, a data set. Results are told apart by it."""
+    """Name of what it comes from: an anatomy, a category, a data set. Results are separate for each."""
     domain: NotRequired[int]
     """Index of the source in the data module's list of them."""
     patient: NotRequired[str]
@@ -60,7 +60,7 @@ class ImageSample(Sample):
     original_size: Tensor
     """`(nd,)` int64, extent of the original image along x, y[, z]."""
     spacing: NotRequired[Tensor]
-    """`(nd,)` float32, mm per original pixel along x, y[, z]; NaN where the file does not tell."""
+    """`(nd,)` float32, mm per original pixel along x, y[, z]; NaN where the file does not say."""
     world: NotRequired[Tensor]
     """`(4, 4)` float64, maps original voxels `(x, y, z)` to the scanner's millimetres."""
     stored: NotRequired[Tensor]

@@ -67,7 +67,7 @@ def synced(metric: Metric) -> AbstractContextManager[None]:
 
 
 def is_drawn(transform: Randomizable) -> bool:
-    """Tell whether a random transform of MONAI was drawn to be applied."""
+    """Return whether a random transform of MONAI was drawn to be applied."""
     return bool(transform._do_transform)
 
 

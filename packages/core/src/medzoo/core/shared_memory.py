@@ -52,7 +52,7 @@ def affordable_workers(asked: int, batch_bytes: int, free: int, processes: int =
 
 
 def workers_for(asked: int, largest_batch: int, first: Callable[[], Mapping[str, object]], processes: int = 1) -> int:
-    """Return how many loader processes to use, and tell the user where that is fewer than asked.
+    """Return how many loader processes to use, and inform the user where that is fewer than asked.
 
     Args:
         asked: `--data.num_workers`.
@@ -67,7 +67,7 @@ def workers_for(asked: int, largest_batch: int, first: Callable[[], Mapping[str,
     workers = affordable_workers(asked, size, free, processes)
     if workers < asked:
         room = f"{_ROOM} has {free / 2**20:.0f} MB free and a batch takes {size / 2**20:.1f} MB"
-        _tell_once(f"--data.num_workers {asked}: {room}, so {workers} loader processes are used; {_CURE}")
+        _print_once_each(f"--data.num_workers {asked}: {room}, so {workers} loader processes are used; {_CURE}")
     return workers
 
 
@@ -96,8 +96,8 @@ def collate_shared(samples: Sequence[Mapping[str, object]], kind: type | None = 
 
 
 @cache
-def _tell_once(text: str) -> None:
-    """Tell what holds for the loaders of training, validation and test alike."""
+def _print_once_each(text: str) -> None:
+    """Print once what holds for the loaders of training, validation and test alike."""
     print_once(text)
 
 

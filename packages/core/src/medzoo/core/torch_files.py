@@ -35,7 +35,7 @@ def load_data(path: Path, map_location: MAP_LOCATION = "cpu") -> object:
 
 
 def has_its_data(value: Tensor) -> bool:
-    """Tell whether a tensor has bytes for all of its values: an expanded one may claim any size."""
+    """Return whether a tensor has bytes for all of its values: an expanded one may claim any size."""
     plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized
     return plain and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 

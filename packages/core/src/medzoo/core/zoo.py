@@ -61,7 +61,7 @@ def create_datamodule(name: str, **arguments: Any) -> LightningDataModule:
 
 
 def load_checkpoint(path: str | Path) -> LightningModule:
-    """Build the model that a checkpoint of a run tells, with its weights, in evaluation mode on the CPU.
+    """Build the model of a run's checkpoint, with its weights, in evaluation mode on the CPU.
 
     Only classes that an installed package registers are built, and the file is read as data.
 
@@ -74,13 +74,13 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     from medzoo.core.runs.schema import weights_of
 
     checkpoint = read_checkpoint(path)
-    told = saved(checkpoint, "model", path)
-    if told is None:
+    kept = saved(checkpoint, "model", path)
+    if kept is None:
         raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
-    model_class = load(told.spec)
-    with restoring(str(path), told.spec.name):
+    model_class = load(kept.spec)
+    with restoring(str(path), kept.spec.name):
         with sized_as(path, checkpoint):
-            model: LightningModule = model_class(**told.settings)
+            model: LightningModule = model_class(**kept.settings)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(weights_of(checkpoint))
     return model.eval()

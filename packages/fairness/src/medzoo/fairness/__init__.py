@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from medzoo.fairness.ada_abc.module import AdaABC
     from medzoo.fairness.baseline.module import FairBaseline
     from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
+    from medzoo.fairness.data.public import CheXpert, Fitzpatrick17k, Ham10000, Isic2019
     from medzoo.fairness.fair_adabn.module import FairAdaBN
+    from medzoo.fairness.jtt.module import JTT
+    from medzoo.fairness.lff.module import LfF
     from medzoo.fairness.ltml.module import LTML
     from medzoo.fairness.pbbl.module import PBBL
 
@@ -18,12 +21,32 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "AdaABC": "ada_abc.module",
+        "CheXpert": "data.public",
         "FairAdaBN": "fair_adabn.module",
         "FairBaseline": "baseline.module",
+        "Fitzpatrick17k": "data.public",
+        "Ham10000": "data.public",
+        "Isic2019": "data.public",
+        "JTT": "jtt.module",
         "LTML": "ltml.module",
         "LesionPhantoms": "data.phantoms",
         "LesionStructures": "data.phantoms",
+        "LfF": "lff.module",
         "PBBL": "pbbl.module",
     },
 )
-__all__ = ["LTML", "PBBL", "AdaABC", "FairAdaBN", "FairBaseline", "LesionPhantoms", "LesionStructures"]
+__all__ = [
+    "JTT",
+    "LTML",
+    "PBBL",
+    "AdaABC",
+    "CheXpert",
+    "FairAdaBN",
+    "FairBaseline",
+    "Fitzpatrick17k",
+    "Ham10000",
+    "Isic2019",
+    "LesionPhantoms",
+    "LesionStructures",
+    "LfF",
+]

@@ -115,7 +115,7 @@ class GroupEvaluation(ClassificationEvaluation):
 
 
 def _gaps(compared: OneVersusRest) -> dict[str, float]:
-    valid = compared.accuracy[~np.isnan(compared.accuracy)]
+    valid = compared.compared_accuracy
     gaps = compared.mean_gaps | {"accuracy_gap": float(np.ptp(valid)) if len(valid) > 1 else math.nan}
     figures = {name: gaps[name] for name in GAPS if name in gaps}
     figures |= {"pqd": compared.pqd, "eom": compared.eom}

@@ -62,7 +62,7 @@ def shots_of(data: LandmarkDataModule, who: str) -> list[Shots]:
 
 
 def is_shot(shot: object) -> bool:
-    """Tell whether a value is the annotated images of a domain: `(S, C, H, W)` and points `(S, K, 2)`."""
+    """Return whether a value is the annotated images of a domain: `(S, C, H, W)` and points `(S, K, 2)`."""
     image, points = (shot.get("image"), shot.get("points")) if isinstance(shot, dict) else (None, None)
     if not isinstance(image, Tensor) or not isinstance(points, Tensor):
         return False

@@ -28,9 +28,10 @@ class ImageTextMethod(Method):
     """A method that compares images with texts.
 
     A subclass takes the arguments `text` (a local folder of a BERT, or None), `width`, `text_layers`,
-    `vocabulary_size`, `words`, `mask_padding`, `prompts` and `network`; makes its image side and `processor`; calls
-    `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`, `attention_maps` and a training
-    step. `network` is what a checkpoint keeps: sizes and vocabulary of the text encoder, and the classes of thresholds.
+    `vocabulary_size`, `words`, `mask_padding`, `prompts`, `candidates` and `network`; makes its image side and
+    `processor`; calls `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`,
+    `attention_maps` and a training step. `network` is what a checkpoint keeps: sizes and vocabulary of the text
+    encoder, and the classes of thresholds.
     """
 
     monitor: ClassVar[str] = "val/recall"
@@ -39,7 +40,13 @@ class ImageTextMethod(Method):
     thresholds: Tensor
 
     def restore_text(self) -> None:
-        """Make the text encoder where a checkpoint says which."""
+        """Make the text encoder where a checkpoint says which.
+
+        Raises:
+            ConfigError: There is no candidate for a retrieval.
+        """
+        if self.hparams["candidates"] < 1:
+            raise ConfigError(f"--model.candidates: expected at least 1, got {self.hparams['candidates']}")
         self.text: TextEncoder | None = None
         self.tokenizer: WordPiece | None = None
         self.project: nn.Module = nn.Identity()
@@ -129,14 +136,19 @@ class ImageTextMethod(Method):
         found: TextFeatures = self.text(tokens.ids.to(self.device), tokens.words.to(self.device))
         return TextFeatures(self.project(found.globals), self.project(found.tokens), found.mask)
 
+    def _candidates(self, part: str) -> list[str]:
+        """Return the reports of a part among which each image's own is looked for, at most `candidates`."""
+        found: list[str] = self.data.reports(part) if self.data is not None else []
+        return found[: int(self.hparams["candidates"])]
+
     def _prepare(self, part: str | None) -> None:
         """Encode the prompts of the data's classes, and the reports of a part, once."""
         data = self.data
         classes = tuple(data.classes) if data is not None else self.classes
-        reports = data.reports(part) if data is not None and part else []
+        reports = self._candidates(part) if part else []
         prompts = from_preset(self.hparams["prompts"], classes) if classes else None
         with torch.no_grad():
-            self._scorer = Scorer(self, prompts, reports)
+            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports])
 
     def on_validation_start(self) -> None:
         """Encode prompts and reports with the weights of now."""
@@ -162,8 +174,10 @@ class ImageTextMethod(Method):
     def new_evaluation(self, stage: Literal["validate", "test"]) -> ZeroShotEvaluation:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
         part = "test" if stage == "test" else "val"
-        classes, reports = (self.data.classes, self.data.reports(part)) if self.data is not None else (self.classes, ())
-        return ZeroShotEvaluation(classes, reports, self.cuts if stage == "test" else None, stage == "test")
+        classes = self.data.classes if self.data is not None else self.classes
+        return ZeroShotEvaluation(
+            classes, self._candidates(part), self.cuts if stage == "test" else None, stage == "test"
+        )
 
     @property
     def cuts(self) -> dict[str, float]:

@@ -12,7 +12,6 @@ from torch import Tensor
 from medzoo.vlm.images import ImageFeatures
 from medzoo.vlm.text.encoder import TextFeatures
 from medzoo.vlm.text.prompts import Prompts
-from medzoo.vlm.text.rewrite import sentences
 
 
 class Comparing(Protocol):
@@ -67,13 +66,13 @@ class Scorer:
     Args:
         model: Compares images with texts.
         prompts: The classes; None for none.
-        reports: Candidates of a retrieval; the logit of one is the mean over its sentences.
+        reports: Sentences of each candidate of a retrieval, whose logit is the mean over them.
 
     Raises:
         ConfigError: The model knows no word of a class or sentence, or it is too long.
     """
 
-    def __init__(self, model: Comparing, prompts: Prompts | None, reports: Sequence[str] = ()) -> None:
+    def __init__(self, model: Comparing, prompts: Prompts | None, reports: Sequence[Sequence[str]] = ()) -> None:
         self.model, self.prompts = model, prompts
         classes = prompts.classes if prompts else ()
         for prompt in classes:
@@ -84,7 +83,7 @@ class Scorer:
         denying = [prompt.negative for prompt in classes]
         self._affirmed = Weighted.of(model, [prompt.positive for prompt in classes]) if classes else None
         self._denied = Weighted.of(model, denying) if classes and all(denying) else None
-        self._reports = Weighted.of(model, [sentences(text) or [text] for text in reports]) if reports else None
+        self._reports = Weighted.of(model, reports) if reports else None
 
     def scores(self, image: ImageFeatures) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return logits that affirm each class, that deny it, and those of the reports, each `(B, ·)`.

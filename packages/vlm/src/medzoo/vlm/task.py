@@ -71,7 +71,8 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         spread: bool = True,
         seed: int = 0,
     ) -> None:
-        self.classes, self.reports, self.spread, self.seed = tuple(classes), list(reports), spread, seed
+        self.classes, self.spread, self.seed = tuple(classes), spread, seed
+        self._places = {text: place for place, text in enumerate(reports)}
         self.chosen = thresholds is not None
         self.thresholds = np.array([(thresholds or {}).get(name, 0.0) for name in self.classes])
         self.tested: list[dict[str, Any]] = []
@@ -117,7 +118,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
             self.values.append({**values, "text": [float(self._place(batch["text"][index]))]})
 
     def _place(self, text: str) -> int:
-        return self.reports.index(text) if text in self.reports else -1
+        return self._places.get(text, -1)
 
     def _rank(self, matched: Sequence[float], text: str) -> float:
         """Return the place of an image's own report among the candidates, from 1; ties count half."""

@@ -132,7 +132,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
 
 def _data(path: str, wanted: str | None, options: list[str]) -> tuple[str, Any]:
     """Build the data module of the checkpoint, or another, with options of the command line."""
-    from medzoo.core.cli.parser import Parser
+    from medzoo.core.cli.parser import parser_of
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import saved
 
@@ -140,8 +140,8 @@ def _data(path: str, wanted: str | None, options: list[str]) -> tuple[str, Any]:
     spec = find("datamodule", wanted) if wanted else told.spec if told else None
     if spec is None:
         raise ConfigError(f"missing --data NAME: {path} names none")
-    parser = Parser(prog="medzoo", usage="medzoo attack CKPT [options]", add_help=False)
-    Parser.classes = {"data": load(spec)}
+    kind = parser_of({"data": load(spec)})
+    parser = kind(prog="medzoo", usage="medzoo attack CKPT [options]", add_help=False)
     parser.add_class_arguments(load(spec), "data", fail_untyped=False)
     if told and told.spec == spec:
         parser.set_defaults({f"data.{key}": value for key, value in told.settings.items()})

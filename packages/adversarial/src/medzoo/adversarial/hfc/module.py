@@ -13,8 +13,9 @@ from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS
 from medzoo.adversarial.hfc.diagnostics import directions, stress
 from medzoo.adversarial.hfc.report import FALSE_ALARMS, HidingEvaluation
-from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy, other_classes
+from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
 from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.targets import other_classes
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
@@ -24,7 +25,7 @@ from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 
-_NOISE, _LOOKED = 2 / 255, 32
+_NOISE, _LOOKED = 2 / 255, 16
 
 
 class HFC(OnVictim):

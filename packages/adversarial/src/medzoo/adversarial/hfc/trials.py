@@ -135,9 +135,3 @@ def noisy(images: Tensor, amount: float, generator: torch.Generator) -> Tensor:
     """Return images with uniform noise of ± an amount, benign changes that detectors must let pass."""
     noise = (2 * torch.rand(images.shape, generator=generator) - 1).to(images.device) * amount
     return (images + noise).clamp(0, 1)
-
-
-def other_classes(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """Return for each image another class than its own, drawn evenly: the other one of two."""
-    step = torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)
-    return (labels + step) % classes

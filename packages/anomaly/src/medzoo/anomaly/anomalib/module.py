@@ -64,7 +64,7 @@ class AnomalibModel(FewShot[Fitted]):
                 raise ConfigError(f"--model.options: {text[:100]} is a place; expected the name of a network")
         self.made = {"detector": detector, "options": options or {}, "size": list(self.size)}
         self.worker = Worker(limit)
-        self.worker.ask("build", **self.made)  # so that a slip is told now
+        self.worker.ask("build", **self.made)  # so that a slip is reported now
         self.last: Fitted | None = None
 
     def reference(self, supports: Tensor) -> Fitted:

@@ -2,7 +2,7 @@
 
 Called as `python -I worker.py FOLDER`. Each line of standard input is one request in JSON, answered by one line:
 
-- `{"do": "build", "detector", "options", "size"}` makes a detector and so tells a slip.
+- `{"do": "build", "detector", "options", "size"}` makes a detector, and so reports a slip.
 - `{"do": "fit", "number", "device", ...}` shows a fresh one the `images` of `FOLDER/NUMBER.in.npz`.
 - `{"do": "score", "number"}` scores such images by the last one fitted: `maps` and `scores` of `FOLDER/NUMBER.out.npz`.
 

@@ -158,7 +158,7 @@ class QuerySample(Sample):
 
 
 class CategoryDataModule(MedzooDataModule):
-    """Base of the image data modules: a subclass tells the categories, everything else is here.
+    """Base of the image data modules: subclasses list the categories, everything else is here.
 
     The categories to test are never trained on: a method that learns gets the others, and of a tested category only the
     support. Where there are no others, it learns from the supports alone.

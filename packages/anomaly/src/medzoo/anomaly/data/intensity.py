@@ -17,7 +17,7 @@ _CURE = "convert it to Hounsfield units, or set --data.intensity auto if it was 
 
 
 def convention(values: NDArray[np.float32]) -> Convention:
-    """Tell Hounsfield units from a window of [−1250, 250] in 0…255 and from one of [−1400, 100] in 0…1.
+    """Distinguish Hounsfield units from a window of [−1250, 250] in 0…255 and from one of [−1400, 100] in 0…1.
 
     The first window is that of the Radiopaedia half of COVID-19-CT-Seg, the second that of UESTC-COVID-19. Air makes
     every chest in Hounsfield units reach far below 0.

@@ -1,4 +1,4 @@
-"""Folders of NIfTI volumes: reading one case, and what its headers tell."""
+"""Folders of NIfTI volumes: reading one case, and what its headers say."""
 
 from __future__ import annotations
 

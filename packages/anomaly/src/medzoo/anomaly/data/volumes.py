@@ -55,7 +55,7 @@ class Case:
         patient: Whose volume it is; figures with an interval draw patients.
         load: Reads it.
         path: File of the image; empty for a phantom.
-        kind: What lesions it has, where that is known and results are told apart by it.
+        kind: What lesions it has, where that is known and results are separate for each.
         masks: Files of lesions and organ, which must lie on the image's grid.
     """
 
@@ -210,7 +210,7 @@ class VolumeSample(MaskSample):
 
 
 class VolumeDataModule(MedzooDataModule):
-    """Base of the CT data modules: a subclass tells the cases, everything else is here.
+    """Base of the CT data modules: subclasses list the cases, everything else is here.
 
     Training batches hold `image (B, P, D, H, W)` in HU, `organ` and `spacing` (mm per voxel of the patch along x, y, z)
     and never a lesion mask; evaluation batches hold one whole volume.

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
 from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.core.backbones.features import EncoderFeatures
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
@@ -189,9 +189,10 @@ class FewShot(Method, Generic[Reference]):
         check_field("supports", images, "images by name")
         assert isinstance(supports, dict)
         whole = isinstance(thresholds, dict) and set(thresholds) == set(supports)
-        check_field("thresholds", whole, "one of each support")
+        check_field("thresholds", whole, "one of each of 'supports'")
         assert isinstance(thresholds, dict)
-        check_field("thresholds", all(isinstance(value, float) for value in thresholds.values()), "one of each support")
+        numbers = all(isinstance(value, float) for value in thresholds.values())
+        check_field("thresholds", numbers, "one of each of 'supports'")
         self.supports, self.thresholds = dict(supports), dict(thresholds)
 
     def _reference(self, name: str) -> Reference:

@@ -8,9 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
 from medzoo.anomaly.images.fewshot import FewShot, Reference
 from medzoo.anomaly.images.scores import Rule
+from medzoo.core.backbones.features import EncoderFeatures
 
 _PIECE = 32  # images through the network at a time
 

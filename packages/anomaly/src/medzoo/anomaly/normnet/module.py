@@ -6,31 +6,28 @@ import math
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.anomaly.lesions import PRESETS
-from medzoo.anomaly.normnet.losses import labels, normalcy_loss
+from medzoo.anomaly.normnet.examples import LesionExamples
+from medzoo.anomaly.normnet.inference import MARGIN, normal_probability, on_grid, segment
+from medzoo.anomaly.normnet.losses import normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.rim import without_rim
-from medzoo.anomaly.normnet.segment import Growth, grow, level_of, seeds, windowed
+from medzoo.anomaly.normnet.segment import Growth, level_of, windowed
+from medzoo.anomaly.normnet.settings import check
 from medzoo.core.data.wants import Wants
 from medzoo.core.distributed import gather_all
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import DataError
 from medzoo.core.geometry.boxes import box_of
-from medzoo.core.inference.sliding import probability
 from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import best_threshold
 from medzoo.core.runs.schema import weights_of
 from medzoo.core.sample import Batch
-from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.tasks.lesions import LesionEvaluation, LesionOutputs, predictions
-
-_MARGIN = 4  # voxels around the organ, more than the growth looks
-_SHOWN = 5  # volumes with a mosaic
 
 
 class NormNet(Method):
@@ -86,14 +83,11 @@ class NormNet(Method):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check(widths, patch, members, preset, preset_threshold)
-        if rim_mm < 0:
-            raise ConfigError(f"--model.rim_mm: expected at least 0, got {rim_mm}")
+        check(widths, patch, members, preset, preset_threshold, rim_mm)
         self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
-        self.generator = PRESETS[preset]
-        self.patch = (patch[0], patch[1], patch[2])
-        self.level, self.min_contribution, self.keep_vessels = level_of(threshold_hu), min_contribution, keep_vessels
-        self.focus, self.noise, self.thick, self.rim = focus, noise, thick, rim_mm
+        self.patch, self.level = (patch[0], patch[1], patch[2]), level_of(threshold_hu)
+        self.insert_lesions = LesionExamples(PRESETS[preset], self.level, min_contribution, keep_vessels, noise, thick)
+        self.focus, self.rim = focus, rim_mm
         self.batch, self.epochs, self.lr = batch, epochs, lr
         self.overlap, self.windows = overlap, windows
         self.growth = Growth(floor=floor_hu, smallest=smallest_mm3)
@@ -129,45 +123,19 @@ class NormNet(Method):
         self.log("train/loss", loss, batch_size=len(healthy))
         return loss
 
-    def insert_lesions(
-        self, healthy: Tensor, organ: Tensor, spacing: list[float], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return one patch with lesions, noisy and flipped, its labels (1 normal, 0 lesion), and where they count."""
-        made = self.generator(healthy, organ, spacing, generator)
-        target = labels(healthy, made.contribution, self.level, self.min_contribution, self.keep_vessels)
-        image = made.image
-        draw = torch.rand(5, generator=generator, device=generator.device).tolist()
-        if draw[0] < self.thick:
-            image = _thick(image, 2 + int(draw[0] / max(self.thick, 1e-9) * 3))
-        grain = torch.randn(image.shape, generator=generator, device=image.device)
-        image = (image + self.noise * draw[1] * grain).clamp(0, 1) * organ
-        flipped = [axis for axis in range(3) if draw[2 + axis] < 0.5]
-        bright = organ & (image >= self.level)
-        return image.flip(flipped), target.flip(flipped), bright.flip(flipped)
-
     def inner(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> Tensor:
         """Return the organ without its rim, `(D, H, W)` bool; `spacing` in mm along z, y, x."""
         return without_rim(windowed(hu), organ, self.level, self.rim, spacing)
-
-    def normal_probability(self, hu: Tensor, organ: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probability of being normal and windowed image of a volume, both `(D, H, W)` in main memory."""
-        image = windowed(hu) * organ
-        networks = list(self.networks)
-        return probability(image, networks, self.patch, self.overlap, self.device, self.windows), image
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Put synthetic lesions, the same in every epoch, into a healthy volume and look for them."""
         hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
         scale = batch["affine"][0].diagonal().cpu()
         spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
-        generator = torch.Generator().manual_seed(derive_seed(int(batch["number"][0]), 7))
-        certain = type(self.generator)(**{**vars(self.generator), "none": 0.0})
-        made = certain(windowed(hu) * organ, organ, spacing, generator)
-        spoiled = torch.where(made.contribution != 0, made.image * 900 - 800, hu)
-        truth = labels(windowed(hu), made.contribution, self.level, self.min_contribution, keep_vessels=False) == 0
-        box = box_of(organ.numpy(), _MARGIN)
+        spoiled, truth = self.insert_lesions.whole(hu, organ, spacing, int(batch["number"][0]))
+        box = box_of(organ.numpy(), MARGIN)
         inner = self.inner(spoiled[box], organ[box], spacing)
-        normal, image = self.normal_probability(spoiled[box], inner)
+        normal, image = normal_probability(self, spoiled[box], inner)
         bright, truth = inner & (image >= self.level), truth[box]
         self.validation.append((1 - normal[bright], truth[bright]))
 
@@ -190,30 +158,8 @@ class NormNet(Method):
             weights_of(checkpoint)["threshold"] = torch.tensor(self.fixed)
 
     def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
-        """Return score map and mask of a whole volume, of which only the box around the organ is looked at.
-
-        Args:
-            hu: `(D, H, W)` Hounsfield units.
-            organ: `(D, H, W)` bool.
-            spacing: Millimetres per voxel along z, y, x.
-
-        Returns:
-            `(D, H, W)` float32, probability of being abnormal on the bright voxels of the organ and 0 elsewhere; and
-            `(D, H, W)` bool.
-        """
-        box = box_of(organ.numpy(), _MARGIN)
-        inside = organ[box]
-        inner = self.inner(hu[box], inside, spacing)
-        normal, image = self.normal_probability(hu[box], inner)
-        start = seeds(normal.detach(), image.detach(), inner, self.level, float(self.threshold))
-        # The network saw nothing on the rim: there the brightness and the neighbours decide.
-        normal = torch.where(inside & ~inner, 0.5, normal)
-        score, mask = torch.zeros_like(hu), torch.zeros_like(organ)
-        mask[box] = grown = grow(
-            start, normal.detach(), (windowed(hu[box]) * inside).detach(), inside, self.growth, spacing
-        )
-        score[box] = torch.where(inside & ((image >= self.level) | grown), 1 - normal, 0.0)
-        return score, mask
+        """Return score map and mask of a whole volume, see `inference.segment`."""
+        return segment(self, hu, organ, spacing)
 
     def outputs(self, batch: Batch) -> LesionOutputs:
         """Segment the one volume of a batch, in main memory, and return score and mask on its original grid.
@@ -227,10 +173,7 @@ class NormNet(Method):
         scale = batch["affine"][0].diagonal().cpu()
         score, mask = self.segment(hu, organ, (batch["spacing"][0].cpu() / scale).tolist()[::-1])
         require_finite([score], places(batch))
-        size = batch["original_size"][0].tolist()[::-1]
-        if size != list(score.shape):
-            score = F.interpolate(score[None, None], size, mode="trilinear", align_corners=False)[0, 0]
-            mask = F.interpolate(mask[None, None].float(), size, mode="trilinear", align_corners=False)[0, 0] >= 0.5
+        score, mask = on_grid(score, mask, batch["original_size"][0].tolist()[::-1])
         return LesionOutputs(score, mask, float(self.threshold))
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> LesionEvaluation | None:
@@ -254,25 +197,3 @@ class NormNet(Method):
             # its place in the data.
             return 1.0
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, int(self.trainer.estimated_stepping_batches))))
-
-
-def _check(widths: list[int], patch: list[int], members: int, preset: str, preset_threshold: float | None) -> None:
-    cell = 2 ** (len(widths) - 1)
-    if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
-        raise ConfigError(
-            f"--model.patch: expected three multiples of {cell}, at least {2 * cell}, with {len(widths)} widths; "
-            f"got {patch}"
-        )
-    if members < 1:
-        raise ConfigError(f"--model.members: expected at least 1, got {members}")
-    if preset not in PRESETS:
-        raise ConfigError(f"--model.preset: expected one of {', '.join(PRESETS)}, got {preset}")
-    if preset_threshold is not None and not 0 < preset_threshold <= 1:
-        raise ConfigError(f"--model.preset_threshold: expected more than 0 and at most 1, got {preset_threshold}")
-
-
-def _thick(image: Tensor, count: int) -> Tensor:
-    """Average each `count` slices and interpolate back, as a volume of thick slices resampled to thin ones looks."""
-    depth = image.shape[0]
-    thin = F.avg_pool3d(image[None, None], (count, 1, 1), ceil_mode=True, count_include_pad=False)
-    return F.interpolate(thin, image.shape, mode="trilinear", align_corners=False)[0, 0][:depth]

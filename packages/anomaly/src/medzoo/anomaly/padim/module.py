@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import stacked
 from medzoo.anomaly.images.fixed import FixedNetwork
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.scores import Rule
+from medzoo.core.backbones.features import stacked
 from medzoo.core.errors import ConfigError
 
 

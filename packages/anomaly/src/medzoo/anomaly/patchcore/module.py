@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import stacked
 from medzoo.anomaly.images.coreset import coreset, neighbours
 from medzoo.anomaly.images.fixed import FixedNetwork
 from medzoo.anomaly.images.scores import Rule
+from medzoo.core.backbones.features import stacked
 from medzoo.core.errors import ConfigError
 
 

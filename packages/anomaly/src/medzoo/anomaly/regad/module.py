@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import EncoderFeatures, stacked
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
 from medzoo.anomaly.regad.support import augmented
+from medzoo.core.backbones.features import EncoderFeatures, stacked
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch

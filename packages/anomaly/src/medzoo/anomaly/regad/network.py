@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
+from medzoo.core.backbones.features import EncoderFeatures
 
 Mode = Literal[
     "affine",
@@ -115,7 +115,7 @@ class Registrar(nn.Module):
     def __init__(self, stages: EncoderFeatures, mode: str = "rotation_scale") -> None:
         super().__init__()
         self.stages = stages
-        stages.steps()  # so that a network that has none is told now
+        stages.steps()  # so that a network that has none is refused now
         self.transformers = nn.ModuleList(
             SpatialTransformer(c, s, mode) for c, s in zip(stages.channels, stages.sizes, strict=True)
         )

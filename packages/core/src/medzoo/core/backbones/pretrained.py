@@ -47,10 +47,10 @@ def find_weights(wanted: str) -> Path | None:
 
 
 def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:
-    """Start encoders from weights on this machine and tell which, or that there are none.
+    """Start encoders from weights on this machine and print which, or that there are none.
 
     Args:
-        wanted: A file or a name, see `find_weights`; empty starts from random weights and tells nothing.
+        wanted: A file or a name, see `find_weights`; empty starts from random weights and prints nothing.
         fill: Copies weights into the encoders; raises `ValueError` where they do not fit.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medzoo.core.backbones.encoders import grey_weights
 
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where timm tells nothing else
+_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where timm has no others
 
 
 class ClassifierNetwork(nn.Module):

@@ -37,11 +37,11 @@ def run(args: list[str]) -> None:
     spec = find("datamodule", words[at + 1])
     data_class = load(spec)
     from medzoo.core.cli.help_page import tidy
-    from medzoo.core.cli.parser import Parser
+    from medzoo.core.cli.parser import parser_of
 
-    Parser.classes = {"data": data_class}
     usage = f"medzoo check --data {spec.name} [options]"
-    parser = Parser(prog="medzoo check", usage=usage, description="", allow_abbrev=False, add_help=False)
+    kind = parser_of({"data": data_class})
+    parser = kind(prog="medzoo check", usage=usage, description="", allow_abbrev=False, add_help=False)
     parser.add_class_arguments(data_class, "data", fail_untyped=False)
     if helps:
         show((inspect.getdoc(data_class) or "").partition("\nArgs:")[0])

@@ -47,10 +47,10 @@ def take_test_sets(known: dict[str, str], config: dict[str, object], source: str
     Raises:
         ConfigError: It holds no folders by name.
     """
-    told = config.pop("test_sets", {})
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"{source}: test_sets: expected folders by name, got {type(told).__name__}")
-    for name, root in told.items():
+    given = config.pop("test_sets", {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{source}: test_sets: expected folders by name, got {type(given).__name__}")
+    for name, root in given.items():
         add_test_set(known, name, root, f"{source}: test_sets")
 
 

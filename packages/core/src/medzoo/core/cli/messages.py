@@ -48,8 +48,8 @@ def one_line(text: str, options: Sequence[str], classes: Mapping[str, type]) -> 
         return f"--{key}: {denied[1]} is not allowed; name a class of medzoo, a plug-in or Lightning"
     got = re.search(r"Got value: (\S+)", rest) or value
     given = got[1] if got else "something else"
-    if choices := re.search(r"Expected a typing\.Literal\[(.*?)\]", rest):
-        names = re.findall(r"'([^']*)'", choices[1])
+    if choices := re.findall(r"Expected a typing\.Literal\[(.*?)\]", head[2]):
+        names = list(dict.fromkeys(name.strip(" '") for choice in choices for name in choice.split(",")))
         return f"--{key}: expected one of {', '.join(names)}, got {given}{closest(given, names)}"
     if kinds := re.findall(r"Expected (?:a |an )?<class '(\w+)'>", rest):
         return f"--{key}: expected {' or '.join(dict.fromkeys(kinds))}, got {given}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, cast
 
 import yaml
@@ -37,6 +39,19 @@ Code may add to it (the watcher of the contract does so); a configuration or a c
 
 
 _MOST_PROCESSES = 1024
+_SPAWNING = re.compile("spawn|fork|notebook")
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "limit_train_batches": 1e-9,
+    "log_every_n_steps": 0,
+    "max_epochs": 1,
+    "max_steps": 1,
+    "num_sanity_val_steps": 0,
+    "val_check_interval": 1e-9,
+}
+"""Least numbers of the trainer's options of which Lightning takes less and then divides by it, or trains nothing."""
 
 
 def _restrict() -> None:
@@ -85,6 +100,20 @@ def _check_processes(trainer: Namespace) -> None:
             raise ConfigError(f"--trainer.{option}: expected at most {_MOST_PROCESSES}, got {str(value)[:20]}")
 
 
+def _check_least(trainer: Namespace) -> None:
+    """Refuse numbers with which nothing could be trained; −1 stands for no limit.
+
+    Raises:
+        ConfigError: A number is too small.
+    """
+    for option, least in _LEAST.items():
+        value = trainer.get(option)
+        endless = value == -1 and option in ("max_epochs", "max_steps", "num_sanity_val_steps")
+        if isinstance(value, int | float) and value < least and not endless:
+            wanted = f"at least {least}" if least in (0, 1) else "more than 0"
+            raise ConfigError(f"--trainer.{option}: expected {wanted}, got {value}")
+
+
 def _check_names(trainer: Namespace) -> None:
     """Refuse a name of a part of the trainer that Lightning lacks, before anything is written.
 
@@ -94,7 +123,8 @@ def _check_names(trainer: Namespace) -> None:
     known = {
         "accelerator": ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())],
         "profiler": ["simple", "advanced", "pytorch", "xla"],
-        "strategy": ["auto", *StrategyRegistry.available_strategies()],
+        # The others hand the weights of a training on in a file of their own.
+        "strategy": ["auto", *(s for s in StrategyRegistry.available_strategies() if not _SPAWNING.search(s))],
     }
     for option, names in known.items():
         if isinstance(trainer.get(option), str):
@@ -104,8 +134,8 @@ def _check_names(trainer: Namespace) -> None:
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names the option and the nearest spelling."""
 
-    classes: ClassVar[dict[str, type]] = {}
-    """The classes behind the groups `model` and `data`, whose options nested errors are about."""
+    classes: ClassVar[Mapping[str, type]] = {}
+    """The classes behind the groups `model` and `data`, whose options nested errors are about; see `parser_of`."""
 
     def __init__(self, **options: Any) -> None:
         _restrict()
@@ -117,18 +147,28 @@ class Parser(LightningArgumentParser):
         raise ConfigError(one_line(" ".join(message.split()), options, self.classes)) from ex
 
 
-def check_settings(key: str, loaded: type, settings: dict[str, object]) -> None:
+def parser_of(classes: Mapping[str, type]) -> type[Parser]:
+    """Return the class of parsers of some classes; jsonargparse makes those inside a parser of the same class.
+
+    Args:
+        classes: By group: `model`, `data` or `selector`.
+    """
+    return type("Parser", (Parser,), {"classes": dict(classes)})
+
+
+def check_settings(key: str, loaded: type, settings: dict[str, object], kind: type[Parser] = Parser) -> None:
     """Check `__init__` arguments against their types; the parser itself lets nothing pass for anything.
 
     Args:
         key: `model` or `data`, for the message.
         loaded: The class.
         settings: Arguments; those that are absent keep their defaults.
+        kind: What words the errors.
 
     Raises:
         ConfigError: The class has no such argument, or it is of another type.
     """
-    parser = Parser(prog="medzoo", add_help=False)
+    parser = kind(prog="medzoo", add_help=False)
     parser.add_class_arguments(loaded, key, fail_untyped=False)
     try:
         parser.validate(Namespace({key: Namespace(settings)}), skip_none=False, skip_required=True)
@@ -141,16 +181,17 @@ class MedzooCLI(LightningCLI):
 
     Args:
         arguments: Arguments for the parser, see `Request.arguments`.
+        classes: Those of the model and of the data module, where they are known.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
-        self.arguments = arguments
+    def __init__(self, arguments: list[str], classes: Mapping[str, type]) -> None:
+        self.arguments, self.parser_kind = arguments, parser_of(classes)
         super().__init__(
             LightningModule,
             LightningDataModule,
             save_config_callback=None,
             seed_everything_default=0,
-            parser_class=Parser,
+            parser_class=self.parser_kind,
             parser_kwargs={"prog": "medzoo", "allow_abbrev": False, "add_help": False},
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -168,9 +209,10 @@ class MedzooCLI(LightningCLI):
         _check_local(self.config.as_dict())
         _check_processes(self.config.trainer)
         _check_names(self.config.trainer)
-        for key, loaded in Parser.classes.items():
+        _check_least(self.config.trainer)
+        for key, loaded in self.parser_kind.classes.items():
             if self.config.get(key):
-                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}))
+                check_settings(key, loaded, dict(self.config[key].get("init_args") or {}), self.parser_kind)
         keep_settings(self)
 
     def instantiate_classes(self) -> None:
@@ -192,7 +234,7 @@ class MedzooCLI(LightningCLI):
         model = self.config.model.clone()
         for key, value in replaced.items():
             model.init_args[key] = value
-        # LightningCLI saves hyper-parameters from this dump, which must tell the replaced values.
+        # LightningCLI saves hyper-parameters from this dump, which must have the replaced values.
         self.config_dump = {**self.config_dump, "model": model.as_dict()}
         built: LightningModule = self._built(Namespace(model=model), "model")
         return built
@@ -204,7 +246,7 @@ class MedzooCLI(LightningCLI):
             built[key] = [*_as_list(built.get(key)), *_as_list(value)] if key in ("callbacks", "plugins") else value
         try:
             return Trainer(**built)
-        except (ValueError, TypeError, MisconfigurationException) as error:
+        except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             raise ConfigError(f"--trainer: {first_line(error)}") from error
 
     def _built(self, config: Namespace, key: str) -> Any:

@@ -31,7 +31,7 @@ class Request:
     configures_data: bool = False
     """Whether a configuration file names data."""
     trained_on: str | None = None
-    """Folder of the images that the checkpoint was trained on, where it tells one."""
+    """Folder of the images that the checkpoint was trained on, where it names one."""
     base: tuple[str, str] | None = None
     """The packaged recipe that `--config MODEL/NAME` asks for, which replaces the default one."""
     test_sets: dict[str, str] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class Request:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text is the address of something on a server, also behind others, as in `simplecache::http://`."""
+    """Return whether a text is the address of something on a server, also behind others, as in `simplecache::http://`."""
     return re.match(r"\s*[A-Za-z][\w+.-]*(://|::)", text) is not None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
     from medzoo.core.cli.parser import MedzooCLI
-    from medzoo.core.runs.runner import TrainerBuilder, TrainerOptions
+    from medzoo.core.runs.parts import TrainerBuilder, TrainerOptions
 
 _DECIDED: dict[str, tuple[object, str]] = {
     "default_root_dir": (None, "a run's folder is --run_dir DIR"),
@@ -64,10 +64,10 @@ def run(request: Request) -> None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
     if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):
         raise ConfigError("--tensorboard needs a package that is not installed: pip install tensorboard")
-    from medzoo.core.cli.parser import MedzooCLI, Parser
+    from medzoo.core.cli.parser import MedzooCLI
 
-    Parser.classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
-    cli = MedzooCLI(arguments)
+    classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
+    cli = MedzooCLI(arguments, classes)
     _start(request, cli, sized)
 
 
@@ -146,6 +146,8 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
             folders.discard(folder, numbered=request.run_dir is None and not dry)
         if isinstance(error, MisconfigurationException):  # Lightning's word for options that do not go together
             raise ConfigError(f"--trainer: {first_line(error)}") from error
+        if isinstance(error, Exception) and not isinstance(error, MedzooError) and _of_callback(error):
+            raise ConfigError(f"--trainer.callbacks: {first_line(error)}") from error
         if isinstance(error, ConfigError) and request.ckpt_path and not _names_settings(request):
             raise CheckpointError(f"{request.ckpt_path}: {error}") from error  # all settings are the checkpoint's
         raise
@@ -161,8 +163,16 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
             print_once(f"run folder: {folder}")
 
 
+def _of_callback(error: Exception) -> bool:
+    """Return whether one of Lightning's callbacks raised an error, such as one that watches a value nobody logs."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return module.startswith("lightning.pytorch.callbacks.")
+
+
 def _bar(cli: MedzooCLI, terminal: bool) -> bool:
-    """Tell whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
+    """Return whether to show medzoo's bars: on a terminal or where asked for, unless the user has given others."""
     given = cli.config.trainer.callbacks or []
     names = [str(part.get("class_path")) for part in (given if isinstance(given, list) else [given])]
     asked = cli.config.trainer.enable_progress_bar
@@ -171,7 +181,7 @@ def _bar(cli: MedzooCLI, terminal: bool) -> bool:
 
 @contextmanager
 def _built_for(request: Request) -> Iterator[None]:
-    """Tell of a setting that cannot be as a fault of the checkpoint, unless the command itself gives it."""
+    """Report an impossible setting as a fault of the checkpoint, unless the command itself gives it."""
     from medzoo.core.runs.schema import CHANGED
 
     try:
@@ -187,7 +197,7 @@ def _built_for(request: Request) -> Iterator[None]:
 
 
 def _names_settings(request: Request, option: str = "") -> bool:
-    """Tell whether the command itself gives a setting of model or data, or one that begins with `option`."""
+    """Return whether the command itself gives a setting of model or data, or one that begins with `option`."""
     begin = option or ("--model", "--data")
     return "--config" in request.arguments or any(argument.startswith(begin) for argument in request.arguments)
 
@@ -311,6 +321,7 @@ def _quiet_libraries() -> None:
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*Discarding init_args.*",
+        r"(?s).*Unable to serialize instance.*",
         r".*Total length of `list` across ranks is zero.*",
         r".*You passed in a `val_dataloader` but have no `validation_step`.*",
         r".*callbacks used to create the checkpoint need to be provided.*",

@@ -58,7 +58,7 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     selector_class = load(spec)
     from lightning.pytorch import seed_everything
 
-    from medzoo.core.cli.parser import Parser
+    from medzoo.core.cli.parser import parser_of
     from medzoo.core.io import write_csv, write_json
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
@@ -71,11 +71,10 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     told = saved(read_checkpoint(path), "datamodule", path) if path else None
     data = find("datamodule", values["--data"]) if "--data" in values else told.spec if told else None
     settings = told.settings if told and told.spec == data else {}
-    parser = Parser(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)
-    Parser.classes = {"selector": selector_class}
+    classes = {"selector": selector_class} | ({"data": load(data)} if data is not None else {})
+    parser = parser_of(classes)(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)
     parser.add_class_arguments(selector_class, "selector", fail_untyped=False)
     if data is not None:
-        Parser.classes["data"] = load(data)
         parser.add_class_arguments(load(data), "data", fail_untyped=False)
         parser.set_defaults({f"data.{key}": value for key, value in settings.items()})
     if helps:

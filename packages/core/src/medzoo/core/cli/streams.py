@@ -15,7 +15,7 @@ class _Outlet(io.FileIO):
     """A file descriptor whose output is dropped once nobody reads it, or once it could not be written."""
 
     def write(self, data: Any) -> int:
-        """Write, or drop where the reader of a pipe has ended; any other failure is told once."""
+        """Write, or drop where the reader of a pipe has ended; any other failure is reported once."""
         try:
             return super().write(data) or 0
         except OSError as error:

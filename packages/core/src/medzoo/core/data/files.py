@@ -1,4 +1,4 @@
-"""Finding the files of a layout, with errors that tell the layout that was expected."""
+"""Finding the files of a layout, with errors that name the layout that was expected."""
 
 from __future__ import annotations
 

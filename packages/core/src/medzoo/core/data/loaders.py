@@ -96,7 +96,7 @@ def let_main_process_decide(worker: int) -> None:
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS; a handler is not told the sender
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS; a handler does not learn the sender
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_told, args=(os.getppid(),), daemon=True).start()
 
@@ -178,7 +178,7 @@ class ResumableLoader(DataLoader[Mapping[str, object]]):
 class EvaluationBatches(Sampler[list[int]]):
     """Batches in the order of the data set, each of one group; a process takes every world-th sample, none twice.
 
-    Where there are fewer samples than processes, the last ones get none. The number of batches is not told then: to
+    Where there are fewer samples than processes, the last ones get none. The number of batches is not given then: to
     Lightning 0 means that there is nothing to evaluate, and such a process would never join the others in a metric.
 
     Args:

@@ -87,7 +87,7 @@ class MedzooDataModule(LightningDataModule):
         return asked
 
     def check(self, stage: str | None = None) -> list[DataError]:
-        """Return everything that is wrong with the files of a stage, as far as headers and label files tell.
+        """Return everything that is wrong with the files of a stage, as far as headers and label files show.
 
         Args:
             stage: `"fit"`, `"validate"`, `"test"` or `"predict"`; None checks all there is.

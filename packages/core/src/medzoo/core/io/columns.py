@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.types import check_plain
 from medzoo.core.names import csv_text
 
 _LONGEST = 2**20
@@ -17,6 +18,7 @@ def columns_of(path: str | Path) -> list[str]:
     Raises:
         DataError: The file cannot be read as text or is empty.
     """
+    check_plain(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = "\n"

@@ -117,7 +117,7 @@ def _need_pydicom(path: str) -> None:
 
 
 def _check(path: str, data: Dataset) -> Header:
-    """Check everything that the attributes tell of the pixels; what is missing or empty has its usual value."""
+    """Check everything that the attributes say of the pixels; what is missing or empty has its usual value."""
     if not data.get("Rows") or not data.get("Columns"):
         raise DataError(path, "holds no image (Rows and Columns are missing)", "give a file with pixels")
     width, height = _whole(path, data, "Columns"), _whole(path, data, "Rows")
@@ -148,7 +148,7 @@ def _check(path: str, data: Dataset) -> Header:
 
 
 def _spacing(path: str, data: Dataset) -> tuple[float, float]:
-    """Calibrated spacing first, that of the detector second. DICOM tells (row distance, column distance) = (y, x)."""
+    """Calibrated spacing first, that of the detector second. DICOM gives (row distance, column distance) = (y, x)."""
     pair = _found(data, "PixelSpacing") or _found(data, "ImagerPixelSpacing")
     if pair is None:
         return (math.nan, math.nan)

@@ -125,7 +125,7 @@ def undecoded(path: str, syntax: UID) -> DataError:
 
 
 def coded_size(frame: bytes) -> tuple[int, int] | None:
-    """Return width and height that a JPEG, JPEG-LS or JPEG 2000 stream claims; None where it tells none."""
+    """Return width and height that a JPEG, JPEG-LS or JPEG 2000 stream claims; None where it claims none."""
     if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:
         right, bottom, left, top = struct.unpack(">4I", frame[8:24])
         return right - left, bottom - top

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import FULL, DataError, DiskError
+from medzoo.core.io.types import check_plain
 from medzoo.core.names import csv_cell
 
 _MAX_JSON = 2**28
@@ -131,6 +132,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         DataError: Missing, not UTF-8, not JSON (with line and column), nested too deeply, or holding NaN or Infinity.
     """
     name = os.fspath(path)
+    check_plain(name)
     try:
         if os.path.getsize(name) > _MAX_JSON:
             raise DataError(name, f"has more than {_MAX_JSON} bytes", "split it")

@@ -63,12 +63,14 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is an image by its ending or, as scanners name them without one, DICOM by its first bytes."""
+    """Return whether a file is an image by its ending or, for lack of one, DICOM by its first bytes."""
     name = os.path.basename(os.fspath(path))
     if name.lower().endswith(EXTENSIONS):
         return True
     if name.upper() == "DICOMDIR" or name.startswith("."):
         return False  # the index of a disk, no image
+    if not os.path.isfile(path):
+        return False  # reading a pipe may never end
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"

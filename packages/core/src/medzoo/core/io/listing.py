@@ -23,7 +23,7 @@ _RUN = frozenset(("config.yaml", "environment.json"))
 
 
 def leftover(path: Path) -> bool:
-    """Tell whether a file or folder is none of the user's: hidden (`.x`, `._x`, `.ipynb_checkpoints`) or a system's."""
+    """Return whether a file or folder is not the user's: hidden (`.x`, `._x`, `.ipynb_checkpoints`) or a system's."""
     return path.name.startswith(".") or path.name.casefold() in _LEFTOVERS
 
 
@@ -138,7 +138,7 @@ def content_hash(path: str | os.PathLike[str]) -> bytes:
 def same_content(known: Iterable[str], tested: Iterable[str]) -> list[DataError]:
     """Return an error for each tested file that is, byte for byte, also one of the known (training) files.
 
-    Only files of equal size are read. What cannot be looked at is passed over, for a check tells it elsewhere.
+    Only files of equal size are read. What cannot be looked at is passed over, for a check reports it elsewhere.
     """
     sizes: dict[int, list[str]] = {}
     for path in known:

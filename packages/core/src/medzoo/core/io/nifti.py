@@ -31,7 +31,7 @@ class Layout:
     """How the voxels of a file lie in memory and in the patient.
 
     Attributes:
-        header: What is told of the volume, in the order of axes it has in memory.
+        header: What is known of the volume, in the order of axes it has in memory.
         shape: `(x, y[, z[, c]])` as stored, without trailing axes of length 1.
         turn: What brings stored axes into that order; None for a plane, which is left as it is.
     """
@@ -72,7 +72,7 @@ def layout_of_nifti(path: str) -> Layout:
 
 
 def same_place(first: Header, second: Header) -> bool:
-    """Tell whether two volumes of one size lie on one another, to half a voxel at every corner."""
+    """Return whether two volumes of one size lie on one another, to half a voxel at every corner."""
     if first.size != second.size or first.affine is None or second.affine is None or len(first.size) != 3:
         return first.size == second.size
     return offset_mm(first, second) <= _APART * min(first.spacing)
@@ -128,8 +128,8 @@ def _check(path: str, nifti: nibabel.Nifti1Header) -> Layout:
     channels = shape[3] if len(shape) == 4 else 1
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if (np.abs(steps[:nd] - spacing) > _PART * np.asarray(spacing)).any():
-        told, meant = (" x ".join(f"{value:.4g}" for value in values) for values in (spacing, steps[:nd]))
-        problem = f"has two spacings: {told} mm in pixdim, {meant} mm in its affine"
+        stated, meant = (" x ".join(f"{value:.4g}" for value in values) for values in (spacing, steps[:nd]))
+        problem = f"has two spacings: {stated} mm in pixdim, {meant} mm in its affine"
         raise DataError(path, problem, "correct the wrong one")
     if nd < 3:
         return Layout(Header(shape[:nd], channels, spacing, affine), shape, None)

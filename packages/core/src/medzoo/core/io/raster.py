@@ -32,7 +32,7 @@ _COMPRESSION, _FAX = 259, {2, 3, 4, 7, 32773}  # which may make one bit of a lin
 _MOST_PIXELS = {"PNG": 8 * 1366, "TIFF": 8 * 1366, "JPEG": 8 * 64, "MPO": 8 * 64}
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that exchange x and y
 
-# Densities that programs write when they know nothing, or that tell how to print: no measure of the patient. One dot
+# Densities that programs write when they know nothing, or that say how to print: no measure of the patient. One dot
 # an inch or a centimetre is a ratio of the sides.
 _NO_DPI = (
     1,
@@ -144,7 +144,7 @@ def _header(path: str, image: Pillow.Image) -> Header:
     spacing = _spacing(path, image)
     if _orientation(image) in _TRANSPOSED:
         spacing = (spacing[1], spacing[0])
-        if image.format != "TIFF":  # of which Pillow tells the size after the turn
+        if image.format != "TIFF":  # of which Pillow gives the size after the turn
             width, height = height, width
     return Header((width, height), 1 if image.mode in _GREY else 3, spacing)
 
@@ -244,8 +244,8 @@ def _of_density(path: str, dots: tuple[float, ...]) -> tuple[float, float]:
     spacing = (25.4 / dots[0], 25.4 / dots[1])
     if max(spacing) > LARGEST_MM and (fault := spacing_fault(spacing)):
         raise DataError(path, fault, "correct its density (dpi), or remove it")
-    told = all(_SPACING_RANGE[0] <= value <= _SPACING_RANGE[1] for value in spacing)
-    return spacing if told else (math.nan, math.nan)
+    plausible = all(_SPACING_RANGE[0] <= value <= _SPACING_RANGE[1] for value in spacing)
+    return spacing if plausible else (math.nan, math.nan)
 
 
 def _check_end(path: str, image: Pillow.Image) -> None:
@@ -280,7 +280,7 @@ def _check_png_end(path: str, size: int) -> None:
 
 
 def _last_byte(image: Pillow.Image) -> int:
-    """Return how long the file must be to hold all strips or tiles that its header tells of."""
+    """Return how long the file must be to hold all strips or tiles that its header lists."""
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
         starts = _tuple(tags.get(273)) + _tuple(tags.get(324))

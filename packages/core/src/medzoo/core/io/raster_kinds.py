@@ -38,13 +38,13 @@ def unread(path: str) -> tuple[str, str]:
 
 
 def jpeg_ends(content: bytes) -> bool:
-    """Tell whether the first picture of a JPEG file is whole, whatever follows its end."""
+    """Return whether the first picture of a JPEG file is whole, whatever follows its end."""
     place = 2
     while found := _MARKER.search(content, place):
         kind = content[found.start() + 1]
         if kind == 0xD9:
             return True
-        # Segments tell their length, and may hold anything; coded pixels follow the header of a scan.
+        # Segments give their length, and may hold anything; coded pixels follow the header of a scan.
         length = 0 if kind in (0x01, 0xD8) else int.from_bytes(content[found.start() + 2 : found.start() + 4], "big")
         place = found.start() + 2 + length
     return False

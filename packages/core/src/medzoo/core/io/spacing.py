@@ -18,11 +18,11 @@ def spacing_fault(spacing: Sequence[float]) -> str | None:
     Args:
         spacing: Millimetres per pixel along x, y[, z]; NaN stands for unknown and is no fault.
     """
-    told = [float(value) for value in spacing if not math.isnan(value)]
-    if all(SMALLEST_MM <= value <= LARGEST_MM for value in told):
+    known = [float(value) for value in spacing if not math.isnan(value)]
+    if all(SMALLEST_MM <= value <= LARGEST_MM for value in known):
         return None
-    shown = " x ".join(f"{value:g}" for value in told)
-    if not all(math.isfinite(value) and value > 0 for value in told):
+    shown = " x ".join(f"{value:g}" for value in known)
+    if not all(math.isfinite(value) and value > 0 for value in known):
         return f"has the impossible spacing {shown} mm"
-    unit = "micrometres" if max(told) > LARGEST_MM else "metres"
+    unit = "micrometres" if max(known) > LARGEST_MM else "metres"
     return f"has {shown} mm a pixel, which cannot be ({SMALLEST_MM:g} to {LARGEST_MM:g} mm): perhaps it is in {unit}"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.types import check_plain
 from medzoo.core.names import csv_text
 from medzoo.core.spelling import nearest
 
@@ -151,6 +152,7 @@ def _repeated(table: Table, unique: Sequence[str], key: tuple[Value, ...], line:
 
 
 def _text(path: str) -> str:
+    check_plain(path)
     try:
         if os.path.getsize(path) > _MAX_BYTES:
             raise DataError(path, f"has more than {_MAX_BYTES} bytes", "split it")

@@ -80,7 +80,7 @@ class PlainTiff:
 
 
 def is_tiff(path: str) -> bool:
-    """Tell whether a file begins as TIFF or BigTIFF does."""
+    """Return whether a file begins as TIFF or BigTIFF does."""
     with open(path, "rb") as file:
         return file.read(4) in _MARKS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,12 +31,12 @@ DAMAGED = "it may be damaged: copy or export it again"
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells about its image without its pixels being decoded.
+    """What a file says about its image without its pixels being decoded.
 
     Attributes:
         size: Extent along x, y[, z] in pixels, after the camera's orientation tag.
         channels: 1 for grey images, 3 for colour (alpha is not counted), the length of the fourth axis of a volume.
-        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not say.
         affine: As that of `Image`.
     """
 
@@ -55,7 +56,7 @@ class Image:
             depth, which puts them in [0, 1]; float and signed TIFF, NIfTI, and DICOM of the modalities CT, MR, PT and
             NM keep their (rescaled) values. Volumes are turned so that z goes up, y to the back and x to the patient's
             left, whichever way they are stored.
-        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not tell.
+        spacing: Millimetres per pixel along x, y[, z]; NaN where the file does not say.
         path: The file.
         affine: `(4, 4)` float64 from voxel `(x, y, z)` of `array` to patient millimetres (right, anterior, superior) of
             NIfTI; None for other formats.
@@ -70,6 +71,16 @@ class Image:
     def size(self) -> tuple[int, ...]:
         """Extent along x, y[, z]."""
         return tuple(reversed(self.array.shape[-len(self.spacing) :]))
+
+
+def check_plain(path: str | os.PathLike[str]) -> None:
+    """Refuse what is there and is no plain file: reading a pipe or a device may never end.
+
+    Raises:
+        DataError: It is a folder, a pipe or a device.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(path, "is not a file", "give the path of a file")
 
 
 @contextmanager

@@ -272,7 +272,7 @@ def _curve(values: NDArray[np.floating], hits: Floats, alarms: Floats) -> tuple[
 
 
 def _above(values: NDArray[np.floating], background: NDArray[np.bool_], limit: float) -> NDArray[np.bool_]:
-    """Tell which scores are thresholds at or below the false-positive rate `limit`, and the next one after it."""
+    """Return which scores are thresholds at or below the false-positive rate `limit`, and the next one after it."""
     ground = values[background]
     rank = min(len(ground) - 1, math.ceil(limit * len(ground)))
     cut = np.partition(ground, len(ground) - 1 - rank)[len(ground) - 1 - rank]

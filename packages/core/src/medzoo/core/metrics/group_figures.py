@@ -27,6 +27,7 @@ class OneVersusRest:
         accuracy: `(G,)` share of cases of each group whose class is right; of several labels, of labels that are right.
         cases: `(G,)`.
         overall_auc: `(C,)` of all cases whose group is known.
+        minimum: Cases that a group needs for its accuracy to take part in a comparison.
     """
 
     values: dict[str, Floats]
@@ -34,6 +35,12 @@ class OneVersusRest:
     accuracy: Floats
     cases: NDArray[np.int64]
     overall_auc: Floats
+    minimum: int = 1
+
+    @property
+    def compared_accuracy(self) -> Floats:
+        """`(A,)` accuracies of the groups with enough cases."""
+        return self.accuracy[(self.cases >= self.minimum) & ~np.isnan(self.accuracy)]
 
     @property
     def mean_gaps(self) -> dict[str, float]:
@@ -43,7 +50,7 @@ class OneVersusRest:
     @property
     def pqd(self) -> float:
         """Predictive quality disparity: smallest over largest accuracy of the groups (1 is fairest)."""
-        valid = self.accuracy[~np.isnan(self.accuracy)]
+        valid = self.compared_accuracy
         return float(ratio(valid.min(), valid.max())) if len(valid) > 1 else math.nan
 
     @property
@@ -104,9 +111,9 @@ def one_versus_rest(
         valid = [g for g in range(groups) if not np.isnan(rates[g]).any()]
         pairs = [float(np.abs(rates[a] - rates[b]).sum() / 2) for a, b in combinations(valid, 2)]
         gaps["dp_variation"] = np.full(count, max(pairs) if pairs else np.nan)
-    told = ~np.isnan(labels) & (codes >= 0)[:, None]
-    whole = np.array([auc(ScoreCounts.of(scores[t, c], labels[t, c])) for c, t in enumerate(told.T)], dtype=float)
-    return OneVersusRest(values, gaps, np.where(cases >= minimum, accuracy, np.nan), cases, whole)
+    known = ~np.isnan(labels) & (codes >= 0)[:, None]
+    whole = np.array([auc(ScoreCounts.of(scores[t, c], labels[t, c])) for c, t in enumerate(known.T)], dtype=float)
+    return OneVersusRest(values, gaps, accuracy, cases, whole, minimum)
 
 
 def shortcut_auc(scores: ArrayLike, labels: ArrayLike, bias: ArrayLike) -> dict[str, float]:

@@ -142,7 +142,7 @@ def score_spearman(errors: Tensor, scores: Tensor) -> float:
 
     Args:
         errors: As `radial_errors` returns them, of any shape; only points that were annotated and found count.
-        scores: How sure the model is of each point, higher is surer; NaN where it does not tell.
+        scores: How sure the model is of each point, higher is surer; NaN where it does not say.
 
     Returns:
         The correlation; NaN with fewer than three points, or where all errors or all scores are equal.
@@ -224,7 +224,7 @@ class LandmarkMetrics(DataSetMetric):
             target: True points.
             visible: Which true points are known.
             scale: Size of a pixel.
-            score: `(B, K)`, how sure the model is of each point, higher is surer; None where it does not tell.
+            score: `(B, K)`, how sure the model is of each point, higher is surer; None where it does not say.
 
         Raises:
             ValueError: Shapes do not fit, an annotated target is not finite, or its scale is not positive and finite.

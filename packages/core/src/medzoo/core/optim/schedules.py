@@ -45,6 +45,19 @@ def cosine_decay(
     return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=schedule)
 
 
+def adam_in_steps(module: LightningModule, lr: float, decay: tuple[int, float]) -> OptimizerLRSchedulerConfig:
+    """Return Adam with weight decay 1e-4 over all parameters, whose rate falls in steps.
+
+    Args:
+        module: Its parameters are trained.
+        lr: Learning rate at the beginning.
+        decay: Epochs after which the rate falls, and the factor.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), lr, weight_decay=1e-4)
+    steps = torch.optim.lr_scheduler.StepLR(optimizer, *decay)
+    return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=steps)
+
+
 def adamw(module: LightningModule, lr: float) -> OptimizerLRSchedulerConfig:
     """Return AdamW over all parameters with warm-up and cosine decay, as `configure_optimizers` returns it.
 

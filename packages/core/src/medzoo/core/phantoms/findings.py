@@ -20,7 +20,7 @@ def chest_with(findings: Collection[str], seed: tuple[int, ...], size: tuple[int
     """Draw a chest `(H, W)` in [0, 1].
 
     The same seed gives the same subject and exposure with and without findings. What a finding adds sums to zero, so
-    that the mean grey level of an image tells nothing of it, but for what is clipped at white.
+    that the mean grey level of an image says nothing of it, but for what is clipped at white.
 
     Args:
         findings: Names of `FINDINGS`.

@@ -93,7 +93,7 @@ def per_landmark_bars(errors: ArrayLike, names: Sequence[str], unit: str) -> Fig
 
 
 def score_reliability(errors: ArrayLike, scores: ArrayLike, unit: str) -> Figure:
-    """Draw what the score of a point tells of its error: errors by tenth of the score, and what abstaining gains.
+    """Draw how the score of a point is related to its error: errors by tenth of the score, and what abstaining gains.
 
     On the left the quartiles of the errors in each tenth, the least sure points first. On the right the mean error of
     the surest share of the points, between that of points kept at random and that of the best choice.
@@ -115,7 +115,7 @@ def score_reliability(errors: ArrayLike, scores: ArrayLike, unit: str) -> Figure
         raise ValueError("no point has both a finite error and a finite score")
     order = np.argsort(score, kind="stable")
     parts = [part for part in np.array_split(error[order], 10) if len(part)]
-    # Points of one score cannot be told apart: each counts with the mean error of all of them.
+    # Points of one score cannot be distinguished: each counts with the mean error of all of them.
     _, group = np.unique(-score, return_inverse=True)
     means = np.bincount(group, error) / np.bincount(group)
     kept = np.arange(1, len(error) + 1)

@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers tell apart, and saving in one step."""
+"""What all figures share: colours that colour-blind readers distinguish, and saving in one step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: int | None = None) -
 
     Args:
         figure: What to draw.
-        path: Target; its ending (`.png`, `.pdf`, `.svg`) tells the format, its folder is made where missing.
+        path: Target; its ending (`.png`, `.pdf`, `.svg`) decides on the format, its folder is made where missing.
         dpi: Dots per inch; the figure's own if not given.
 
     Raises:

@@ -126,7 +126,7 @@ def find(kind: str, name: str) -> Spec:
     """Return the plug-in called `name` or `distribution:name`.
 
     Raises:
-        PluginError: The name is unknown (the closest ones are told) or claimed by two distributions.
+        PluginError: The name is unknown (the closest ones are named) or claimed by two distributions.
     """
     package, _, short = name.rpartition(":")
     claims = [e for e in _entries(kind).get(short, []) if not package or _owner(e)[0] == package]

@@ -22,7 +22,7 @@ def keep_freed_memory(*, large_blocks: bool) -> bool:
             step to step: by a half with a volume of 150 × 512 × 512 (docs/benchmarks/anomaly.md).
 
     Returns:
-        Whether the C library is one that can be told so (glibc).
+        Whether the C library is one that can be set so (glibc).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -83,7 +83,7 @@ class TrainingBar(TQDMProgressBar):
 
 
 def _sized(bar: Tqdm) -> Tqdm:
-    """Let a bar be 80 columns wide where the terminal does not tell its size: it would not be drawn otherwise."""
+    """Let a bar be 80 columns wide where the terminal does not report its size: it would not be drawn otherwise."""
     measured = bar.dynamic_ncols
 
     def shape(file: object) -> tuple[int, int]:

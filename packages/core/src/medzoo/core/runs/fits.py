@@ -91,7 +91,7 @@ _PROBE = torch.Size((2, 3))
 
 
 def _fresh_state(optimizer: Optimizer) -> dict[str, object] | None:
-    """Return what such an optimiser keeps for a weight of shape `_PROBE`; None where a step needs more to tell."""
+    """Return what such an optimiser keeps for a weight of shape `_PROBE`; None where a step needs more."""
     weight = nn.Parameter(torch.zeros(_PROBE))
     weight.grad = torch.zeros(_PROBE)
     options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
@@ -105,7 +105,7 @@ def _fresh_state(optimizer: Optimizer) -> dict[str, object] | None:
 
 
 def _alike(place: str, own: object, given: object) -> Iterator[str]:
-    """Tell where values differ in structure or type; a setting that is None by default may be anything plain."""
+    """Yield where values differ in structure or type; a setting that is None by default may be anything plain."""
     if isinstance(own, dict):
         if not isinstance(given, dict):
             yield f"{place!r} is {kind(given)}, expected a dictionary"

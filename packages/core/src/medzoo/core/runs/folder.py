@@ -35,7 +35,7 @@ def new_run_folder(model: str, data: str, root: Path = Path("runs")) -> Path:
 
 
 def share_run_folder(folder: Path | None) -> None:
-    """Tell the processes that this one will start which folder the run has; `None` ends that."""
+    """Share the run's folder with the processes that this one will start; `None` ends that."""
     os.environ.pop(_CHOSEN, None)
     if folder is not None:
         os.environ[_CHOSEN] = str(folder)

@@ -31,12 +31,12 @@ class JoinEvaluations(Callback):
     """Let a process without a sample log what the others log in their steps, so that none waits for it for good.
 
     What a step logs with `sync_dist=True`, or as a torchmetrics metric, is gathered from all processes when the steps
-    are done, but a process without a step does not know of it. The others tell it after their first batch. What is
+    are done, but a process without a step does not know of it. The others send it after their first batch. What is
     not gathered, it takes over from the first process. Nothing is done where each process has a sample.
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.shared = False
 
     def _start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, with the buffers of the first process: otherwise its first step would wait to send them.
@@ -44,7 +44,7 @@ class JoinEvaluations(Callback):
         Raises:
             ConfigError: There are several loaders, each of which is gathered on its own.
         """
-        self.told = False
+        self.shared = False
         loaders = list(_loaders(trainer))
         if len(loaders) > 1 and any(map(_leaves_out, loaders)):
             raise ConfigError(
@@ -59,7 +59,7 @@ class JoinEvaluations(Callback):
 
     on_validation_start = on_test_start = _start
 
-    def _tell(
+    def _share(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -68,21 +68,21 @@ class JoinEvaluations(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """After the first batch, tell the others what was logged."""
-        if not self.told and any(map(_leaves_out, _loaders(trainer))):
-            self.told = True
+        """After the first batch, send the others what was logged."""
+        if not self.shared and any(map(_leaves_out, _loaders(trainer))):
+            self.shared = True
             _check(next(filter(None, from_all(_gathered(trainer))), {}))
 
-    on_validation_batch_end = on_test_batch_end = _tell
+    on_validation_batch_end = on_test_batch_end = _share
 
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what the others have, and take part in gathering it, before the module logs the rest."""
         if not any(map(_leaves_out, _loaders(trainer))):
             return
-        if not self.told:
-            told = next(filter(None, from_all(_gathered(trainer))), {})
-            _check(told)
-            for name, how in told.items():
+        if not self.shared:
+            logs = next(filter(None, from_all(_gathered(trainer))), {})
+            _check(logs)
+            for name, how in logs.items():
                 metric = how["metric_attribute"]
                 value = dict(pl_module.named_modules())[metric] if metric else _NEUTRAL[how["reduce_fx"]]
                 pl_module.log(
@@ -108,13 +108,13 @@ def _leaves_out(loader: object) -> bool:
     return isinstance(batches, EvaluationBatches) and batches.leaves_out
 
 
-def _check(told: dict[str, Logged]) -> None:
+def _check(logs: dict[str, Logged]) -> None:
     """Refuse a mean, whose weights Lightning divides by the number of processes, dropping the rest: 1 / 2 is 0.
 
     Raises:
         ConfigError: One of the values is to be averaged.
     """
-    for name, how in told.items():
+    for name, how in logs.items():
         if how["metric_attribute"] is None and how["reduce_fx"] not in _NEUTRAL:
             raise ConfigError(
                 f"{name!r} is averaged over processes step by step, which needs as many samples as processes; "

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from medzoo.core.data.module import MedzooDataModule
-from medzoo.core.distributed import from_all, is_first_process, print_once
+from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_json, write_json
 from medzoo.core.method import Method
@@ -23,36 +22,11 @@ from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.joining import JoinEvaluations
+from medzoo.core.runs.parts import ModelBuilder, Results, TrainerBuilder, TrainerOptions
 from medzoo.core.runs.results import versions
 from medzoo.core.runs.saved import restoring
-from medzoo.core.runs.writers import PredictionWriter
+from medzoo.core.runs.writers import PredictionWriter, in_order
 from medzoo.core.seeding import derive_seed
-
-T = TypeVar("T")
-
-
-class TrainerOptions(TypedDict, total=False):
-    """What a run asks of its trainer."""
-
-    callbacks: list[Callback]
-    default_root_dir: str
-    max_epochs: int
-    max_steps: int
-    strategy: str
-
-
-class Results(TypedDict, total=False):
-    """What `results.json` holds, as far as a later stage reads it."""
-
-    status: str
-    metrics: dict[str, float]
-    hand_over: dict[str, object]
-
-
-ModelBuilder = Callable[[dict[str, object]], LightningModule]
-"""Builds the model with some of its `__init__` arguments replaced."""
-TrainerBuilder = Callable[[TrainerOptions], Trainer]
-"""Builds a trainer with some of its arguments replaced; `callbacks` are added to the user's."""
 
 
 @dataclass
@@ -98,7 +72,7 @@ class Run:
         """Train all stages (or the one that the model was built for), test each, and write `results.json`.
 
         Args:
-            model: The model as configured; with `stage="all"` it only tells the stages and is built again for each.
+            model: The model as configured; with `stage="all"` it only names the stages and is built again for each.
             ckpt_path: Checkpoint to continue from, for a model of one stage.
 
         Returns:
@@ -114,7 +88,7 @@ class Run:
                 raise ConfigError(f"{flag} is for one stage; add --model.stage, one of {', '.join(model.stages)}")
         with self.signals:
             check_data(self.datamodule, "fit", "test")
-            self._tell_data(self.datamodule)
+            self._describe_data(self.datamodule)
             if isinstance(model, Method) and staged:
                 return self._fit_all(model.stages)
             return self._fit_one(model, self.folder, ckpt_path)[0]
@@ -232,7 +206,7 @@ class Run:
             for datamodule in sets.values():
                 check_data(datamodule, verb)
             for datamodule in sets.values():
-                self._tell_data(datamodule)
+                self._describe_data(datamodule)
             started = time.perf_counter()
             for name, datamodule in sets.items():
                 trainer = self._evaluator()
@@ -274,7 +248,7 @@ class Run:
             writer = PredictionWriter(self.folder)
             trainer = self._evaluator(writer)
             trainer.predict(model, datamodule=self.datamodule, ckpt_path=ckpt_path, return_predictions=False)
-        records = _in_order(trainer, writer.records)
+        records = in_order(trainer, writer.records)
         path = self.folder / "predictions.json"
         if trainer.is_global_zero:
             write_json(path, {"schema": 1, "model": self.model, "checkpoint": ckpt_path, "predictions": records})
@@ -282,8 +256,8 @@ class Run:
                 model.report_predictions(records, self.folder)
         return path
 
-    def _tell_data(self, datamodule: LightningDataModule) -> None:
-        """Print what a data module has, where it can tell."""
+    def _describe_data(self, datamodule: LightningDataModule) -> None:
+        """Print what a data module has, where it can."""
         summary = getattr(datamodule, "summary", None)
         if summary is not None and is_first_process():
             for line in summary():
@@ -324,31 +298,13 @@ def _finished(folder: Path) -> Results:
     return found
 
 
-def _in_order(trainer: Trainer, records: list[T]) -> list[T]:
-    """Collect the records of all processes in the order of the data set, whatever the batches were.
-
-    Without a record for each sample there is no such order: then those of one process follow those of another.
-    """
-    loaders = trainer.predict_dataloaders
-    samplers = [
-        getattr(loader, "batch_sampler", []) for loader in (loaders if isinstance(loaders, list) else [loaders])
-    ]
-    places = [(k, i) for k, sampler in enumerate(samplers) for batch in sampler for i in batch]
-    if len(places) != len(records):
-        places = [(0, 0)] * len(records)
-    pairs = list(zip(places, records, strict=True))
-    if trainer.world_size > 1:
-        pairs = [pair for part in from_all(pairs) for pair in part]
-    return [record for _, record in sorted(pairs, key=lambda pair: pair[0])]
-
-
 def flat_metrics(trainer: Trainer) -> dict[str, float]:
     """Return what the last evaluation logged, by name."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def has_batches(datamodule: LightningDataModule, name: str) -> bool:
-    """Tell whether a data module defines a loader and it is not an empty list."""
+    """Return whether a data module defines a loader and it is not an empty list."""
     if getattr(type(datamodule), name, None) is getattr(LightningDataModule, name):
         return False
     loaders = getattr(datamodule, name)()

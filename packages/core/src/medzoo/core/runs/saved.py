@@ -1,4 +1,4 @@
-"""The class and the settings that a checkpoint tells, and what is told where it does not fit what was asked for."""
+"""The class and the settings in a checkpoint, and the error where it does not fit what was asked for."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SPARE_BYTES, _SPARE_CALLS = 256 * 2**20, 10_000
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint tells of the model or the data module that it was made with."""
+    """What a checkpoint holds of the model or the data module that it was made with."""
 
     spec: Spec
     settings: dict[str, object]
 
 
 def saved(checkpoint: dict[str, object], kind: str, path: object = "") -> Saved | None:
-    """Return the class and the `__init__` arguments that a checkpoint tells, without importing anything.
+    """Return the class and the `__init__` arguments that a checkpoint holds, without importing anything.
 
     Args:
         checkpoint: What `read_checkpoint` returned.
@@ -40,7 +40,7 @@ def saved(checkpoint: dict[str, object], kind: str, path: object = "") -> Saved 
         path: The file, for the message.
 
     Returns:
-        None where the checkpoint does not tell, as those of a plain Lightning trainer.
+        None where the checkpoint does not say, as those of a plain Lightning trainer.
 
     Raises:
         PluginError: No installed package registers the class.
@@ -139,7 +139,7 @@ def sized_as(path: object, checkpoint: dict[str, object]) -> TorchDispatchMode:
 
 @contextmanager
 def restoring(path: str | None, asked: str) -> Iterator[None]:
-    """Tell of what fails while a checkpoint's state is put in place as a fault of that checkpoint.
+    """Report what fails while a checkpoint's state is put in place as a fault of that checkpoint.
 
     Args:
         path: The checkpoint, if any.
@@ -158,18 +158,33 @@ def restoring(path: str | None, asked: str) -> Iterator[None]:
     except MedzooError:
         raise
     except Exception as error:
-        if path is None or not _while_restoring(error.__traceback__):
+        place = _restored(error.__traceback__)
+        if path is None or place is None:
             raise
+        if place:
+            reason = f"{type(error).__name__}: {first_line(error)}"[:200]
+            raise CheckpointError(f"{path}: {place!r} does not fit its model ({reason}); {CHANGED}") from error
         raise CheckpointError(misfit(path, error, asked)) from error
 
 
-def _while_restoring(trace: TracebackType | None) -> bool:
-    """Tell whether an error passed through the part of Lightning that puts a checkpoint's state in place."""
+def _restored(trace: TracebackType | None) -> str | None:
+    """Return which part of a checkpoint an error came from; empty where that is not known, None where from none.
+
+    Lightning puts a state in place, and the optimiser meets what is wrong with its own at the next step.
+    """
+    place = None
     while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__", "").endswith(("checkpoint_connector", "core.zoo")):
-            return True
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.endswith(("checkpoint_connector", "core.zoo")):
+            place = ""
+        elif module == "torch.optim.lr_scheduler":
+            place = "lr_schedulers"
+        elif module.startswith("torch.optim.") and place is None:
+            place = "optimizer_states"
+        elif module.startswith(("lightning.", "medzoo.")) and place == "optimizer_states":
+            place = None  # an optimiser's step calls that of the training
         trace = trace.tb_next
-    return False
+    return place
 
 
 def misfit(path: object, error: Exception, asked: str) -> str:

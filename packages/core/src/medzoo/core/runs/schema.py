@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\d+(\.\d+){1,3}[\w.+-]{0,40}")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def check(path: object, checkpoint: Mapping[object, object]) -> None:
+def check(path: object, checkpoint: Mapping[str, object]) -> None:
     """Check all fields that Lightning and medzoo write.
 
     Args:
@@ -67,7 +67,7 @@ def kind(value: object) -> str:
     return type(value).__name__
 
 
-def _faults(checkpoint: Mapping[object, object]) -> Iterator[str]:
+def _faults(checkpoint: Mapping[str, object]) -> Iterator[str]:
     yield from _bounded("", checkpoint, _NODES)
     yield from _weights(checkpoint.get("state_dict"))
     for key in ("epoch", "global_step"):
@@ -93,7 +93,7 @@ def _faults(checkpoint: Mapping[object, object]) -> Iterator[str]:
 
 
 def _bounded(place: str, value: object, nodes: int) -> Iterator[str]:
-    """Tell of values that are nested too deep or without end, of which there are too many, or that are no data."""
+    """Yield a fault for values that are nested too deep or without end, too many, or not data."""
     queue: list[tuple[str, object, int]] = [(place, value, 0)]
     while queue:
         place, value, depth = queue.pop()
@@ -128,7 +128,7 @@ def _weights(state: object) -> Iterator[str]:
 
 
 def _json(place: str, value: object) -> Iterator[str]:
-    """Tell of settings that are not what JSON could hold (tuples apart); how deep they go is known to be bounded."""
+    """Yield a fault for settings that JSON could not hold (tuples apart); their depth is known to be bounded."""
     if isinstance(value, dict):
         for key, entry in value.items():
             if not isinstance(key, str | int):
@@ -207,6 +207,9 @@ def _optimizers(states: object) -> Iterator[str]:
         yield from _is(f"{place}.state", entry["state"], dict, "a dictionary")
         for weight, state in entry["state"].items():
             yield from _is(f"{place}.state.{weight}", state, dict, "a dictionary")
+            for key, value in state.items():
+                if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                    yield f"'{place}.state.{weight}.{key}' has values that are not finite"
         yield from _list_of_dicts(f"{place}.param_groups", entry["param_groups"])
         for group, options in enumerate(entry["param_groups"]):
             weights = options.get("params")
@@ -235,7 +238,7 @@ def _loops(loops: object) -> Iterator[str]:
 
 
 def _progress(place: str, value: Mapping[object, object]) -> Iterator[str]:
-    """Tell of faults in Lightning's trackers of progress, whose innermost dictionaries count."""
+    """Yield faults in Lightning's trackers of progress, whose innermost dictionaries count."""
     if "current" not in value and "total" not in value:
         yield from _has(place, value, ("optimizer",) if place.endswith("optim_progress") else ())
         for key, entry in value.items():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from medzoo.core.distributed import from_all
 from medzoo.core.tasks.base import Prediction
+
+T = TypeVar("T")
 
 
 class PredictionWriter(Callback):
@@ -38,3 +42,21 @@ class PredictionWriter(Callback):
                 self.records.append({**answer.record, **saved})
             else:
                 self.records.append(answer)
+
+
+def in_order(trainer: Trainer, records: list[T]) -> list[T]:
+    """Collect the records of all processes in the order of the data set, whatever the batches were.
+
+    Without a record for each sample there is no such order: then those of one process follow those of another.
+    """
+    loaders = trainer.predict_dataloaders
+    samplers = [
+        getattr(loader, "batch_sampler", []) for loader in (loaders if isinstance(loaders, list) else [loaders])
+    ]
+    places = [(k, i) for k, sampler in enumerate(samplers) for batch in sampler for i in batch]
+    if len(places) != len(records):
+        places = [(0, 0)] * len(records)
+    pairs = list(zip(places, records, strict=True))
+    if trainer.world_size > 1:
+        pairs = [pair for part in from_all(pairs) for pair in part]
+    return [record for _, record in sorted(pairs, key=lambda pair: pair[0])]

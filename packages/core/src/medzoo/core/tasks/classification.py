@@ -118,7 +118,7 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
             self.values.append((chances, truth))
 
     def compute(self) -> dict[str, float]:
-        """Return `<source>/<metric>`; what cannot be told, such as the ranking of a class without samples, is left out.
+        """Return `<source>/<metric>`; what is not defined, such as the ranking of a class without samples, is left out.
 
         `accuracy` (of labels, the share of all that were looked for), `balanced_accuracy` (mean sensitivity of the
         classes; of labels, the mean of sensitivity and specificity), `auroc` and `ap`, macro means over the classes

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Domain:
-    """One anatomy in one kind of image, with the rules by which errors in it are told.
+    """One anatomy in one kind of image, with the rules by which errors in it are reported.
 
     Args:
         name: Name in results and on the command line.
@@ -23,7 +23,7 @@ class Domain:
         thresholds: Radii of the success detection rate, in `unit`.
         frame: Width and height of the frame in whose pixels errors are counted; `None` with `unit="px"` means pixels
             of the original image.
-        note: What a report must tell of the labels, such as whose they are.
+        note: What a report must say of the labels, such as whose they are.
     """
 
     name: str

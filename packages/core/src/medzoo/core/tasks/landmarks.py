@@ -91,8 +91,8 @@ class LandmarkEvaluation(Evaluation[LandmarkOutputs]):
     def compute(self) -> dict[str, Tensor]:
         """Return `<domain>/<metric>` of every domain that was tested, see `medzoo.core.metrics.landmark_scores`.
 
-        `<domain>/score_spearman` is the rank correlation of score and error over all points: −1 where the score tells
-        which points are wrong, 0 where it tells nothing. `<domain>/observers/<metric>` compares the two annotators of
+        `<domain>/score_spearman` is the rank correlation of score and error over all points: −1 where the score ranks
+        the points by their error, 0 where it says nothing. `<domain>/observers/<metric>` compares the two annotators of
         a domain as if one were a model. To be called on every process.
         """
         both = [metric.errors_and_scores() for metric in self.metrics]

@@ -5,7 +5,7 @@ import pytest
 for _name in ("contract", "data", "selector"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
-from medzoo.core.testing.contract import ModelContract  # noqa: E402 - after its asserts are told to be rewritten
+from medzoo.core.testing.contract import ModelContract  # noqa: E402 - after its asserts are registered for rewriting
 from medzoo.core.testing.data import DataModuleContract  # noqa: E402
 from medzoo.core.testing.selector import SelectorContract  # noqa: E402
 

@@ -104,7 +104,7 @@ class ModelContract:
         return [*sorted(p.parent for p in run.glob("*/results.json")), run]
 
     def test_its_name_resolves_and_its_card_is_complete(self, spec: Spec) -> None:
-        """The registry finds the class, and its card tells what it is for and what data it starts with."""
+        """The registry finds the class, and its card says what it is for and what data it starts with."""
         load(spec)
         missing = [key for key in self.card_keys if not spec.card.get(key)]
         assert not missing, f"card.md of {self.name} lacks {', '.join(missing)}"

@@ -45,7 +45,7 @@ class Asking(Method):
         self.asked = asked
 
     def wants(self) -> Wants:
-        """Return what it was told to ask for."""
+        """Return what it was made to ask for."""
         return self.asked
 
 
@@ -73,7 +73,7 @@ def text(value: object) -> str:
 
 
 def same_batches(first: Batch, second: Batch) -> bool:
-    """Tell whether two batches are equal to the bit."""
+    """Return whether two batches are equal to the bit."""
     return list(first) == list(second) and all(_same(first[key], second[key]) for key in first)
 
 
@@ -227,8 +227,8 @@ class DataModuleContract:
         assert found
         assert all(isinstance(fault, DataError) and "\n" not in str(fault) for fault in found)
         assert any(path.name in str(fault) for fault in found), found
-        told = [self._refusal(options, stage) for stage in ("fit", "test")]
-        assert any(path.name in line for line in told), told
+        refusals = [self._refusal(options, stage) for stage in ("fit", "test")]
+        assert any(path.name in line for line in refusals), refusals
         assert main(self.arguments("check", options)) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
 

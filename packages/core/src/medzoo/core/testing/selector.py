@@ -66,9 +66,9 @@ class SelectorContract:
             own = [row for row in rows if row["domain"] == domain]
             assert [int(row["rank"]) for row in own] == list(range(1, self.budget + 1))
             assert len({row["id"] for row in own}) == self.budget
-        told = json.loads(Path("one/selection.json").read_text(encoding="utf8"))
-        assert told["selector"] == self.name
-        assert [choice["id"] for choice in told["choices"]] == [row["id"] for row in rows]
+        written = json.loads(Path("one/selection.json").read_text(encoding="utf8"))
+        assert written["selector"] == self.name
+        assert [choice["id"] for choice in written["choices"]] == [row["id"] for row in rows]
 
     @pytest.mark.parametrize(
         ("option", "value"), [("--budget", "0"), ("--budget", "1000000"), ("--selector.no_such_option", "1")]

@@ -18,7 +18,7 @@ TESTED = "tested.json"
 
 
 class WatchTest(Callback):
-    """Write `tested.json`: source and id of each sample of a test, and what its first batch tells of gradients.
+    """Write `tested.json`: source and id of each sample of a test, and what its first batch shows of gradients.
 
     Args:
         key: Key of a batch to which outputs are differentiated.

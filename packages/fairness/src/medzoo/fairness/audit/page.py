@@ -8,7 +8,7 @@ from typing import Any
 
 from medzoo.core.names import printable
 from medzoo.fairness.audit.pictures import SWEEP, Line, picture, style
-from medzoo.fairness.audit.tables import NOTE, SHOWN, gap_rows, group_rows, number
+from medzoo.fairness.audit.tables import GUIDELINES, NOTE, REPORTING, SHOWN, gap_rows, group_rows, number
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -50,6 +50,11 @@ def page(report: dict[str, Any]) -> str:
     ]
     for attribute, curves in zip(report["attributes"], report["curves"], strict=True):
         parts += _attribute(attribute, curves, report)
+    parts += ["<h2>Where this belongs in a report</h2>", _table(["of this page", *GUIDELINES], REPORTING)]
+    parts.append(
+        "<p>By the headings of the guidelines' checklists. What a table of predictions cannot tell is for the authors: "
+        "who was studied, how attributes and labels were obtained, and which inequalities are known.</p>"
+    )
     return "".join([*parts, "</body></html>\n"])
 
 

@@ -43,6 +43,17 @@ NOTE = (
     "are alike. Compare it with «by chance», the 95 % point of gaps between shuffled groups (5 % for the ratio and the "
     "worst AUC). A small gap of low values is no merit."
 )
+GUIDELINES = ("TRIPOD+AI", "CLAIM", "FUTURE-AI")
+REPORTING = (
+    ("table, rows, what was left out", "Participants; Missing data", "Results: Data", "Traceability"),
+    ("groups with cases and positives, unknown ones", "Participants; Class imbalance", "Results: Data", "Fairness"),
+    ("threshold and where it comes from", "Model output", "Evaluation", "Traceability"),
+    ("figures of each group with intervals", "Model performance", "Results: Model performance", "Fairness"),
+    ("gaps, what chance gives, adjusted p-values", "Fairness; Model performance", "Evaluation", "Fairness"),
+    ("reliability and calibration by group", "Model performance", "Results: Model performance", "Robustness"),
+    ("warnings", "Limitations", "Discussion: Limitations", "Fairness"),
+)
+"""What of an audit belongs under which heading of the guidelines."""
 
 
 def number(value: float | None) -> str:

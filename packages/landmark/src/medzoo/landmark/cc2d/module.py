@@ -15,7 +15,7 @@ from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.geometry.points import to_network
-from medzoo.core.optim.schedules import adamw
+from medzoo.core.optim.schedules import adam_in_steps, adamw
 from medzoo.core.sample import Batch
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
@@ -189,9 +189,7 @@ class CC2D(LandmarkMethod):
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
-        epochs, factor = self.stage_hparam("decay")
-        optimizer = torch.optim.Adam(self.parameters(), self.stage_hparam("lr"), weight_decay=1e-4)
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
+        return adam_in_steps(self, self.stage_hparam("lr"), self.stage_hparam("decay"))
 
     # Training.
 

@@ -33,7 +33,7 @@ _USUAL_SHOT = "118"
 def read_meta(path: str) -> tuple[Points, Size, tuple[float, float]]:
     """Read a label: 20 points in pixels of the original radiograph, its width and height, mm per pixel along x and y.
 
-    The file tells shape and spacing along y first, as the public code reads them.
+    The file gives shape and spacing along y first, as the public code reads them.
 
     Raises:
         DataError: The file is missing, no JSON, or lacks a part.
@@ -71,17 +71,17 @@ class LegImages(FileImages):
 
     Args:
         paths: File of each image.
-        metas: Label file of each image, which tells the original's size and spacing besides the points.
+        metas: Label file of each image, which has the original's size and spacing besides the points.
     """
 
     def __init__(self, paths: dict[str, str], metas: dict[str, str]) -> None:
         super().__init__(paths)
         self._metas = metas
 
-    def spacing(self, name: str, size: Size, told: tuple[float, ...]) -> tuple[float, float]:
+    def spacing(self, name: str, size: Size, stated: tuple[float, ...]) -> tuple[float, float]:
         """Return mm per pixel of the copy; NaN without a label file."""
         if not Path(self._metas[name]).is_file():
-            return super().spacing(name, size, told)
+            return super().spacing(name, size, stated)
         _, original, (sx, sy) = read_meta(self._metas[name])
         return sx * original[0] / size[0], sy * original[1] / size[1]
 
@@ -105,7 +105,7 @@ class LegSource(LandmarkSource):
         return self._metas[name]
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the JSON file exists."""
+        """Return whether the JSON file exists."""
         return Path(self._metas[name]).is_file()
 
     def points(self, name: str, size: Size) -> Points:

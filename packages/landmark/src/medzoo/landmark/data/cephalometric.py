@@ -86,7 +86,7 @@ class CephalometricSource(LandmarkSource):
         return str(next((file for file in files if not file.is_file()), files[0]))
 
     def labelled(self, name: str) -> bool:
-        """Tell whether all label files of the image exist."""
+        """Return whether all label files of the image exist."""
         return all(self._file(labels, name).is_file() for labels in self._labels)
 
     def points(self, name: str, size: Size) -> Points:

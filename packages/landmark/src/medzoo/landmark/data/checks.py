@@ -20,7 +20,7 @@ LARGEST = 32767
 
 
 def check_image(images: Images, name: str) -> tuple[Size | None, list[DataError]]:
-    """Return the width and height that a header tells, `None` if it is not usable, and what is wrong with it."""
+    """Return the width and height that a header gives, `None` if it is not usable, and what is wrong with it."""
     header, errors = _usable(images, name)
     return (header.size[0], header.size[1]) if header is not None else None, errors
 
@@ -97,13 +97,13 @@ def check_source(source: LandmarkSource, images: Iterable[str], labels: Iterable
 
 
 def _spacing_fault(source: LandmarkSource, name: str, size: Size, header: Header) -> str | None:
-    """Return what is wrong with the spacing that errors and predictions in mm would be told by."""
+    """Return what is wrong with the spacing that errors and predictions in mm would be reported by."""
     if source.domain.frame is not None or not isinstance(source.images, FileImages):
         return None
     try:
         return spacing_fault(source.images.spacing(name, size, header.spacing))
     except DataError:
-        return None  # a label file that cannot be read, which is told where labels are
+        return None  # a label file that cannot be read, which is reported where labels are
 
 
 def _told_spacings(source: LandmarkSource, spacings: Mapping[str, Sequence[str]]) -> list[DataError]:
@@ -152,7 +152,7 @@ def check_stage(source: LandmarkSource, wanted: Wanted, stage: str | None) -> li
     }[stage]
     if source.on_disk and stage != "predict" and (wanted != 0 or stage is None):
         faults = list(source.faults())
-        if faults:  # they explain what else is missing, and must not be told once for each image
+        if faults:  # they explain what else is missing, and must not be reported once for each image
             return faults + check_source(source, images, ())
     nested = _nested(source) if source.on_disk and stage != "predict" else []
     shots, errors = _check_shots(source, wanted) if stage in ("fit", None) and split.train else ((), [])

@@ -51,7 +51,7 @@ class RatioSource(LandmarkSource):
         return str(self._labels / f"{name}.txt")
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the text file exists."""
+        """Return whether the text file exists."""
         return Path(self.label_path(name)).is_file()
 
     def points(self, name: str, size: Size) -> Points:

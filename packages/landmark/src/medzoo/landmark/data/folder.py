@@ -39,7 +39,7 @@ class TableSource(LandmarkSource):
         domain: The domain.
         images: The images.
         split: The split.
-        table: What the label files tell.
+        table: What the label files say.
         path: The label file, or the folder of many.
         everything: All images of the folder.
         strays: What lies beside them and is not read.
@@ -65,15 +65,15 @@ class TableSource(LandmarkSource):
         return self._table.places.get(name, str(self._path))
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the table has a point of the image."""
+        """Return whether the table has a point of the image."""
         return name in self._table.points and bool(np.isfinite(self._table.points[name]).any())
 
     def points(self, name: str, size: Size) -> Points:
         """Return the points of the image, NaN where missing."""
         if not self.labelled(name):
             raise DataError(self.label_path(name), f"has no point of image {name}", "annotate it")
-        if (told := self._table.sizes.get(name, size)) != size:
-            problem = f"was made on {told[0]} × {told[1]} pixels, image {name} has {size[0]} × {size[1]}"
+        if (stated := self._table.sizes.get(name, size)) != size:
+            problem = f"was made on {stated[0]} × {stated[1]} pixels, image {name} has {size[0]} × {size[1]}"
             raise DataError(self.label_path(name), problem, "label this very image, or give the one that was labelled")
         for placed in self._table.annotators.values():  # a wrong point may hide in the mean of several
             faults = misplaced(self, name, placed[name], size) if name in placed else []
@@ -88,7 +88,7 @@ class TableSource(LandmarkSource):
         return (placed[0], placed[1]) if len(placed) == len(self._table.annotators) == 2 else None
 
     def row(self, name: str, index: int) -> int | None:
-        """Return nothing: the label's path already tells the line."""
+        """Return nothing: the label's path already names the line."""
         del name, index
         return None
 
@@ -99,7 +99,7 @@ class TableSource(LandmarkSource):
         return self._images.spacing(name, size, self._images.header(name).spacing)
 
     def spacing_place(self, name: str) -> str:
-        """Return the row that tells the spacing of the image, else the image."""
+        """Return the row with the spacing of the image, else the image."""
         return self.label_path(name) if name in self._table.spacing else super().spacing_place(name)
 
     def faults(self) -> Iterable[DataError]:
@@ -228,7 +228,7 @@ class LandmarkFolder(FolderDataModule):
 
 
 def find_labels(root: Path, folder: Path) -> tuple[Path | None, LabelTable]:
-    """Return the file (or folder) of the labels and what they tell; no file and an empty table where there are none.
+    """Return the file (or folder) of the labels and what they hold; no file and an empty table where there are none.
 
     Args:
         root: The folder of the data set.
@@ -273,13 +273,13 @@ def loose_images(root: Path, folder: Path) -> list[DataError]:
 
 
 def _without_spacing(images: FileImages, labelled: Sequence[str]) -> list[str]:
-    """Return the labelled images whose spacing neither the table nor their own header tells."""
+    """Return the labelled images whose spacing neither the table nor their own header gives."""
 
     def known(name: str) -> bool:
         try:
             header = images.header(name)
         except DataError:
-            return True  # told by the check; it must not change the unit
+            return True  # reported by the check; it must not change the unit
         return len(header.size) == 2 and all(map(math.isfinite, images.spacing(name, (1, 1), header.spacing)))
 
     return [name for name in labelled if not known(name)]

@@ -13,6 +13,7 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import stem
+from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_table
 from medzoo.landmark.data.module import FolderDataModule
@@ -28,7 +29,7 @@ NAMES = (
     *(f"{f} {part}" for f in ("index", "middle", "ring", "little") for part in (1, 2, 3, "tip")),
 )
 WRIST_MM = 50.0
-"""Width that every wrist is taken to have: the files tell no spacing."""
+"""Width that every wrist is taken to have: the files have no spacing."""
 LAYOUT = "jpg/*.jpg (or images/) and all.csv (no header: id,x0,y0,…,x36,y36 in pixels)"
 _TRAIN = 609
 _USUAL_SHOT = "3188"  # UOD
@@ -76,7 +77,7 @@ class HandAtlasSource(LandmarkSource):
         return f"{self._table}:{self._lines[name]}" if name in self._lines else str(self._table)
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the image has a row with numbers in it."""
+        """Return whether the image has a row with numbers in it."""
         return name in self._lines
 
     def points(self, name: str, size: Size) -> Points:
@@ -94,7 +95,7 @@ class HandAtlasSource(LandmarkSource):
         return points
 
     def row(self, name: str, index: int) -> int | None:
-        """Return nothing: the label's path already tells the line."""
+        """Return nothing: the label's path already names the line."""
         del name, index
         return None
 
@@ -164,6 +165,7 @@ def _lines(path: Path) -> tuple[dict[str, int], set[str]]:
     """
     lines: dict[str, int] = {}
     names: set[str] = set()
+    check_plain(path)
     try:
         with open(path, encoding="utf-8-sig") as file:
             for line, text in enumerate(file, 1):

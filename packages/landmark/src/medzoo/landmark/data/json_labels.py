@@ -22,7 +22,7 @@ _LABELME = ("shapes", "imageWidth", "imageHeight")
 def json_labels(
     paths: Iterable[Path], known: bool = False
 ) -> tuple[dict[Path, LabelTable], dict[Path, Mapping[str, object]]]:
-    """Read JSON files and tell the two forms apart by their keys; files in `.` or with other keys are passed over.
+    """Read JSON files and distinguish the two forms by their keys; files in `.` or with other keys are passed over.
 
     So are COCO files without keypoints (boxes, outlines) where there are other labels.
 
@@ -51,7 +51,7 @@ def json_labels(
 
 
 def _has_keypoints(content: Mapping[str, object]) -> bool:
-    """Tell whether a COCO file is about keypoints, rightly or wrongly written."""
+    """Return whether a COCO file is about keypoints, rightly or wrongly written."""
     lists = [content.get(key) for key in ("annotations", "categories")]
     return any(isinstance(value, dict) and value.get("keypoints") for rows in lists for value in _rows(rows))
 
@@ -155,7 +155,7 @@ def _check_spelling(found: Mapping[Path, Mapping[str, object]], landmarks: Seque
 
 
 def _size(name: str, width: object, height: object) -> dict[str, tuple[int, int]]:
-    """Return the size that a label file tells of its image; some programs write null or 0."""
+    """Return the size that a label file gives of its image; some programs write null or 0."""
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return {name: (width, height)}
     return {}

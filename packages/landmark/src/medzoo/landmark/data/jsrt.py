@@ -13,6 +13,7 @@ from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io.listing import files_in
+from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.chest import NAMES, RatioSource
 from medzoo.landmark.data.module import FolderDataModule
@@ -22,7 +23,7 @@ from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Siz
 SPACING, SIDE = 0.175, 2048
 """mm per pixel of the scanned film, and its side in pixels."""
 CONTOUR_SIDE = 1024
-"""Side of the image in whose pixels SCR contours are told."""
+"""Side of the image in whose pixels SCR contours are given."""
 CONTOURS = {"right lung": (44, (0, 21, 29)), "left lung": (50, (0, 21, 27))}
 """Points of each contour, and which of them are the landmarks (UOD)."""
 LAYOUT = "imgs/JPCLN001.png … JPCNN093.png and labels/ID.pfs (SCR contours) or labels/ID.txt (as `chest`)"
@@ -42,9 +43,9 @@ _PAIR = re.compile(r"^[\s{]*([^\s{},]+)\s*,\s*([^\s{},]+)[\s},]*$")
 class JsrtImages(FileImages):
     """Images whose spacing follows from their width, because the film has one size."""
 
-    def spacing(self, name: str, size: Size, told: tuple[float, ...]) -> tuple[float, float]:
+    def spacing(self, name: str, size: Size, stated: tuple[float, ...]) -> tuple[float, float]:
         """Return 0.175 mm for 2048 pixels and more for a smaller copy."""
-        del name, told
+        del name, stated
         return SPACING * SIDE / size[0], SPACING * SIDE / size[1]
 
 
@@ -68,7 +69,7 @@ class ContourSource(LandmarkSource):
         return self._files.get(name, str(self._folder / f"{name}.pfs"))
 
     def labelled(self, name: str) -> bool:
-        """Tell whether the contour file exists."""
+        """Return whether the contour file exists."""
         return name in self._files and Path(self._files[name]).is_file()
 
     def points(self, name: str, size: Size) -> Points:
@@ -103,6 +104,7 @@ def read_contours(path: str) -> dict[str, list[tuple[float, float]]]:
     Raises:
         DataError: The file is missing or no text, a lung is missing, or it has another number of points than all have.
     """
+    check_plain(path)
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="strict").splitlines()
     except (OSError, UnicodeDecodeError) as error:

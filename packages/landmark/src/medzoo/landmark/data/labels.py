@@ -43,7 +43,7 @@ def point_table(path: str | Path, count: int, missing: bool = False) -> dict[str
 
 
 def read_count(path: str | Path) -> int:
-    """Return the number of points that the first line of a label file tells.
+    """Return the number of points that the first line of a label file states.
 
     Raises:
         DataError: The file is missing or its first line is not one whole number.

@@ -80,7 +80,7 @@ class PhantomSource(LandmarkSource):
         self._anatomy, self.seed = images.anatomy, images.seed
 
     def labelled(self, name: str) -> bool:
-        """Tell that every phantom has exact landmarks."""
+        """Every phantom has exact landmarks."""
         del name
         return True
 

@@ -62,21 +62,21 @@ class FileImages(Images):
         """Return the file of the image."""
         return self._paths[name]
 
-    def spacing(self, name: str, size: Size, told: tuple[float, ...]) -> tuple[float, float]:
+    def spacing(self, name: str, size: Size, stated: tuple[float, ...]) -> tuple[float, float]:
         """Return mm per pixel along x and y, NaN where nobody knows.
 
         Args:
             name: The image.
             size: Its width and height.
-            told: What the file says.
+            stated: What the file says.
         """
         del size
         if isinstance(self._spacing, tuple):
             return self._spacing
-        return (self._spacing or {}).get(name, (told[0], told[1]))
+        return (self._spacing or {}).get(name, (stated[0], stated[1]))
 
     def header(self, name: str) -> Header:
-        """Return what the file tells without decoding its pixels."""
+        """Return what the file says without decoding its pixels."""
         return read_header(self._paths[name])
 
     def read(self, name: str) -> Image:
@@ -126,7 +126,7 @@ class LandmarkSource(ABC):
 
     @abstractmethod
     def labelled(self, name: str) -> bool:
-        """Tell whether an image has a label, without reading it."""
+        """Return whether an image has a label, without reading it."""
 
     @abstractmethod
     def label_path(self, name: str) -> str:

@@ -11,7 +11,7 @@ from medzoo.core.io.listing import files_in, folders_in
 _OWN = (".fcsv", ".mrk.json", ".mrk", ".pts", ".tps", ".nii.landmarks")
 """Endings that only files of points have."""
 _FORMS = (".json", ".csv", ".tsv", ".xlsx", ".xls", ".ods", ".xml", ".txt", ".mat", ".yaml", ".yml", ".npy", ".pkl")
-"""Endings that files of points may have; they count where the name is that of an image or tells it."""
+"""Endings that files of points may have; they count where the name is that of an image or says so."""
 _WORDS = ("landmark", "label", "annotation", "point", "fiducial", "marker", "coco")
 _READ = (".csv", ".json")
 _CURE = "write the points into landmarks.csv with the header id,landmark,x,y (see docs/own_data.md)"
@@ -48,7 +48,7 @@ def _labels_in(folder: Path, names: Collection[str]) -> list[Path]:
 
 
 def _tells(file: Path, names: Collection[str]) -> bool:
-    """Tell whether a file is one of points by its ending, or by a name that is an image's or speaks of points."""
+    """Return whether a file is one of points by its ending, or by a name that is an image's or speaks of points."""
     low = file.name.lower()
     if low.endswith(_OWN):
         return True

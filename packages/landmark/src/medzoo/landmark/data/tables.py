@@ -28,17 +28,17 @@ _MOST, _MOST_POINTS, _MOST_ANNOTATORS = 5000, 20_000_000, 100
 
 @dataclass
 class LabelTable:
-    """What label files tell of images; names are those of image files without ending.
+    """What label files say of images; names are those of image files without ending.
 
     Attributes:
         landmarks: Names of the K landmarks.
         points: `(K, 2)` of each image with a row, NaN where a cell is empty; of several annotators the mean.
         places: Where the label of the image stands: `file:line` of its (first) row, or a file of its own.
-        spacing: mm per pixel along x and y, where told.
-        parts: "train", "val" or "test", where told.
-        patients: Patient, where told.
-        annotators: The points of each annotator, where told.
-        sizes: Width and height of the image, where told.
+        spacing: mm per pixel along x and y, where given.
+        parts: "train", "val" or "test", where given.
+        patients: Patient, where given.
+        annotators: The points of each annotator, where given.
+        sizes: Width and height of the image, where given.
     """
 
     landmarks: tuple[str, ...]
@@ -188,12 +188,12 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
 
 
 def _annotator(table: Table, row: int) -> str:
-    """Return who placed the points of a row; nobody where the table does not tell."""
+    """Return who placed the points of a row; nobody where the table does not say."""
     return next((str(value) for column, value in table.rows[row].items() if column.casefold() == "annotator"), "")
 
 
 def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
-    """Take what a row tells of its image; rows of one image must tell the same."""
+    """Take what a row says of its image; rows of one image must agree."""
     known = name in labels.places
     labels.places.setdefault(name, f"{table.path}:{table.lines[row]}")
     columns = {column.casefold(): column for column in table.rows[row]}

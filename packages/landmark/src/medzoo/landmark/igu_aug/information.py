@@ -1,4 +1,4 @@
-"""How much a pixel's neighbourhood tells, and how much two neighbourhoods tell about each other, in bits."""
+"""How much information a pixel's neighbourhood holds, and how much two neighbourhoods share, in bits."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,15 +11,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
-from medzoo.core.errors import ConfigError, DataError, check_choice
-from medzoo.core.io import read_json, write_json
-from medzoo.core.optim.schedules import adamw
-from medzoo.core.sample import Batch, collate
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.optim.schedules import adam_in_steps, adamw
+from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
-from medzoo.landmark.igu_aug.information import Indicator, entropy_map
-from medzoo.landmark.igu_aug.intensity import Search, estimate
+from medzoo.landmark.igu_aug.handover import read_intervals, write_intensities
+from medzoo.landmark.igu_aug.information import Indicator
 from medzoo.landmark.igu_aug.originals import OriginalEntropy
-from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, InformedSampler, Intervals, classify
+from medzoo.landmark.igu_aug.sampling import InformedSampler
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, Sampler, patch_warp
 from medzoo.landmark.matching.patches import Jitter
@@ -166,23 +164,11 @@ class IGUAug(LandmarkMethod):
             found = read_intervals(self.hparams["augmentation"], self.names)
             self.samplers = [self.sampler(intervals=found[name]) for name in self.names]
 
-    def calibration(self, entropy: Tensor, points: Tensor) -> str:
-        """Tell how the pixels of shots `(S, H, W)` fall into the classes, and what the landmarks `(S, K, 2)` have."""
-        sampler = self.sampler()
-        share = torch.bincount(classify(entropy, sampler.borders).flatten(), minlength=3) / entropy.numel()
-        at = torch.nan_to_num(points).round().long()
-        which = torch.arange(len(entropy))[:, None], at[..., 1].clamp(0, entropy.shape[1] - 1)
-        landmarks = entropy[(*which, at[..., 0].clamp(0, entropy.shape[2] - 1))][~points.isnan().any(dim=-1)]
-        parts = ", ".join(f"{100 * s:.0f} % {c}" for s, c in zip(share.tolist(), CLASSES, strict=True))
-        return f"pixels of {parts} entropy; landmarks at {landmarks.mean():.1f} bits, least {landmarks.min():.1f}"
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
-        optimizer = torch.optim.Adam(self.parameters(), self.hparams["lr"], weight_decay=1e-4)
-        epochs, factor = self.hparams["decay"]
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, epochs, factor)}
+        return adam_in_steps(self, self.hparams["lr"], self.hparams["decay"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
@@ -204,79 +190,11 @@ class IGUAug(LandmarkMethod):
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Estimate the intensities of each domain, and write `augmentation.json` for round 2."""
         path = folder.resolve() / "augmentation.json"
-        h = self.hparams
-        images, entropies = self.references()
-        if self.trainer.is_global_zero:
-            search = Search(h["mi"], (h["medium"], h["high"]), h["radius"], h["mi_side"])
-            content: dict[str, dict[str, object]] = {}
-            for domain, name in enumerate(self.names):
-                try:
-                    intervals, means = estimate(
-                        images[domain], partial(self.match, domain=domain), search, entropies[domain]
-                    )
-                except ValueError as error:
-                    raise ConfigError(f"--model.medium: {name}: {error}; give a smaller one") from error
-                content[name] = {**intervals, "information": means}
-                if self.shots:
-                    content[name]["calibration"] = self.calibration(
-                        self.shot_entropy(domain), self.shots[domain]["points"]
-                    )
-            write_json(path, {"schema": 1, "factors": "smallest and largest", "mi": h["mi"], "domains": content})
+        write_intensities(self, path)
         self.trainer.strategy.barrier()
-        return {"augmentation": str(path), "domains": h["domains"]}
+        return {"augmentation": str(path), "domains": self.hparams["domains"]}
 
     def match(self, image: Tensor, points: Tensor, others: Tensor, domain: int) -> Tensor:
         """Find points `(1, K, 2)` of an image in others, see `intensity.Find`."""
         assert self.network is not None
         return self.cascade.find(self.network, {"image": image, "points": points}, others, domain).points
-
-    def shot_entropy(self, domain: int) -> Tensor:
-        """Return the entropy of the shots of a domain, `(S, H, W)` in bits."""
-        if self.originals is None:
-            return entropy_map(self.shots[domain]["image"], self.hparams["radius"])
-        return self.originals(self.data.sources[domain].images, collate(self.data.shots()[domain]))
-
-    def references(self) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Return the first training images of each domain, `(N, 1, H, W)`, and the entropy of their originals."""
-        device = self.trainer.strategy.root_device
-        self.to(device)
-        wanted = self.hparams["references"]
-        images: list[list[Tensor]] = [[] for _ in self.names]
-        entropies: list[list[Tensor]] = [[] for _ in self.names]
-        for batch in self.data.unlabelled_loader():
-            domain = int(batch["domain"][0])
-            lacking = wanted - len(images[domain])
-            images[domain] += batch["image"][:lacking]
-            if self.originals is not None and lacking:
-                entropies[domain] += self.originals(self.data.sources[domain].images, batch)[:lacking]
-            if all(len(taken) == wanted for taken in images):
-                break
-        for name, taken in zip(self.names, images, strict=True):
-            if len(taken) < 2:
-                raise ConfigError(f"domain {name}: expected 2 training images or more to compare, got {len(taken)}")
-        maps = [torch.stack(one).to(device) if one else None for one in entropies]
-        return [torch.stack(taken).to(device) for taken in images], maps
-
-
-def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]:
-    """Read the intensities of each domain.
-
-    Raises:
-        DataError: The file is missing, no JSON, or lacks a domain, class or operator.
-    """
-    content = read_json(path)
-    try:
-        return {name: _intervals(content["domains"][name]) for name in domains}
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"is no file of intensities for {', '.join(domains)} ({error!r})"
-        raise DataError(path, problem, "give the one that round1 wrote") from error
-
-
-def _intervals(content: Mapping[str, Mapping[str, Sequence[float]]]) -> Intervals:
-    found: Intervals = {}
-    for kind in CLASSES:
-        found[kind] = {}
-        for name in OPERATORS:
-            low, high = (float(value) for value in content[kind][name])
-            found[kind][name] = (low, high)
-    return found

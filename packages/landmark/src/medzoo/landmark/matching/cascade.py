@@ -16,7 +16,7 @@ from medzoo.landmark.matching.patches import Jitter, Patches, Warp, sample_patch
 from medzoo.landmark.shots import Shots, standardise
 
 Sampler = Callable[[Tensor], Patches]
-"""Cuts one augmented patch from each image of `(B, C, H, W)` in [0, 1] and tells corresponding points."""
+"""Cuts one augmented patch from each image of `(B, C, H, W)` in [0, 1] and returns corresponding points."""
 
 
 @dataclass(frozen=True)

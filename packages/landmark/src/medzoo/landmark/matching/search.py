@@ -79,7 +79,7 @@ def cosine_maps(feature: Tensor, template: Tensor, eps: float = 1e-3) -> Tensor:
     Returns:
         `(B, P, h, w)` in [−1, 1].
     """
-    # Half precision, as autocast would choose, has too few steps to tell the best of neighbouring cells.
+    # Half precision, as autocast would choose, has too few steps to find the best of neighbouring cells.
     kind = torch.promote_types(feature.dtype, torch.float32)
     feature, template = feature.to(kind), template.to(kind)
     with torch.autocast(feature.device.type, enabled=False):

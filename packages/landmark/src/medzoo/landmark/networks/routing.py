@@ -1,4 +1,4 @@
-"""Layers that hold one set of weights per domain (data set or anatomy) and use the one they are told.
+"""Layers that hold one set of weights per domain (data set or anatomy) and use the one that is chosen.
 
 A batch holds images of one domain only, so the index is a plain int: no gather, and the weights of the other domains
 take no part in the step. Their gradients stay None and their batch statistics unchanged.

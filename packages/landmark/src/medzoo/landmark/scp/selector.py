@@ -100,7 +100,7 @@ class SCP(Selector):
         if model is None:
             assert self.backbone is not None
             features = FrozenFeatures(self.backbone, self.weights).to(self.device)
-            if self.weights is None:  # told of a network that there is
+            if self.weights is None:  # stated of a network that exists
                 rank_zero_warn(f"scp: {self.backbone} has random weights; --selector.weights FILE gives others")
             return features, self.size
         if self.backbone is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,10 +14,9 @@ from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.core.optim.schedules import adamw
-from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
-from medzoo.landmark.labelling import label_training_images, write_labels
+from medzoo.landmark.labelling import write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.method import LandmarkMethod
@@ -28,11 +27,8 @@ from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.uod.network import DATR, UVGG
 from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
+from medzoo.landmark.uod.training import detector, matchers, own_labels, paper_optimizers, relabel
 from medzoo.landmark.views import View
-
-Tables = dict[str, dict[str, Tensor]]
-OwnLabels = tuple[int, Tables, Tables]
-"""Epoch, points and scores, the latter by domain and image name."""
 
 
 class UOD(LandmarkMethod):
@@ -165,21 +161,10 @@ class UOD(LandmarkMethod):
 
     def build(self, domains: Domains) -> None:
         """Make the networks of this stage."""
-        h = self.hparams
         if self.stage == "stage2":
-            self.network = DATR(
-                [len(names) for names in domains.values()],
-                h["embed"], h["depths"], h["heads"], h["attention_window"], 1, h["drop_path"], h["layer_scale"],
-                h["attention"], h["mlp"], h["residual"], h["checkpointing"],
-            ).to(memory_format=torch.channels_last)  # fmt: skip
-            return
-        networks = [
-            UVGG(len(domains), 1, h["vgg_widths"], h["vgg_depths"], h["decoder_widths"], h["embedding"], h["vgg_norm"])
-            for _ in range(1 if h["shared_network"] else 2)
-        ]
-        # This layout spares a CPU a fifth of the step's time (tiny widths) or more; values do not depend on it.
-        networks = [network.to(memory_format=torch.channels_last) for network in networks]
-        self.network, self.patch_network = networks[0], None if h["shared_network"] else networks[1]
+            self.network = detector(self, domains)
+        else:
+            self.network, self.patch_network = matchers(self, domains)
 
     @property
     def _matcher(self) -> UVGG:
@@ -228,22 +213,14 @@ class UOD(LandmarkMethod):
         """
         super().on_load_checkpoint(checkpoint)
         if "own_labels" in checkpoint:
-            made = checkpoint["own_labels"]
-            check_field("own_labels", _are_labels(made), "the labels that the first stage made")
-            self.own_labels_of, points, scores = cast(OwnLabels, made)
+            self.own_labels_of, points, scores = own_labels(checkpoint["own_labels"])
             self.labels = PseudoLabels(self.hparams["domains"], points, scores)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
         if self.hparams["schedule"] == "cosine":
             return adamw(self, self.stage_hparam("lr"))
-        lr = self.stage_hparam("lr")
-        if self.stage == "stage2":
-            optimizer = torch.optim.Adam(self.parameters(), lr)
-            cycle = torch.optim.lr_scheduler.CyclicLR(optimizer, lr, 10 * lr, 300, cycle_momentum=False)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
-        optimizer = torch.optim.Adam(self.parameters(), lr, weight_decay=1e-4)
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 50, 0.8)}
+        return paper_optimizers(self, self.stage_hparam("lr"))
 
     # Training.
 
@@ -254,14 +231,7 @@ class UOD(LandmarkMethod):
         rehearsed = bool(self.rehearsals) and not self.rehearsals.running and self.own_labels_of is None
         # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
         if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
-            assert self.labels is not None
-            self.eval()
-            own = label_training_images(self)
-            self.train()
-            kept = [] if itself else [n for i, n in enumerate(self.names) if i not in self.rehearsals.by_domain]
-            own.points |= {name: self.labels.points[name] for name in kept}
-            own.scores |= {name: self.labels.scores[name] for name in kept}
-            self.labels, self.own_labels_of = own, epoch
+            self.labels, self.own_labels_of = relabel(self, begun=itself), epoch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch of one domain."""
@@ -302,12 +272,3 @@ class UOD(LandmarkMethod):
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the labels of all training images for stage 2."""
         return write_labels(self, folder, "uod")
-
-
-def _are_labels(made: object) -> bool:
-    """Tell whether a value is an epoch, points and scores, the latter by domain and image name."""
-    if not isinstance(made, tuple | list) or len(made) != 3 or not isinstance(made[0], int):
-        return False
-    tables = [table for part in made[1:] if isinstance(part, dict) for table in part.values()]
-    whole = isinstance(made[1], dict) and isinstance(made[2], dict) and made[1].keys() == made[2].keys()
-    return whole and all(isinstance(t, dict) and all(isinstance(v, Tensor) for v in t.values()) for t in tables)

@@ -110,7 +110,7 @@ class AdaptiveBlock(nn.Module):
         """Fill up to whole windows, shift, cut, attend, and put together again.
 
         The filling comes before the shift, as in the public code: rows that wrap around then lie behind it, where the
-        mask tells them apart. timm shifts first, so that opposite borders meet where a side needs filling.
+        mask keeps them apart. timm shifts first, so that opposite borders meet where a side needs filling.
         """
         _, H, W, C = x.shape
         w, s = self.window, self.shift

@@ -51,6 +51,7 @@ class CARZero(ImageTextMethod):
         targets: A sentence that another image of the batch has too is wrong for it (diagonal), left out (dedup) or
             right (multi_positive).
         prompts: Preset by which names of classes become sentences.
+        candidates: Most reports among which a validation or test looks for each image's own.
         negatives: Give each image the denial of its sentences («There is no X») as more wrong ones.
         frozen: Leave both encoders as they are, as a control.
         chunk: Queries that are fused at a time; empty: all.
@@ -85,6 +86,7 @@ class CARZero(ImageTextMethod):
         sentences: int = 1,
         targets: str = "diagonal",
         prompts: str = "carzero",
+        candidates: int = 1000,
         negatives: bool = False,
         frozen: bool = False,
         chunk: int | None = None,

@@ -50,6 +50,7 @@ class ConceptCLIP(ImageTextMethod):
         alpha: Share of the patches in a score.
         nearest: Patches whose similarity counts in a score, the nearest ones.
         prompts: Preset by which names of classes become sentences.
+        candidates: Most reports among which a validation or test looks for each image's own.
         lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
         epochs: Epochs.
         steps: Steps instead of epochs.
@@ -79,6 +80,7 @@ class ConceptCLIP(ImageTextMethod):
         alpha: float = 0.5,
         nearest: int = 128,
         prompts: str = "carzero",
+        candidates: int = 1000,
         lr: float = 3e-4,
         epochs: int = 20,
         steps: int | None = None,

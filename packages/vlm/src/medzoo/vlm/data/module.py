@@ -102,10 +102,18 @@ class ReportDataModule(ClassificationDataModule):
         return found
 
     def _pool(self, name: str) -> tuple[str, ...]:
-        """Return the sentences of an image; where a rewriting has none, those of the report."""
-        report = self.found.texts[name]
+        """Return the sentences of an image."""
+        return self.sentences_of(self.found.texts[name], self.found.rewritten.get(name))
+
+    def sentences_of(self, report: str, rewritten: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """Return the sentences of a report as `captions` asks; where a rewriting has none, those of the report itself.
+
+        Args:
+            report: Not empty.
+            rewritten: In the place of what the rules say.
+        """
         plain = tuple(sentences(report)) or (report,)
-        rewritten = self.found.rewritten.get(name) or tuple(self.rewriter(report))
+        rewritten = rewritten or tuple(self.rewriter(report))
         if self._captions == "report":
             return plain
         chosen = rewritten or plain if self._captions == "rewritten" else (*plain, *rewritten)

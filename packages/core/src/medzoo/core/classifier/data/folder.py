@@ -61,14 +61,14 @@ class FileClasses(ClassificationDataModule):
 class ClassesFolder(FileClasses):
     """One folder a class, in one tree or in `train/`, `val/` and `test/`.
 
-    A part that is missing is drawn from the training images, patient by patient. Patients are told by `metadata.csv`
+    A part that is missing is drawn from the training images, patient by patient. Patients are named by `metadata.csv`
     in the root (columns `name` and `patient`) or by the images' names. Classes are in alphabetical order: of two, the
     second is the positive one.
 
     Args:
         root: Folder of the classes, or of `train/`, `val/` and `test/`.
         patient_pattern: Regular expression whose first group in an image's name is the patient, such as
-            `^(person[0-9]+)_`; empty: each image is a patient of its own, unless `metadata.csv` tells.
+            `^(person[0-9]+)_`; empty: each image is a patient of its own, unless `metadata.csv` names them.
         common: Options of all files of classification.
     """
 
@@ -117,7 +117,7 @@ class ClassesFolder(FileClasses):
         return found[1] or "" if found else ""
 
     def layout_faults(self) -> list[DataError]:
-        """Name images that lie a level too high or too low, and names that tell no patient."""
+        """Name images that lie a level too high or too low, and names without a patient."""
         places = [self.root / part for part in PARTS if (self.root / part).is_dir()]
         places = places if self.root / "train" in places else [self.root]
         deep = [fault for place in places for kind in self._kinds(place) for fault in unread_images(kind, KINDS)]

@@ -17,7 +17,7 @@ _CLEAR = "clear"
 
 
 class ClassPhantoms(ClassificationDataModule):
-    """Drawn chests: clear, with nodules, or with a mesh of fine lines; their mean grey level tells nothing of it.
+    """Drawn chests: clear, with nodules, or with a mesh of fine lines; their mean grey level says nothing of it.
 
     Args:
         train: Images to train on.

@@ -51,7 +51,7 @@ class EpochTable(Callback):
         self.stepped = False  # in this process; what was trained before it resumed does not count
         self.row: dict[str, float] = {}
         self.started = time.perf_counter()
-        self.told: int | None = None  # per cent at the last printed line
+        self.printed: int | None = None  # per cent at the last printed line
 
     def state_dict(self) -> dict[str, object]:
         """Return the values of the epoch so far."""
@@ -111,9 +111,9 @@ class EpochTable(Callback):
             values = "  ".join(f"{k} {v:.4g}" for k, v in self.row.items() if k != "epoch")
             where, share = progress(trainer)
             done = int(100 * (share or 0.0))
-            if where.startswith("step") and done == self.told:
+            if where.startswith("step") and done == self.printed:
                 return  # epochs of few images: a line for each per cent is enough to read
-            self.told = done
+            self.printed = done
             print_once(f"{self.label} {where}  {values}  ({time.perf_counter() - self.started:.1f} s)")
 
 

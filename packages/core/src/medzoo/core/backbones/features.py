@@ -1,4 +1,4 @@
-"""Networks of timm as what the image methods compare: features at a few levels."""
+"""Networks of timm as encoders: features at a few levels, with weights of a file, a package or a download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from medzoo.anomaly.images.imagenet import WHEELS, wheel_weights
+from medzoo.core.backbones.imagenet import WHEELS, wheel_weights
 from medzoo.core.backbones.weights import Weights, load_weights, read_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, first_line
@@ -103,7 +103,7 @@ class EncoderFeatures(nn.Module):
         """Read the weights now, unless they were read or a state was loaded instead.
 
         Raises:
-            ConfigError: They are not to be had.
+            ConfigError: The network is unknown or its weights cannot be loaded.
             CheckpointError: The file of weights is damaged, or fits fewer than 90 % of the network.
         """
         if not self._unread:

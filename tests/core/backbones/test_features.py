@@ -9,9 +9,9 @@ import timm
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.backbone import EncoderFeatures
-from medzoo.anomaly.images.imagenet import WHEELS
 from medzoo.anomaly.padim.module import PaDiM
+from medzoo.core.backbones.features import EncoderFeatures
+from medzoo.core.backbones.imagenet import WHEELS
 from medzoo.core.errors import CheckpointError, ConfigError
 
 LITE = "tf_efficientnet_lite0"

@@ -1,0 +1,202 @@
+"""Medical Aegis as a method: Cushion and Shield around any classifier, judged by attacks that know both."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medzoo.adversarial.aegis.losses import Knowing
+from medzoo.adversarial.aegis.network import Cushion, Shield, train_shield
+from medzoo.adversarial.aegis.report import BypassEvaluation, Tried
+from medzoo.adversarial.detectors import Watched
+from medzoo.adversarial.engine import BIM, Victim
+from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.targets import other_classes
+from medzoo.core.errors import ConfigError
+from medzoo.core.method import Method
+from medzoo.core.metrics.segmentation import quantile_threshold
+from medzoo.core.sample import Batch
+from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
+
+_WEIGHTS = (0.1, 1.0, 10.0)
+
+
+class Aegis(OnVictim):
+    """Medical Aegis (Yao 2021; ISBI 2024), reconstructed: a low-pass before a classifier, and heads that doubt it.
+
+    Args:
+        stage: `victim` (the classifier learns behind the Cushion), `protect` (the Shield learns, is attacked) or `all`.
+        victim: Name of a classification model that is trained, or a checkpoint of one that is taken as it is.
+        victim_options: Options of the model that is trained.
+        made: What a checkpoint knows of the victim; leave it alone.
+        sigma: Standard deviation of the Cushion's low-pass in pixels; 0 leaves it out.
+        shield_layer: Name of the victim's layer that the Shield looks at; empty: an activation a quarter of the way in.
+        shield_width: Channels of the Shield's first convolution.
+        shield_steps: Training steps of the Shield.
+        false_alarms: Share of clean images that the Shield may reject.
+        eps: Budgets of the attacks, in [0, 1].
+        attack_steps: Steps of an attack, each 2.5 ε / steps long.
+        seed: Of all that is random.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ("victim", "protect")
+
+    def __init__(
+        self,
+        stage: str = "victim",
+        victim: str = "classifier",
+        victim_options: dict[str, Any] | None = None,
+        made: dict[str, Any] | None = None,
+        sigma: float = 1.0,
+        shield_layer: str | None = None,
+        shield_width: int = 32,
+        shield_steps: int = 400,
+        false_alarms: float = 0.05,
+        eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255),
+        attack_steps: int = 40,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not eps or min(eps) <= 0 or max(eps) > 1:
+            raise ConfigError(f"--model.eps: expected budgets above 0 and up to 1, got {list(eps)}")
+        if not 0 <= sigma <= 20:
+            raise ConfigError(f"--model.sigma: expected 0 to 20 pixels, got {sigma}")
+        if not 0 < false_alarms < 1:
+            raise ConfigError(f"--model.false_alarms: expected a share between 0 and 1, got {false_alarms}")
+        for name, count in (("width", shield_width), ("steps", shield_steps), ("attack", attack_steps)):
+            if count < 1:
+                raise ConfigError(f"--model.shield_{name}, --model.attack_steps: expected at least 1, got {count}")
+        self.cushion = Cushion(sigma)
+        self.shield: Shield | None = None
+        self.limits: Tensor
+        self.register_buffer("limits", torch.empty(0))
+        self.begin()
+
+    def check_victim(self, model: Method) -> None:
+        """Refuse models of several labels."""
+        if model.hparams.get("multi_label"):
+            raise ConfigError("--model.victim: it gives several labels; aegis needs one of exclusive classes")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Take the victim's step, behind the Cushion."""
+        return super().training_step(batch | {"image": self.cushion(batch["image"])}, batch_idx)
+
+    def outputs(self, batch: Batch) -> Any:
+        """Return the victim's, behind the Cushion, with gradients to the images before it."""
+        return super().outputs(batch | {"image": self.cushion(batch["image"])})
+
+    def watched(self) -> Watched:
+        """Return the classifier behind the Cushion with the layer that the Shield looks at."""
+
+        def classify(images: Tensor) -> Tensor:
+            outputs = self.outputs({"image": images})
+            if not isinstance(outputs, ClassificationOutputs) or outputs.multi_label:
+                raise ConfigError("--model.victim: aegis needs a model with exclusive classes")
+            return outputs.logits
+
+        name = self.hparams["shield_layer"]
+        if name is None:
+            every = Watched(classify, self.subject).layers
+            name = every[len(every) // 4]
+        return Watched(classify, self.subject, [name])
+
+    def _look(self, watched: Watched, part: str) -> tuple[Tensor, Tensor]:
+        """Return maps of the Shield's layer and logits of all images of a part, as they are."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not hasattr(data, "plain_dataloader"):
+            raise ConfigError("--data: aegis looks at training images as they are; take a classification data module")
+        maps, logits = [], []
+        with torch.no_grad():
+            for batch in data.plain_dataloader(part):
+                answer, heard = watched.maps(batch["image"].to(self.device))
+                maps.append(heard[watched.layers[0]])
+                logits.append(answer)
+        return torch.cat(maps), torch.cat(logits)
+
+    def look(self) -> None:
+        """Train the Shield on clean training images; half of the validation gives its scale, the other its limits.
+
+        Raises:
+            ConfigError: There are fewer than four validation images.
+        """
+        h, watched = self.hparams, self.watched()
+        maps, logits = self._look(watched, "train")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(h["seed"], 0))
+            shield = Shield(maps.shape[1], logits.shape[1], h["shield_width"]).to(self.device)
+        train_shield(shield, maps, logits, h["shield_steps"], torch.Generator().manual_seed(derive_seed(h["seed"], 1)))
+        self.shield = shield.requires_grad_(False)
+        maps, logits = self._look(watched, "val")
+        if len(maps) < 4:
+            raise ConfigError(f"--data: the Shield needs at least 4 validation images, got {len(maps)}")
+        order = torch.randperm(len(maps), generator=torch.Generator().manual_seed(derive_seed(h["seed"], 2)))
+        first, second = order.to(maps.device).tensor_split(2)
+        called = logits.argmax(dim=1)
+        residual = logits[first] - shield(maps[first], called[first])
+        shield.doubt = residual.std(dim=0).clamp_min(1e-6)
+        scores = shield.score(maps[second], logits[second])
+        limits = []
+        for k in range(logits.shape[1]):
+            own = scores[called[second] == k]
+            limits.append(quantile_threshold(own if len(own) else scores, h["false_alarms"]))
+        self.limits = torch.tensor(limits, device=self.device)
+
+    def _judged(self, watched: Watched, images: Tensor) -> Tensor:
+        """Return logits with the Shield's score as last column, with gradients."""
+        if self.shield is None:
+            raise ConfigError("the checkpoint is of a fit that has not ended; resume it first")
+        logits, heard = watched.maps(images)
+        return torch.cat([logits, self.shield.score(heard[watched.layers[0]], logits)[:, None]], dim=1)
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+        """Return the victim's; in the second stage a test that attacks."""
+        if stage == "validate" or self.stage != self.stages[-1]:
+            return super().new_evaluation(stage)
+        return BypassEvaluation(self.trainer.datamodule.classes)  # type: ignore[attr-defined]
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge a batch, then attack those of its images that are right."""
+        super().test_step(batch, batch_idx)
+        evaluation = self.evaluation
+        if not isinstance(evaluation, BypassEvaluation):
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        h, watched, images = self.hparams, self.watched(), batch["image"].clamp(0, 1)
+        label = model_labels(batch["label"], self.outputs(batch), data.classes, data.multi_label)
+        clean = self._judged(watched, images)
+        evaluation.clean.append((clean[:, -1].detach().cpu(), self._passes(clean).cpu()))
+        rows = torch.nonzero(clean[:, :-1].argmax(dim=1) == label)[:, 0]
+        if not len(rows):
+            return
+        images, label = images[rows], label[rows]
+        generator = torch.Generator().manual_seed(derive_seed(h["seed"], 3 + batch_idx))
+        goal = other_classes(label, len(self.limits), generator)
+        evaluation.patients += [batch["patient"][i] or batch["id"][i] for i in rows.tolist()]
+        victim = Victim(lambda x: self._judged(watched, x), module=self)
+        kinds = {"oblivious": Knowing(self.limits), "selective": Knowing(self.limits, selective=True)}
+        kinds |= {f"knows the Shield, {weight:g}": Knowing(self.limits, weight) for weight in _WEIGHTS}
+        for eps in h["eps"]:
+            for name, loss in kinds.items():
+                steps = h["attack_steps"]
+                attack = BIM(eps=eps, steps=steps, alpha=2.5 * eps / steps, targeted=True, loss=loss)
+                with torch.no_grad():
+                    found = self._judged(watched, attack(victim, images, goal).images)
+                success = (found[:, :-1].argmax(dim=1) == goal).cpu()
+                evaluation.tried.append(Tried(name, eps, success, self._passes(found).cpu(), found[:, -1].cpu()))
+
+    def _passes(self, judged: Tensor) -> Tensor:
+        return judged[:, -1] <= self.limits.to(judged)[judged[:, :-1].argmax(dim=1)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room for the Shield, whose sizes its weights tell."""
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["state_dict"]
+        if "shield.mean" in state:
+            classes = len(state["shield.scale"])
+            self.shield = Shield(len(state["shield.mean"]), classes, self.hparams["shield_width"]).requires_grad_(False)
+            self.shield.to(self.device)
+            self.limits = torch.zeros(classes, device=self.device)

@@ -1,0 +1,1 @@
+"""Classifiers that were trained against attacks: the usual defences beside which others stand."""

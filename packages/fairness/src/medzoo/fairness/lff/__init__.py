@@ -1,0 +1,1 @@
+"""LfF: learn from what a biased network fails at."""
