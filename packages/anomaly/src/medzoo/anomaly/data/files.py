@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class CategoryFiles(CategoryDataModule):
     Args:
         files: File of each image by its id.
         source: Name of the category.
-        common: Options of all image data.
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("size",)
@@ -32,8 +32,8 @@ class CategoryFiles(CategoryDataModule):
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
 
-    def __init__(self, files: dict[str, str], source: str, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, files: dict[str, str], source: str, size: int | list[int] | None = None) -> None:
+        super().__init__(size=size)
         self._files, self._source = files, source
 
     def make_categories(self) -> Sequence[Category]:
@@ -49,7 +49,7 @@ class VolumeFiles(VolumeDataModule):
         files: File of each volume by its id.
         source: What they are called together.
         intensity: See `nifti-volumes`.
-        common: Options of all CT data.
+        spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("spacing", "intensity")
@@ -57,8 +57,10 @@ class VolumeFiles(VolumeDataModule):
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
 
-    def __init__(self, files: dict[str, str], source: str, intensity: Intensity = "hu", **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(
+        self, files: dict[str, str], source: str, intensity: Intensity = "hu", spacing: float | None = None
+    ) -> None:
+        super().__init__(spacing=spacing)
         self._files, self._source, self._intensity = files, source, intensity
 
     def make_cases(self) -> Cases:

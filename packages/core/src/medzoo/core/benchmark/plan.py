@@ -48,7 +48,7 @@ def cells_of(package: str | None, models: Sequence[str], data: Sequence[str], se
         package: Take the models of one package, such as `anomaly`; None for those of all.
         models: Names of models; empty for all that can be used.
         data: Names of data modules; empty for that which `medzoo fit` takes by default. A model is left out of data
-            of another task.
+            of another task than its own and that of its default data.
         seeds: Number of seeds, which are 0, 1, …
 
     Raises:
@@ -61,8 +61,13 @@ def cells_of(package: str | None, models: Sequence[str], data: Sequence[str], se
         chosen = [spec for spec in chosen if _short(spec) == package]
     pairs: list[tuple[str, str]] = []
     for model in chosen:
-        for module in [find("datamodule", name) for name in data] or [default_data(model)]:
-            if model.task == module.task:
+        usual = default_data(model)
+        named = [find("datamodule", name) for name in data] or ([usual] if usual else [])
+        if not named:
+            raise ConfigError(f"--models {model.name}: it names no data module of its own; give one by --data NAME")
+        tasks = {model.task, usual.task if usual else model.task}
+        for module in named:
+            if module.task in tasks:
                 pairs.append((model.name, module.name))
             else:
                 say(f"left out: {model.name} ({model.task}) on {module.name} ({module.task})")
@@ -75,13 +80,7 @@ def _short(spec: Spec) -> str:
     return spec.package.removeprefix("medzoo-")
 
 
-def default_data(model: Spec) -> Spec:
-    """Return the data module that `medzoo fit` takes for a model where none is named.
-
-    Raises:
-        ConfigError: Neither its recipe nor its card names one.
-    """
+def default_data(model: Spec) -> Spec | None:
+    """Return the data module that `medzoo fit` takes for a model where none is named; None where it names none."""
     path = packaged_recipe(model).get("data", {}).get("class_path")
-    if path is None:
-        raise ConfigError(f"--models {model.name}: it names no data module of its own; give one by --data NAME")
-    return registered("datamodule", path)
+    return None if path is None else registered("datamodule", path)

@@ -108,7 +108,7 @@ class Predictor:
         """Return a reader of the files, attached to the model as in a run."""
         data: MedzooDataModule = self._reader(dict(files), self.source, **self.settings)
         data.trainer = self._trainer
-        self._trainer.datamodule = data  # type: ignore[attr-defined]
+        vars(self._trainer)["datamodule"] = data  # Lightning's types do not name it
         return data
 
     def _answer(self, data: MedzooDataModule, index: int) -> Prediction:

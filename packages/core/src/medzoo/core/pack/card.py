@@ -34,7 +34,8 @@ def card(model: Spec, about: Mapping[str, Any], images: Sequence[str]) -> str:
     if about["figures"]:
         lines += [f"On the test images of {markdown_cell(about['data'])}, seed {about['seed']}:", ""]
         lines += ["| figure | value |", "|---|--:|"]
-        lines += [f"| {markdown_cell(k)} | {v:.4g} |" for k, v in about["figures"].items() if v is not None]
+        finite = {name: value for name, value in about["figures"].items() if isinstance(value, int | float)}
+        lines += [f"| {markdown_cell(name)} | {value:.4g} |" for name, value in finite.items()]
     else:
         lines.append("None were measured with these weights.")
     commands = ["medzoo predict DIR PATH -o OUT", f"medzoo fit --model {model.name} --init_from DIR"]

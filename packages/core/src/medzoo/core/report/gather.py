@@ -6,7 +6,6 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_json
@@ -29,8 +28,8 @@ class RunFolder:
     """
 
     path: Path
-    results: dict[str, Any]
-    environment: dict[str, Any]
+    results: dict[str, object]
+    environment: dict[str, object]
     curves: dict[str, list[tuple[float, float]]]
     samples: list[dict[str, str]]
     figures: list[Path]

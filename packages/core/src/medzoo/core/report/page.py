@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from medzoo.core.report.gather import RunFolder, error_of
 from medzoo.core.report.pictures import Budget, case, chosen, curve, own_picture, plain, safe
@@ -133,7 +132,7 @@ def _pictures(title: str, pictures: Sequence[str]) -> list[str]:
     return [f'<h3>{safe(title)}</h3><div class="pictures">', *shown, "</div>"] if shown else []
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     head = f"<thead><tr>{''.join(f'<th scope=col>{safe(h)}</th>' for h in heads)}</tr></thead>" if heads else ""
     lines = (
         f"<tr><th scope=row>{safe(row[0])}</th>{''.join(f'<td>{safe(cell)}</td>' for cell in row[1:])}</tr>"

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -35,7 +34,7 @@ def is_packed(path: str | Path) -> bool:
     return (Path(path) / TOLD).is_file()
 
 
-def write_packed(checkpoint: Mapping[str, Any], folder: Path, card: str, about: Mapping[str, Any]) -> None:
+def write_packed(checkpoint: Mapping[str, object], folder: Path, card: str, about: Mapping[str, object]) -> None:
     """Write a checkpoint's model as a folder: weights, settings, the method's own values; nothing of the training.
 
     Settings of the data are kept but for folders and paths, which are nobody's business.
@@ -49,11 +48,10 @@ def write_packed(checkpoint: Mapping[str, Any], folder: Path, card: str, about: 
     Raises:
         CheckpointError: The method keeps something that is neither a tensor nor a plain value.
     """
-    tensors = {f"state/{name}": value for name, value in checkpoint["state_dict"].items()}
+    tensors = {f"state/{n}": v for n, v in _part(checkpoint, "state_dict").items() if isinstance(v, Tensor)}
     own = {name: _encoded(value, name, tensors) for name, value in checkpoint.items() if name not in TRAINING}
-    settings = {
-        name: _settings(checkpoint.get(name, {})) for name in ("hyper_parameters", "datamodule_hyper_parameters")
-    }
+    parts = ("hyper_parameters", "datamodule_hyper_parameters")
+    settings = {name: _settings(_part(checkpoint, name)) for name in parts}
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as part:
         part.write_bytes(save({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}))
@@ -69,7 +67,12 @@ def write_packed(checkpoint: Mapping[str, Any], folder: Path, card: str, about: 
         part.write_text(sums, encoding="utf-8")
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _part(checkpoint: Mapping[str, object], name: str) -> dict[str, object]:
+    part = checkpoint.get(name, {})
+    return part if isinstance(part, dict) else {}
+
+
+def _settings(settings: Mapping[str, object]) -> dict[str, object]:
     return {
         name: value
         for name, value in settings.items()
@@ -81,7 +84,7 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
-def read_packed(folder: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def read_packed(folder: Path, map_location: object = "cpu") -> dict[str, object]:
     """Read packed weights as the checkpoint that they were made of, without its training.
 
     Args:
@@ -132,7 +135,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _encoded(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+def _encoded(value: object, place: str, tensors: dict[str, Tensor]) -> object:
     """Return a value as JSON holds it; tensors are moved to `tensors` and named in their place."""
     if isinstance(value, Tensor):
         name = f"own/{place}"
@@ -151,7 +154,7 @@ def _encoded(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     raise CheckpointError(f"{place!r} is {type(value).__name__}, and cannot be packed")
 
 
-def _decoded(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _decoded(value: object, tensors: Mapping[str, Tensor]) -> object:
     if isinstance(value, list):
         return [_decoded(entry, tensors) for entry in value]
     if isinstance(value, dict):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from medzoo.core.data.splits import Split
 from medzoo.core.tasks.landmark_types import Domain
+from medzoo.landmark.data.datasets import Resize
 from medzoo.landmark.data.folder import TableSource
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import FileImages, LandmarkSource
@@ -21,7 +22,8 @@ class LandmarkFiles(LandmarkDataModule):
         files: File of each image by its id.
         source: Name of the domain.
         spacing: Millimetres per pixel of all images; empty: what the files say.
-        common: Options of all landmark data.
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
+        resize: "stretch" or "pad", see `LandmarkDataModule`.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("size", "resize")
@@ -29,8 +31,15 @@ class LandmarkFiles(LandmarkDataModule):
     options: ClassVar[tuple[str, ...]] = ("spacing",)
     """What the command line may say of the files."""
 
-    def __init__(self, files: dict[str, str], source: str, spacing: float | None = None, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(
+        self,
+        files: dict[str, str],
+        source: str,
+        spacing: float | None = None,
+        size: int | list[int] | None = None,
+        resize: Resize = "stretch",
+    ) -> None:
+        super().__init__(size=size, resize=resize)
         self._files, self._source, self._spacing = files, source, spacing
 
     def make_sources(self) -> Sequence[LandmarkSource]:

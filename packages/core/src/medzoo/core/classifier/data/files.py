@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from medzoo.core.classifier.data.items import PARTS, Cases, file_item
 from medzoo.core.classifier.data.module import ClassificationDataModule
@@ -15,7 +15,7 @@ class ClassFiles(ClassificationDataModule):
     Args:
         files: File of each image by its id.
         source: What they are called together.
-        common: Options of all data of classification.
+        size: Height and width that the network sees, one number for a square; empty: what the model asks for.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("size",)
@@ -23,8 +23,8 @@ class ClassFiles(ClassificationDataModule):
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
 
-    def __init__(self, files: dict[str, str], source: str, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, files: dict[str, str], source: str, size: int | list[int] | None = None) -> None:
+        super().__init__(size=size)
         self._files, self._source = files, source
 
     def make_cases(self) -> Cases:
