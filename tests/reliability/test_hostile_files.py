@@ -144,7 +144,7 @@ def tables(folder: Path, clean: dict[str, Any]) -> Cases:
                 cases[f"{verb[0]} {place.name}"] = [*verb, "--data", "landmark-folder", "--data.root", place.name]
     table = folder / "predictions.csv"
     table.write_text("id,label,score,sex\n" + "".join(f"{n},1,{'9' * 400},m\n" for n in range(20)))
-    cases["audit digits"] = ["audit", table.name, "--groups", "sex"]
+    cases["audit digits"] = ["audit", table.name, "--group", "sex"]
     return cases
 
 
