@@ -124,5 +124,5 @@ def test_the_targets_that_the_pages_name_are_in_the_makefile() -> None:
     text = "".join(page.read_text(encoding="utf8") for page in PAGES)
     named = set(re.findall(r"`make ([a-z-]+)`", text)) | set(re.findall(r"^make ([a-z-]+)$", text, re.MULTILINE))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf8"), re.MULTILINE))
-    assert {"fit", "test", "oldest", "audit", "zero-shot"} <= named
+    assert {"fit", "test", "oldest", "audit"} <= named
     assert named <= targets

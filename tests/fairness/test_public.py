@@ -101,7 +101,7 @@ class TestHam10000(DataModuleContract):
 
 
 class TestCheXpert(DataModuleContract):
-    name: ClassVar[str] = "chexpert"
+    name: ClassVar[str] = "chexpert-groups"
     damaged: ClassVar[str] = "train/patient00001/study1/view0_frontal.png"
 
     @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -77,3 +79,10 @@ def test_a_summary_has_the_spread_over_the_seeds_of_each_model_and_shows_in_mark
     assert "| m | d | 3 | x/dice | 0.7 ± 0.2 |" in text
     assert "✗" in text
     assert r"no \| luck" in text
+
+
+def test_the_memory_of_a_cell_is_not_that_of_the_process_that_started_it() -> None:
+    held = bytearray(b"x" * 600 * 2**20)
+    line = "from medzoo.core.benchmark.cell import peak_memory; print(peak_memory())"
+    shown = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout
+    assert 5 < float(shown) < 500 < len(held) / 2**20

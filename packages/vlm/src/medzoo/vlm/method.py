@@ -28,7 +28,7 @@ class ImageTextMethod(Method):
     """A method that compares images with texts.
 
     A subclass takes the arguments `text` (a local folder of a BERT, or None), `width`, `text_layers`,
-    `vocabulary_size`, `words`, `mask_padding`, `prompts`, `candidates` and `network`; makes its image side and
+    `pieces`, `words`, `mask_padding`, `prompts`, `candidates` and `network`; makes its image side and
     `processor`; calls `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`,
     `attention_maps` and a training step. `network` is what a checkpoint keeps: sizes and vocabulary of the text
     encoder, and the classes of thresholds.
@@ -87,7 +87,7 @@ class ImageTextMethod(Method):
             settings = read_folder(Path(h["text"]))
         else:
             width = int(h["width"])
-            vocabulary = build_vocabulary(self.data.corpus(), int(h["vocabulary_size"]))
+            vocabulary = build_vocabulary(self.data.corpus(), int(h["pieces"]))
             sizes = {"width": width, "layers": h["text_layers"], "heads": max(4, width // 64), "inner": 4 * width}
             size = {"vocabulary": len(vocabulary), **sizes, "positions": h["words"], "dropout": 0.1}
             settings = TextSettings(size, vocabulary)

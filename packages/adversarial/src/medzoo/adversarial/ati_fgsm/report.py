@@ -96,16 +96,16 @@ class LedEvaluation(Evaluation[Any]):
         for row in self.tables["budgets"]:
             if row["eps"] == largest:
                 for name in ("goal", "drift"):
-                    if np.isfinite(row[f"{name}_mean"]):
-                        found[f"{row['domain']}/{row['method']}/{name}_{row['unit']}"] = float(row[f"{name}_mean"])
+                    if np.isfinite(row[f"{table}_mean"]):
+                        found[f"{row['domain']}/{row['method']}/{table}_{row['unit']}"] = float(row[f"{table}_mean"])
         return found
 
     def report(self, folder: Path) -> None:
         """Write the victim's report, and `budgets.csv`, `convergence.csv`, `coupling.csv`, `clinical.csv`, a figure."""
         self.inner.report(folder)
-        for name, rows in self.tables.items():
+        for table, rows in self.tables.items():
             if rows:
-                write_csv(folder / f"{name}.csv", rows)
+                write_csv(folder / f"{table}.csv", rows)
         if self.tables.get("convergence"):
             save(_curves(self.tables["convergence"]), folder / "figures" / "convergence.png")
 

@@ -110,5 +110,5 @@ class HidingEvaluation(ClassificationEvaluation):
         super().report(folder)
         if self.table:
             write_csv(folder / "hiding.csv", self.table)
-        for name, rows in self.diagnostics.items():
-            write_csv(folder / f"{name}.csv", rows)
+        for table, rows in self.diagnostics.items():
+            write_csv(folder / f"{table}.csv", rows)

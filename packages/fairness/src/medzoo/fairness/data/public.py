@@ -264,7 +264,7 @@ class CheXpert(PublicClasses):
         given = {"train": self._rows("train.csv"), "test": self._rows("valid.csv")}
         parts = filled(given, *self.fractions, self.seed)
         channels = 3 if self.colour else 1
-        return Cases("chexpert", tuple(self._labels), parts, True, channels, self.asked())
+        return Cases("chexpert-groups", tuple(self._labels), parts, True, channels, self.asked())
 
     def _rows(self, name: str) -> list[Item]:
         marks = [Column(label, "number", optional=True, low=-1, high=1) for label in self._labels]

@@ -39,7 +39,7 @@ class CARZero(ImageTextMethod):
         text: Local Hugging Face folder of a BERT; empty: a small one whose vocabulary is made of the reports.
         width: Size of all features.
         text_layers: Layers of the small BERT.
-        vocabulary_size: Most pieces of its vocabulary.
+        pieces: Most pieces of its vocabulary.
         words: Most words of a sentence, with the pieces that begin and end it.
         mask_padding: Leave out places without a word; the published weights need false, with 97 words.
         fusion: simr (CARZero), cabs (RadZero's similarity) or cosine (the usual global features).
@@ -75,7 +75,7 @@ class CARZero(ImageTextMethod):
         text: str | None = None,
         width: int = 768,
         text_layers: int = 12,
-        vocabulary_size: int = 8000,
+        pieces: int = 8000,
         words: int = 97,
         mask_padding: bool = True,
         fusion: str = "simr",

@@ -38,7 +38,7 @@ class ConceptCLIP(ImageTextMethod):
         text: Local Hugging Face folder of a BERT; empty: a small one whose vocabulary is made of the reports.
         width: Size of all features.
         text_layers: Layers of the small BERT.
-        vocabulary_size: Most pieces of its vocabulary.
+        pieces: Most pieces of its vocabulary.
         words: Most words of a caption, with the pieces that begin and end it.
         mask_padding: Leave out places without a word.
         sentences: Sentences of the report that make a caption.
@@ -70,7 +70,7 @@ class ConceptCLIP(ImageTextMethod):
         text: str | None = None,
         width: int = 768,
         text_layers: int = 12,
-        vocabulary_size: int = 8000,
+        pieces: int = 8000,
         words: int = 77,
         mask_padding: bool = True,
         sentences: int = 8,
