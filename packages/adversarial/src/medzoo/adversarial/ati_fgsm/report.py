@@ -96,8 +96,8 @@ class LedEvaluation(Evaluation[Any]):
         for row in self.tables["budgets"]:
             if row["eps"] == largest:
                 for name in ("goal", "drift"):
-                    if np.isfinite(row[f"{table}_mean"]):
-                        found[f"{row['domain']}/{row['method']}/{table}_{row['unit']}"] = float(row[f"{table}_mean"])
+                    if np.isfinite(row[f"{name}_mean"]):
+                        found[f"{row['domain']}/{row['method']}/{name}_{row['unit']}"] = float(row[f"{name}_mean"])
         return found
 
     def report(self, folder: Path) -> None:
