@@ -42,8 +42,8 @@ def test_the_quick_recipe_trains_on_attacked_images_of_two_classes() -> None:
     assert packaged(["robust-classifier"]) == {"robust-classifier/default"}
     config = resolved("robust-classifier/default")
     settings, data = config["model"]["init_args"], config["data"]["init_args"]
-    assert (settings["rule"], settings["inner_steps"], settings["backbone"]) == ("pgd-at", 4, "test_resnet")
-    assert settings["eps"] == pytest.approx(4 / 255)
+    assert (settings["rule"], settings["inner_steps"], settings["backbone"]) == ("trades", 4, "test_resnet")
+    assert (settings["eps"], settings["beta"]) == (pytest.approx(2 / 255), 1)
     assert (data["classes"], data["augment"]) == (2, 0.3)
     known = {"classes": ["a", "b", "c"], "multi_label": False, "channels": 1}
     assert parameters("robust-classifier/default", **known) == 372_691
