@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import words_and_out
 from medzoo.core.errors import ConfigError
-from medzoo.core.spelling import nearest
 
 HELP = """usage: medzoo compare RUN RUN [-o FILE]
 
@@ -31,19 +30,7 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo compare needs two runs")
         return
-    check_values(args)
-    paths: list[str] = []
-    out: str | None = None
-    queue = split_equals(["--out" if arg == "-o" else arg for arg in args], ("--out",))
-    while queue:
-        flag = queue.pop(0)
-        if flag == "--out":
-            out = take_value(flag, queue)
-        elif flag.startswith("-"):
-            near = nearest(flag, ("--out",))
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            paths.append(flag)
+    paths, out = words_and_out(args)
     if len(paths) != 2:
         raise ConfigError(f"medzoo compare needs two runs, got {' '.join(paths) or 'none'}")
     _compare(paths[0], paths[1], out)

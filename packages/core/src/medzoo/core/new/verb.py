@@ -6,11 +6,10 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import words_and_out
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import names
-from medzoo.core.spelling import nearest
 
 HELP = """usage: medzoo new NAME [-o DIR]
 
@@ -33,19 +32,7 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo new needs NAME")
         return
-    check_values(args)
-    given: list[str] = []
-    out: str | None = None
-    queue = split_equals(["--out" if arg == "-o" else arg for arg in args], ("--out",))
-    while queue:
-        flag = queue.pop(0)
-        if flag == "--out":
-            out = take_value(flag, queue)
-        elif flag.startswith("-"):
-            near = nearest(flag, ("--out",))
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            given.append(flag)
+    given, out = words_and_out(args)
     if len(given) != 1:
         raise ConfigError(f"medzoo new needs one NAME, got {' '.join(given) or 'none'}")
     _write(given[0], Path(out or f"medzoo-{given[0]}"))

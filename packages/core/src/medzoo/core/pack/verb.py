@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import words_and_out
 from medzoo.core.errors import CheckpointError, ConfigError, DataError
-from medzoo.core.spelling import nearest
 
 HELP = """usage: medzoo pack RUN -o DIR
 
@@ -32,19 +31,7 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo pack needs RUN and -o DIR")
         return
-    check_values(args)
-    runs: list[str] = []
-    out: str | None = None
-    queue = split_equals(["--out" if arg == "-o" else arg for arg in args], ("--out",))
-    while queue:
-        flag = queue.pop(0)
-        if flag == "--out":
-            out = take_value(flag, queue)
-        elif flag.startswith("-"):
-            near = nearest(flag, ("--out",))
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            runs.append(flag)
+    runs, out = words_and_out(args)
     if len(runs) != 1 or out is None:
         raise ConfigError(f"medzoo pack needs one RUN and -o DIR, got {' '.join(runs) or 'no run'}")
     _pack(Path(runs[0]), Path(out))
