@@ -13,7 +13,7 @@ import pytest
 
 from medzoo.core import list_models, registry
 from medzoo.core.cli import main
-from medzoo.core.registry.names import _entries
+from medzoo.core.registry.names import forget
 
 Install = Callable[..., Path]
 FAULTS = {
@@ -54,11 +54,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         if card:
             (site / package / "inner/card.md").write_bytes(card)
         importlib.invalidate_caches()
-        _entries.cache_clear()
+        forget()
         return site
 
     yield put
-    _entries.cache_clear()
+    forget()
     for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(site))]:
         del sys.modules[name]
 
@@ -244,7 +244,7 @@ def test_a_package_that_was_taken_away_in_part_stops_nothing(
     """What pip leaves where it is stopped: a list of entry points, and neither a name nor a version."""
     site = install("left", MENDED, model="left")
     (site / "left-1.2.dist-info" / "METADATA").unlink()
-    _entries.cache_clear()
+    forget()
     capsys.readouterr()
     assert all(unaffected(trained, capsys).values())
     assert main(["doctor"]) in (0, 1, 2)

@@ -17,7 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from medzoo.core.cli import main
 from medzoo.core.errors import PluginError
 from medzoo.core.registry import find, kinds, load
-from medzoo.core.registry.names import _entries
+from medzoo.core.registry.names import forget
 from medzoo.core.runs.writers import PredictionWriter
 from medzoo.core.tasks.base import Prediction
 
@@ -61,11 +61,11 @@ def attackers(tmp_path: Path) -> Iterator[None]:
     (tmp_path / "attackers.py").write_text(CODE)
     sys.path.insert(0, str(tmp_path))
     importlib.invalidate_caches()
-    _entries.cache_clear()
+    forget()
     yield
     sys.path.remove(str(tmp_path))
     sys.modules.pop("attackers", None)
-    _entries.cache_clear()
+    forget()
 
 
 @pytest.mark.usefixtures("attackers")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from medzoo.core.registry.names import _entries
+from medzoo.core.registry.names import forget
 from medzoo.core.testing import DataModuleContract, ModelContract
 
 
@@ -131,10 +131,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (site / "test_rules.py").write_text("\n".join(tests))
     sys.path.insert(0, str(site))
     importlib.invalidate_caches()
-    _entries.cache_clear()
+    forget()
     yield site
     sys.path.remove(str(site))
-    _entries.cache_clear()
+    forget()
 
 
 class Outcomes:

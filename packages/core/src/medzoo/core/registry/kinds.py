@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, distributions, entry_points
 
 GROUP = "medzoo.kinds"
 """Entry points `name = "module:Base"` of this group add a kind, with plug-ins in the group `medzoo.<name>s`."""
@@ -42,16 +44,30 @@ _OWN = (
 )
 
 
-def discovered(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group; a distribution whose list of them cannot be read loses its own only."""
+@cache
+def _selected() -> Callable[..., Iterable[EntryPoint]]:
+    """Return what selects among the entry points of all that is installed: one look, however many groups are asked.
+
+    A distribution whose list of them cannot be read loses its own only.
+    """
     try:
-        return list(entry_points(group=group))
+        return entry_points().select
     except Exception:  # noqa: BLE001 - one malformed line anywhere makes the whole call fail
         found: list[EntryPoint] = []
         for distribution in distributions():
             with suppress(Exception):
-                found += distribution.entry_points.select(group=group)
-        return found
+                found += distribution.entry_points
+        return EntryPoints(found).select
+
+
+def discovered(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group."""
+    return list(_selected()(group=group))
+
+
+def look_again() -> None:
+    """Look again at what is installed, the next time that it is asked for."""
+    _selected.cache_clear()
 
 
 def kinds() -> dict[str, Kind]:

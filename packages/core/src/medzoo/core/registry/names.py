@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 from medzoo.core.errors import PluginError, first_line
 from medzoo.core.registry.cards import front_matter
-from medzoo.core.registry.kinds import discovered, kinds
+from medzoo.core.registry.kinds import discovered, kinds, look_again
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,13 @@ def _line(value: object) -> str:
 
 
 def _owner(entry: EntryPoint) -> tuple[str, str]:
+    return _name_and_version(entry.dist) if entry.dist else ("an unknown distribution", "")
+
+
+@cache
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
     # One that was taken away in part has a list of entry points and neither name nor version.
-    name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
-    return name or "an unknown distribution", version or ""
+    return distribution.name or "an unknown distribution", distribution.version or ""
 
 
 def unreadable() -> list[str]:
@@ -87,6 +91,12 @@ def _entries(kind: str) -> dict[str, list[EntryPoint]]:
         if all((entry.value, _owner(entry)[0]) != (other.value, _owner(other)[0]) for other in claims):
             claims.append(entry)
     return dict(sorted(found.items()))
+
+
+def forget() -> None:
+    """Look again at what is installed, the next time that it is asked for."""
+    look_again()
+    _entries.cache_clear()
 
 
 def names(kind: str) -> list[str]:
