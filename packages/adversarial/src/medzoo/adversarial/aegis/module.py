@@ -12,19 +12,17 @@ from medzoo.adversarial.aegis.network import Cushion, Shield, train_shield
 from medzoo.adversarial.aegis.report import BypassEvaluation, Tried
 from medzoo.adversarial.detectors import Watched
 from medzoo.adversarial.engine import BIM, Victim
-from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.on_classifier import OnClassifier
 from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
-from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import quantile_threshold
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
-from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 
 _WEIGHTS = (0.1, 1.0, 10.0)
 
 
-class Aegis(OnVictim):
+class Aegis(OnClassifier):
     """Medical Aegis (Yao 2021; ISBI 2024), reconstructed: a low-pass before a classifier, and heads that doubt it.
 
     Args:
@@ -76,11 +74,6 @@ class Aegis(OnVictim):
         self.register_buffer("limits", torch.empty(0))
         self.begin()
 
-    def check_victim(self, model: Method) -> None:
-        """Refuse models of several labels."""
-        if model.hparams.get("multi_label"):
-            raise ConfigError("--model.victim: it gives several labels; aegis needs one of exclusive classes")
-
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         """Take the victim's step, behind the Cushion."""
         return super().training_step(batch | {"image": self.cushion(batch["image"])}, batch_idx)
@@ -91,28 +84,18 @@ class Aegis(OnVictim):
 
     def watched(self) -> Watched:
         """Return the classifier behind the Cushion with the layer that the Shield looks at."""
-
-        def classify(images: Tensor) -> Tensor:
-            outputs = self.outputs({"image": images})
-            if not isinstance(outputs, ClassificationOutputs) or outputs.multi_label:
-                raise ConfigError("--model.victim: aegis needs a model with exclusive classes")
-            return outputs.logits
-
         name = self.hparams["shield_layer"]
         if name is None:
-            every = Watched(classify, self.subject).layers
+            every = Watched(self.classify, self.subject).layers
             name = every[len(every) // 4]
-        return Watched(classify, self.subject, [name])
+        return Watched(self.classify, self.subject, [name])
 
     def _look(self, watched: Watched, part: str) -> tuple[Tensor, Tensor]:
         """Return maps of the Shield's layer and logits of all images of a part, as they are."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data, "plain_dataloader"):
-            raise ConfigError("--data: aegis looks at training images as they are; take a classification data module")
         maps, logits = [], []
         with torch.no_grad():
-            for batch in data.plain_dataloader(part):
-                answer, heard = watched.maps(batch["image"].to(self.device))
+            for _, images in self.plain(part):
+                answer, heard = watched.maps(images)
                 maps.append(heard[watched.layers[0]])
                 logits.append(answer)
         return torch.cat(maps), torch.cat(logits)
@@ -156,7 +139,7 @@ class Aegis(OnVictim):
         """Return the victim's; in the second stage a test that attacks."""
         if stage == "validate" or self.stage != self.stages[-1]:
             return super().new_evaluation(stage)
-        return BypassEvaluation(self.trainer.datamodule.classes)  # type: ignore[attr-defined]
+        return BypassEvaluation(self.data.classes)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch, then attack those of its images that are right."""
@@ -164,9 +147,8 @@ class Aegis(OnVictim):
         evaluation = self.evaluation
         if not isinstance(evaluation, BypassEvaluation):
             return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         h, watched, images = self.hparams, self.watched(), batch["image"].clamp(0, 1)
-        label = model_labels(batch["label"], self.outputs(batch), data.classes, data.multi_label)
+        label = self.labels(batch, images)
         clean = self._judged(watched, images)
         evaluation.clean.append((clean[:, -1].detach().cpu(), self._passes(clean).cpu()))
         rows = torch.nonzero(clean[:, :-1].argmax(dim=1) == label)[:, 0]
