@@ -180,7 +180,8 @@ class ImageTextMethod(Method):
     def attention_maps(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return where in each image each text is seen, `(images, texts, rows, columns)`."""
 
-    def _tokens(self, texts: Sequence[str]) -> Tokens:
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """Return the pieces of texts, at least one, padded to the longest."""
         assert self.text is not None, "the vocabulary is not known yet; attach data"
         assert self.tokenizer is not None
         return self.tokenizer(texts, self.text.limit)
@@ -195,13 +196,27 @@ class ImageTextMethod(Method):
         Raises:
             ConfigError: Such a text.
         """
-        check_texts(texts, self._tokens(texts), what)
+        check_texts(texts, self.tokens(texts), what)
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
         """Return the features of texts, at least one."""
-        tokens = self._tokens(texts)
+        tokens = self.tokens(texts)
         assert self.text is not None
-        found: TextFeatures = self.text(tokens.ids.to(self.device), tokens.words.to(self.device))
+        return self._projected(self.text(tokens.ids.to(self.device), tokens.words.to(self.device)))
+
+    @property
+    def embeddings(self) -> Tensor:
+        """`(V, width of the BERT)`, the vector of each piece of the vocabulary."""
+        assert self.text is not None
+        found: Tensor = self.text.bert.embeddings.word_embeddings.weight
+        return found
+
+    def encode_vectors(self, vectors: Tensor, words: Tensor) -> TextFeatures:
+        """Return the features of texts given as vectors `(B, T, width)` of their pieces, and numbers of their words."""
+        assert self.text is not None
+        return self._projected(self.text.of_vectors(vectors, words))
+
+    def _projected(self, found: TextFeatures) -> TextFeatures:
         return TextFeatures(self.project(found.globals), self.project(found.tokens), found.mask)
 
     def _candidates(self, part: str) -> list[str]:
