@@ -10,7 +10,8 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
@@ -30,8 +31,8 @@ class MvtecFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         self._root = Path(root)
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -89,8 +90,10 @@ class ClassFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: str = "NORMAL", split: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(
+        self, root: str, normal: str = "NORMAL", split: str = "test", **common: Unpack[CategoryOptions]
+    ) -> None:
+        super().__init__(**common)
         self._root, self._normal, self._split = Path(root), normal, split
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -136,8 +139,8 @@ class NpzImages(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         if part not in ("test", "val"):
             raise ConfigError(f"--data.part: expected test or val, got {part}")
         self._root, self._normal, self._part = Path(root), normal, part
