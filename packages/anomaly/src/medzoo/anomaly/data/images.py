@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
 from medzoo.core.io.arrays import read_labelled
@@ -29,8 +30,8 @@ class MvtecFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         self._root = Path(root)
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -88,8 +89,10 @@ class ClassFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: str = "NORMAL", split: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(
+        self, root: str, normal: str = "NORMAL", split: str = "test", **common: Unpack[CategoryOptions]
+    ) -> None:
+        super().__init__(**common)
         self._root, self._normal, self._split = Path(root), normal, split
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -135,8 +138,8 @@ class NpzImages(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         if part not in ("test", "val"):
             raise ConfigError(f"--data.part: expected test or val, got {part}")
         self._root, self._normal, self._part = Path(root), normal, part

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -50,7 +49,7 @@ class Predictor:
     """
 
     def __init__(
-        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: Any
+        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: object
     ) -> None:
         model = load_checkpoint(weights)
         content = read_checkpoint(weights)
@@ -112,7 +111,7 @@ class Predictor:
         return data
 
     def _answer(self, data: MedzooDataModule, index: int) -> Prediction:
-        dataset: Any = data.predict_dataloader().dataset
+        dataset = data.predict_dataloader().dataset
         batch = collate([dataset[index]], data.sample)
         with torch.no_grad():
             moved = self.model.transfer_batch_to_device(batch, self.device, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
@@ -78,7 +77,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
     folder = Path(values["--out"])
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "model": predictor.spec.name,
         "checkpoint": checkpoint,
         "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
@@ -102,7 +101,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
                 ledger.drop(path)
     if len(files) - len(todo) - len(failed):
         say(f"skipped, for they have an answer: {len(files) - len(todo) - len(failed)} files")
-    by_id = named(todo, {record["id"]: record["path"] for record in ledger.records})
+    by_id = named(todo, {str(record["id"]): str(record["path"]) for record in ledger.records})
     for path, answer in predictor.answers(by_id) if todo else ():
         if isinstance(answer, MedzooError):
             failed[path] = str(answer)

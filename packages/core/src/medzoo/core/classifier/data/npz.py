@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded, filled
-from medzoo.core.classifier.data.module import ClassificationDataModule, check_classes
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions, check_classes
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.arrays import read_labelled
@@ -31,7 +31,13 @@ class ClassesNpz(ClassificationDataModule):
         common: Options of all data of classification.
     """
 
-    def __init__(self, root: str, classes: list[str] | None = None, val_fraction: float = 0.15, **common: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        classes: list[str] | None = None,
+        val_fraction: float = 0.15,
+        **common: Unpack[ClassificationOptions],
+    ) -> None:
         super().__init__(**common)
         check_fractions(val_fraction=val_fraction)
         self.root, self._names, self._fraction = Path(root), classes, val_fraction
