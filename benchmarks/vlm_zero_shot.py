@@ -1,8 +1,9 @@
-"""Zero-shot models beside their rivals on drawn radiographs with reports: `python benchmarks/vlm_zero_shot.py`.
+"""Models of image and text beside their rivals on drawn radiographs with reports: `python benchmarks/vlm_zero_shot.py`.
 
 Each line is a fit of a packaged recipe with the options shown in `ROWS`, and the figures of its test after the last
 epoch; a table of means and standard deviations over the seeds follows. `frozen` leaves both encoders random, `shuffled`
-gives each image the report of another, and the classifier is trained on labels of a part of the images.
+gives each image the report of another, and the classifier is trained on labels of a part of the images. `xcoop` and
+`mica` learn from labels: of their earlier stage, concepts and corrected concepts the lines have more.
 `--rows NAME ...` chooses rows, `--seeds N ...` seeds, `--jobs N` fits at a time, `--device gpu` where they run, and
 what is left, such as `--trainer.max_epochs 1`, reaches each fit.
 """
@@ -24,15 +25,19 @@ import numpy as np
 FIGURES = ("auroc", "auroc_head", "auroc_tail", "ap", "neg_auroc", "pnc_auroc", "i2t_r@10")
 SUPERVISED = ["--model", "classifier", "--data", "report-phantoms", "--model.backbone", "test_efficientnet"]
 SUPERVISED += ["--model.size", "64", "--model.batch", "48", "--model.lr", "0.002", "--data.augment", "0.3"]
+MORE = ("backbone/phantoms/auroc", "align/phantoms/auroc", "phantoms/concepts/auroc", "phantoms/intervened/auroc")
 ROWS: dict[str, list[str]] = {
     "carzero": ["--model", "carzero"],
     "cosine": ["--model", "carzero", "--model.fusion", "cosine"],
+    "xcoop": ["--model", "xcoop"],
+    "mica": ["--model", "mica"],
     "frozen": ["--model", "carzero", "--model.frozen", "true"],
     "shuffled": ["--model", "carzero", "--data.shuffled", "true"],
     "concept-clip": ["--model", "concept-clip"],
     "labels 1 %": [*SUPERVISED, "--data.train", "15", "--model.steps", "300"],
     "labels 10 %": [*SUPERVISED, "--data.train", "150", "--model.steps", "300"],
     "labels 100 %": [*SUPERVISED, "--model.steps", "750"],
+    "xcoop, no alignment": ["--model", "xcoop", "--model.prompt_weight", "0", "--model.token_weight", "0"],
     "cabs": ["--model", "carzero", "--model.fusion", "cabs"],
 }
 
@@ -50,7 +55,8 @@ def measure(row: str, seed: int, device: str, more: list[str]) -> dict[str, floa
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
     short = {name.partition("/")[2]: value for name, value in metrics.items()}
     found = {name: short.get(name, float("nan")) for name in FIGURES} | {"seconds": seconds}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    further = {name: metrics[name] for name in MORE if name in metrics}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in (found | further).items())
     print(f"{row}, seed {seed}: {shown}", flush=True)
     return found
 

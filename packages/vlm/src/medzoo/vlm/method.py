@@ -140,19 +140,33 @@ class ImageTextMethod(Method):
         """Take the vocabulary from the text encoder's folder, or from the sentences to train on."""
         if self.text is not None:
             return
-        if not hasattr(self.data, "corpus"):
-            kind = type(self.data).__name__
-            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
-        h = self.hparams
+        h, sentences = self.hparams, self.corpus()
         if h["text"]:
             settings = read_folder(Path(h["text"]))
         else:
             width = int(h["width"])
-            vocabulary = build_vocabulary(self.data.corpus(), int(h["pieces"]))
+            vocabulary = build_vocabulary(sentences, int(h["pieces"]))
             sizes = {"width": width, "layers": h["text_layers"], "heads": max(4, width // 64), "inner": 4 * width}
             size = {"vocabulary": len(vocabulary), **sizes, "positions": h["words"], "dropout": 0.1}
             settings = TextSettings(size, vocabulary)
-        self._build_text(settings, self.data.classes)
+        self._build_text(settings, self.called_classes())
+
+    def corpus(self) -> list[str]:
+        """Return the sentences that a vocabulary is made of.
+
+        Raises:
+            ConfigError: The data have no reports.
+        """
+        if not hasattr(self.data, "corpus"):
+            kind = type(self.data).__name__
+            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
+        found: list[str] = self.data.corpus()
+        return found
+
+    def called_classes(self) -> Sequence[str]:
+        """Return the classes of which validation images give a threshold: those of the data."""
+        found: Sequence[str] = self.data.classes
+        return found
 
     def setup(self, stage: str) -> None:
         """Build the text encoder, and start both encoders from the weights that are given."""

@@ -71,7 +71,7 @@ def presets() -> tuple[str, ...]:
 
 
 def from_preset(name: str, classes: Sequence[str]) -> Prompts:
-    """Return prompts for classes by a preset: `carzero`, `chexzero`, `ctclip` or `clip`.
+    """Return prompts for classes by a preset, see `presets`.
 
     Raises:
         ConfigError: There is no such preset, or a class is empty.
