@@ -23,6 +23,8 @@ Tests a model on its test images as they are, and after small changes that are m
 (share of images that come out wrong, and figures, by budget), samples.csv (a row an image and budget), results.json,
 curves and examples. The data are those of the checkpoint unless --data names others. For judging one's own models.
   --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd, square, or noise of the same size;
+                    ensemble: apgd on two losses, then square, on what withstood; autoattack: the standard one, for
+                    four classes or more, where its extra is installed;
                     corruptions: noise, blur, contrast, … that happen without an attacker, by severity
   --twin CKPT       the attack looks at this other model of the same task, and is judged on CKPT (transfer)
   --eps LIST        budgets in image units, such as 1/255,4/255 (default: 0.5/255,1/255,2/255,4/255)
@@ -41,7 +43,9 @@ _VALUED = (
     "--twin", "--severities",
 )  # fmt: skip
 _SWITCHES = {"--help", "-h", "--keep_images"}
-_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise", "corruptions")
+_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise", "ensemble", "autoattack",
+    "corruptions",
+)  # fmt: skip
 
 
 def run(args: list[str]) -> None:
@@ -179,13 +183,13 @@ def _all(first: Planned, rest: list[Planned], attempts: list[Attempt]) -> Iterat
 
 
 def _maker(name: str, eps: float, values: dict[str, str]) -> Callable[[Loss], Attack]:
-    from medzoo.adversarial.engine import ATTACKS, Noise
+    from medzoo.adversarial.engine import ATTACKS, AutoAttack, Ensemble, Noise
 
     settings: dict[str, Any] = {"eps": eps, "norm": values.get("--norm", "linf")}
     if "--steps" in values:
         settings["steps"] = int(number("--steps", values["--steps"]))
 
-    kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise}
+    kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise, "ensemble": Ensemble, "autoattack": AutoAttack}
 
     def make(loss: Loss) -> Attack:
         try:
