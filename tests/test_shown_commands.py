@@ -23,6 +23,7 @@ READING = [
     "predict",
     "select",
     "attack",
+    "certify",
     "audit",
     "zero-shot",
     "evaluate",
