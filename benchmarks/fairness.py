@@ -73,8 +73,8 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
 Fit = tuple[str, str, int]
 
 
-def measure(fit: Fit) -> tuple[Fit, dict[str, float]]:
-    """Return the figures of one fit, and its seconds."""
+def measure(fit: Fit) -> tuple[Fit, dict[str, float] | str]:
+    """Return the figures of one fit, and its seconds; what it printed where it failed."""
     from medzoo.core.cli import main
 
     table, method, seed = fit
@@ -85,7 +85,7 @@ def measure(fit: Fit) -> tuple[Fit, dict[str, float]]:
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
             code = main(["fit", *methods[method], *own, "--trainer.accelerator", "cpu"])
         if code:
-            raise RuntimeError(f"{method}, seed {seed} ended with code {code}: {log.read_text()[-2000:]}")
+            return fit, f"ended with code {code}: {log.read_text()[-2000:]}"
         seconds = time.perf_counter() - start
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
     short = metrics | {name.partition("/")[2]: value for name, value in metrics.items()}
@@ -97,8 +97,11 @@ def run(fits: list[Fit], jobs: int, out: Path | None) -> dict[Fit, dict[str, flo
     found: dict[Fit, dict[str, float]] = {}
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for fit, figures in pool.imap_unordered(measure, fits):
-            found[fit] = figures
             table, method, seed = fit
+            if isinstance(figures, str):
+                print(f"{table}, {method}, seed {seed} {figures}", flush=True)
+                continue
+            found[fit] = figures
             print(
                 f"{table}, {method}, seed {seed}: " + ", ".join(f"{n} {v:.3f}" for n, v in figures.items()), flush=True
             )
