@@ -18,7 +18,7 @@ FLOORS = [
      "backbones", "inference", "optim"},
     {"recipes", "data"},
     {"tasks", "method", "selectors"},
-    {"runs", "classifier"},
+    {"runs", "classifier", "segmenter"},
     {"zoo"},
     {"cli", "__main__", "benchmark", "evaluate", "files", "pack", "report", "new"},
     {"testing"},

@@ -59,7 +59,16 @@ class Bert(nn.Module):
             ids: `(B, T)` int64.
             mask: `(B, T)` bool, false for padding.
         """
-        states = [self.embeddings(ids)]
+        return self.of_vectors(self.embeddings.word_embeddings(ids), mask)
+
+    def of_vectors(self, vectors: Tensor, mask: Tensor) -> list[Tensor]:
+        """Return the same for vectors in the place of the pieces' embeddings, such as learned ones.
+
+        Args:
+            vectors: `(B, T, width)`.
+            mask: `(B, T)` bool, false for padding.
+        """
+        states = [self.embeddings(vectors)]
         for layer in self.encoder.layer:  # type: ignore[union-attr]
             states.append(layer(states[-1], mask[:, None, None, :]))
         return states
@@ -74,12 +83,10 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(size.width, eps=1e-12)
         self.dropout = nn.Dropout(size.dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device)
+    def forward(self, vectors: Tensor) -> Tensor:
+        places = torch.arange(vectors.shape[1], device=vectors.device)
         kind = self.token_type_embeddings.weight[0]
-        found: Tensor = self.dropout(
-            self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(places) + kind)
-        )
+        found: Tensor = self.dropout(self.LayerNorm(vectors + self.position_embeddings(places) + kind))
         return found
 
 
