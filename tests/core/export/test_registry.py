@@ -1,4 +1,4 @@
-"""Every registered model of a task that is exported answers from its file as it does itself, or says why it has none."""
+"""Every registered model of an exported task answers from its file as it does itself, or says why it has none."""
 
 from __future__ import annotations
 
