@@ -29,6 +29,7 @@ READING = [
     "evaluate",
     "compare",
     "pack",
+    "export",
     "report",
 ]
 """Verbs whose files are those of the reader of a page."""
