@@ -25,10 +25,10 @@ from medzoo.core.zoo import load_checkpoint
 class Predictor:
     """Answers image files with a trained model, as `medzoo predict CKPT PATH` does.
 
-    Example:
-        predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
-        answer = predictor("film.png")
-        answer.record["landmarks_px"]["right apex"]
+    Examples:
+        >>> predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
+        >>> answer = predictor("film.png")
+        >>> answer.record["landmarks_px"]["right apex"]
 
     Args:
         weights: A checkpoint, or a folder of `medzoo pack`.
