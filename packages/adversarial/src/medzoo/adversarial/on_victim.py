@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 from torch import Tensor
 
@@ -198,7 +198,7 @@ class OnVictim(Method):
         """Return the victim's."""
         return self.subject.outputs(batch)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's."""
         return self.subject.new_evaluation(stage)
 
