@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
@@ -81,7 +82,7 @@ class JTT(GroupMethod):
             require_exclusive(self.hparams["classes"], self.hparams["multi_label"])
         super().build()
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay, at the rate of the stage."""
         return adamw(self, self.stage_hparam("lr"))
 
@@ -103,7 +104,7 @@ class JTT(GroupMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write which training images the first training got wrong, `errors.csv`."""
         rows = training_scores(self)
         path = folder.resolve() / TABLE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
@@ -16,7 +17,7 @@ from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
 from medzoo.fairness.method import GroupMethod
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
-from medzoo.fairness.training_scores import of_batch, read_column, require_exclusive, training_scores
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, require_exclusive, training_scores
 
 TABLE = "pseudo_bias.csv"
 
@@ -84,7 +85,7 @@ class PBBL(GroupMethod):
             require_exclusive(self.hparams["classes"], self.hparams["multi_label"], 2)
         super().build()
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay, at the rate of the stage."""
         return adamw(self, self.stage_hparam("lr"))
 
@@ -113,7 +114,7 @@ class PBBL(GroupMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Label the bias of every training image, and write `pseudo_bias.csv` and what is known of it."""
         rows = training_scores(self)
         scores = torch.tensor([row["logits"] for row in rows], dtype=torch.float64).softmax(1)[:, 1]
@@ -129,7 +130,7 @@ class PBBL(GroupMethod):
             write_json(path.with_suffix(".json"), facts)
         return {"pseudo": str(path)}
 
-    def _agreement(self, rows: list[dict[str, Any]], bias: Tensor) -> dict[str, float]:
+    def _agreement(self, rows: list[Scores], bias: Tensor) -> dict[str, float]:
         """Compare pseudo with true bias labels, where the data know them: the training never does.
 
         Of all images the figure is close to 1 even where none of the conflicting ones is recognised.
