@@ -61,7 +61,7 @@ docs: $(VENV)/.developing
 # The documentation as pages in site/; a broken link or a page that is in no menu fails.
 site: $(VENV)/.developing
 	$(PIP) --no-build-isolation -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Four steps of three models with two seeds each, compared with the table that the last accepted change left.
 benchmark: $(VENV)/.developing

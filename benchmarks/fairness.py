@@ -1,8 +1,9 @@
 """Fairness methods beside the usual baselines on built-in data.
 
-`python benchmarks/fairness.py TABLE [SEED ...] [METHOD ...] [--jobs N] [--out FILE]`: TABLE is groups, shortcut, tail
-or all. A line is a fit of a packaged recipe with the options shown; the figures are those of its test, after the last
-epoch. FILE gets each fit as a line of JSON as soon as it is there. At the end: mean and standard deviation over seeds.
+`python benchmarks/fairness.py TABLE [SEED ...] [METHOD ...] [--jobs N] [--out FILE]`: TABLE is groups, shortcut, tail,
+segmentation or all. A line is a fit of a packaged recipe with the options shown; the figures are those of its test,
+after the last epoch. FILE gets each fit as a line of JSON as soon as it is there. At the end: means and
+standard deviations over seeds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 SKIN = ("accuracy/light", "accuracy/dark", "eodd_max", "auc_gap", "worst_auc", "swapped_accuracy")
 GROUPS = ["accuracy", "auroc", *(f"skin/{name}" for name in SKIN)]
+SCANNER = ("base_dice_gap", "dice_gap", "base_dice/b", "dice/b", "dice/a", "base_probe", "probe")
 BASELINE = ["--model", "fair-baseline"]
 SHORTCUT = ["--data.train", "2000", "--data.val", "200", "--data.test", "1000", "--data.dark", "0", "--data.overlap"]
 SHORTCUT += ["0.06", "--data.conflict", "0.05", "--data.augment", "0"]
@@ -50,7 +52,7 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
         },
     ),
     "tail": (
-        ["ap", "head_ap", "middle_ap", "tail_ap", "auroc"],
+        ["ap", "head_ap", "middle_ap", "tail_ap", "auroc", "balanced_accuracy"],
         {
             "BCE": [*BASELINE, *LABELS],
             "class-aware order": [*BASELINE, *LABELS, "--data.order", "class"],
@@ -63,12 +65,16 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "ANR + LLM": ["--model", "ltml", "--model.reconsider", "modify"],
         },
     ),
+    "segmentation": (
+        ["base_dice", "dice", *(f"scanner/{name}" for name in SCANNER), "perturbation"],
+        {"APPLE": ["--model", "apple"], "APPLE, beta 0": ["--model", "apple", "--model.beta", "0"]},
+    ),
 }
 Fit = tuple[str, str, int]
 
 
-def measure(fit: Fit) -> tuple[Fit, dict[str, float]]:
-    """Return the figures of one fit, and its seconds."""
+def measure(fit: Fit) -> tuple[Fit, dict[str, float] | str]:
+    """Return the figures of one fit, and its seconds; what it printed where it failed."""
     from medzoo.core.cli import main
 
     table, method, seed = fit
@@ -79,7 +85,7 @@ def measure(fit: Fit) -> tuple[Fit, dict[str, float]]:
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
             code = main(["fit", *methods[method], *own, "--trainer.accelerator", "cpu"])
         if code:
-            raise RuntimeError(f"{method}, seed {seed} ended with code {code}: {log.read_text()[-2000:]}")
+            return fit, f"ended with code {code}: {log.read_text()[-2000:]}"
         seconds = time.perf_counter() - start
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
     short = metrics | {name.partition("/")[2]: value for name, value in metrics.items()}
@@ -91,8 +97,11 @@ def run(fits: list[Fit], jobs: int, out: Path | None) -> dict[Fit, dict[str, flo
     found: dict[Fit, dict[str, float]] = {}
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for fit, figures in pool.imap_unordered(measure, fits):
-            found[fit] = figures
             table, method, seed = fit
+            if isinstance(figures, str):
+                print(f"{table}, {method}, seed {seed} {figures}", flush=True)
+                continue
+            found[fit] = figures
             print(
                 f"{table}, {method}, seed {seed}: " + ", ".join(f"{n} {v:.3f}" for n, v in figures.items()), flush=True
             )

@@ -26,9 +26,8 @@ def linked(text: str, inside: bool) -> str:
         text = re.sub(rf"\]\((?:\.\./)*{re.escape(file)}", f"]({page}", text)
     if not inside:
         text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
-    return re.sub(
-        r"\[([^\]]+)\]\((?:\.\./|\.ci/|packages/|tests/|benchmarks/(?!\w+\.md)|LICENSE|Makefile)[^)]*\)", r"\1", text
-    )
+    elsewhere = r"\.\./|\.ci/|packages/|tests/|benchmarks(?!/\w+\.md)|CITATION|LICENSE|Makefile"
+    return re.sub(rf"\[([^\]]+)\]\((?:{elsewhere})[^)]*\)", r"\1", text)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -23,11 +23,13 @@ READING = [
     "predict",
     "select",
     "attack",
+    "certify",
     "audit",
     "zero-shot",
     "evaluate",
     "compare",
     "pack",
+    "export",
     "report",
 ]
 """Verbs whose files are those of the reader of a page."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -51,11 +51,7 @@ class GroupMethod(Classifier):
 
     def codes(self, batch: Batch) -> Tensor:
         """Return the group of each image, `(B,)` int64; −1 where it is unknown or none that the model knows."""
-        name = self.hparams["attribute"]
-        found = [groups.get(name, -1) for groups in batch.get("groups", [{}] * len(batch["id"]))]
-        if self.lookup is not None:
-            found = [self.lookup[code] if code >= 0 else -1 for code in found]
-        return torch.tensor(found, device=batch["image"].device)
+        return group_codes(batch, self.hparams["attribute"], self.lookup)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupEvaluation:
         """Return an evaluation by group; a test has intervals."""
@@ -83,6 +79,20 @@ class GroupMethod(Classifier):
         """Whether a figure `<source>/<attribute>/<name>` is of the model's attribute, or it has none."""
         attribute = self.hparams.get("attribute")
         return attribute is None or key.split("/")[-2] == attribute
+
+
+def group_codes(batch: Batch, attribute: str, lookup: Sequence[int] | None = None) -> Tensor:
+    """Return the group of each image, `(B,)` int64; −1 where it is unknown.
+
+    Args:
+        batch: With `groups`, where they are known.
+        attribute: Which of them.
+        lookup: Number to return for each of the data's; None where they are the same.
+    """
+    found = [groups.get(attribute, -1) for groups in batch.get("groups", [{}] * len(batch["id"]))]
+    if lookup is not None:
+        found = [lookup[code] if code >= 0 else -1 for code in found]
+    return torch.tensor(found, device=batch["image"].device)
 
 
 def groups_of(data: Any) -> dict[str, tuple[str, ...]]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medzoo.adversarial.attack.arguments import data_of, number
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.registry import find, load
 
 if TYPE_CHECKING:
     from medzoo.adversarial.attack.report import Attempt
@@ -23,6 +23,8 @@ Tests a model on its test images as they are, and after small changes that are m
 (share of images that come out wrong, and figures, by budget), samples.csv (a row an image and budget), results.json,
 curves and examples. The data are those of the checkpoint unless --data names others. For judging one's own models.
   --attack NAME     fgsm, bim, pgd (default), mim, dim, tim, cw-linf, apgd, square, or noise of the same size;
+                    ensemble: apgd on two losses, then square, on what withstood; autoattack: the standard one, for
+                    four classes or more, where its extra is installed;
                     corruptions: noise, blur, contrast, … that happen without an attacker, by severity
   --twin CKPT       the attack looks at this other model of the same task, and is judged on CKPT (transfer)
   --eps LIST        budgets in image units, such as 1/255,4/255 (default: 0.5/255,1/255,2/255,4/255)
@@ -41,7 +43,9 @@ _VALUED = (
     "--twin", "--severities",
 )  # fmt: skip
 _SWITCHES = {"--help", "-h", "--keep_images"}
-_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise", "corruptions")
+_NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise", "ensemble", "autoattack",
+    "corruptions",
+)  # fmt: skip
 
 
 def run(args: list[str]) -> None:
@@ -85,16 +89,16 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
 
     name = values.get("--attack", "pgd")
     first, *rest = _plan(name, values)
-    bounds = [_number("--bounds", text) for text in values.get("--bounds", "0,1").split(",")]
+    bounds = [number("--bounds", text) for text in values.get("--bounds", "0,1").split(",")]
     if len(bounds) != 2:
         raise ConfigError(f"--bounds: expected LOW,HIGH, got {values['--bounds']}")
-    seed, batches = int(_number("--seed", values.get("--seed", "0"))), values.get("--batches")
+    seed, batches = int(number("--seed", values.get("--seed", "0"))), values.get("--batches")
     _quiet_libraries()
     model = load_checkpoint(path)
     twin = load_checkpoint(values["--twin"]) if "--twin" in values else None
     if twin is not None and not isinstance(twin, Method):
         raise ConfigError(f"--twin: {type(twin).__name__} has no outputs(batch) to attack; it is no medzoo Method")
-    data_name, datamodule = _data(path, values.get("--data"), options)
+    data_name, datamodule = data_of("attack", path, values.get("--data"), options)
     check_data(datamodule, "test")
     given = values.get("--run_dir")
     folder = given_run_folder(Path(given), False) if given else new_run_folder(f"attack-{name}", data_name)
@@ -104,7 +108,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
             attack = UnderAttack(
                 make,
                 (bounds[0], bounds[1]),
-                _number("--tolerance", values.get("--tolerance", "5")),
+                number("--tolerance", values.get("--tolerance", "5")),
                 seed,
                 folder / "images" / "-".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in label.values())
                 if keep
@@ -119,7 +123,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 inference_mode=False,  # attacks need gradients
-                limit_test_batches=int(_number("--batches", batches)) if batches else None,
+                limit_test_batches=int(number("--batches", batches)) if batches else None,
                 callbacks=[attack],
                 default_root_dir=str(folder),
             )
@@ -139,24 +143,6 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
     say(f"run folder: {folder}")
 
 
-def _data(path: str, wanted: str | None, options: list[str]) -> tuple[str, Any]:
-    """Build the data module of the checkpoint, or another, with options of the command line."""
-    from medzoo.core.cli.parser import parser_of
-    from medzoo.core.runs.checkpoint_io import read_checkpoint
-    from medzoo.core.runs.saved import saved
-
-    told = saved(read_checkpoint(path), "datamodule")
-    spec = find("datamodule", wanted) if wanted else told.spec if told else None
-    if spec is None:
-        raise ConfigError(f"missing --data NAME: {path} names none")
-    kind = parser_of({"data": load(spec)})
-    parser = kind(prog="medzoo", usage="medzoo attack CKPT [options]", add_help=False)
-    parser.add_class_arguments(load(spec), "data", fail_untyped=False)
-    if told and told.spec == spec:
-        parser.set_defaults({f"data.{key}": value for key, value in told.settings.items()})
-    return spec.name, parser.instantiate_classes(parser.parse_args(options)).data
-
-
 def _plan(name: str, values: dict[str, str]) -> list[Planned]:
     """Return label and maker of each test, that of clean images first."""
     from medzoo.adversarial.engine import CORRUPTIONS, Corruption, Noise
@@ -165,14 +151,14 @@ def _plan(name: str, values: dict[str, str]) -> list[Planned]:
     if name != "corruptions":
         if "--severities" in values:
             raise ConfigError("--severities: they are of --attack corruptions; an attack has --eps")
-        budgets = [_number("--eps", text) for text in values.get("--eps", "0.5/255,1/255,2/255,4/255").split(",")]
+        budgets = [number("--eps", text) for text in values.get("--eps", "0.5/255,1/255,2/255,4/255").split(",")]
         if any(eps <= 0 for eps in budgets):
             raise ConfigError(f"--eps: expected budgets above 0, got {values['--eps']}")
         return [({"eps": eps}, _maker(name, eps, values)) for eps in (0.0, *sorted(budgets))]
     odd = next((flag for flag in ("--eps", "--norm", "--steps", "--twin") if flag in values), None)
     if odd:
         raise ConfigError(f"{odd}: a corruption has none; take --severities")
-    chosen = [_number("--severities", text) for text in values.get("--severities", "1,2,3,4,5").split(",")]
+    chosen = [number("--severities", text) for text in values.get("--severities", "1,2,3,4,5").split(",")]
     if not set(chosen) <= set(SEVERITIES):
         raise ConfigError(f"--severities: expected some of 1 to 5, got {values['--severities']}")
 
@@ -197,13 +183,13 @@ def _all(first: Planned, rest: list[Planned], attempts: list[Attempt]) -> Iterat
 
 
 def _maker(name: str, eps: float, values: dict[str, str]) -> Callable[[Loss], Attack]:
-    from medzoo.adversarial.engine import ATTACKS, Noise
+    from medzoo.adversarial.engine import ATTACKS, AutoAttack, Ensemble, Noise
 
     settings: dict[str, Any] = {"eps": eps, "norm": values.get("--norm", "linf")}
     if "--steps" in values:
-        settings["steps"] = int(_number("--steps", values["--steps"]))
+        settings["steps"] = int(number("--steps", values["--steps"]))
 
-    kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise}
+    kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise, "ensemble": Ensemble, "autoattack": AutoAttack}
 
     def make(loss: Loss) -> Attack:
         try:
@@ -212,15 +198,6 @@ def _maker(name: str, eps: float, values: dict[str, str]) -> Callable[[Loss], At
             raise ConfigError(f"--attack {name} takes no --steps") from error
 
     return make
-
-
-def _number(option: str, text: str) -> float:
-    """Read a number or a fraction such as `1/255`."""
-    over, _, under = text.partition("/")
-    try:
-        return float(over) / float(under or 1)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"{option}: expected a number or a fraction such as 1/255, got {text}") from error
 
 
 def _print(figures: dict[str, Any], metric: str | None) -> None:

@@ -72,7 +72,6 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.ledger import Ledger
     from medzoo.core.files.predict import Predictor
     from medzoo.core.io import write_csv
-    from medzoo.core.runs.packed import SUMS, is_packed
 
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
@@ -80,7 +79,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     about: dict[str, object] = {
         "model": predictor.spec.name,
         "checkpoint": checkpoint,
-        "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
+        "model_sha256": weights_sha256(checkpoint),
         "medzoo": version("medzoo-core"),
         "source": predictor.source,
         "settings": predictor.settings,
@@ -119,6 +118,14 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     say(f"answers to {len(files) - len(failed)} of {len(files)} files: {folder / 'predictions.json'} ({NOTICE})")
     if failed:
         raise SomeFailedError(f"{len(failed)} of {len(files)} files have no answer, see {table}")
+
+
+def weights_sha256(path: str) -> str:
+    """Return the SHA-256 that stands for a checkpoint, or for packed weights (that of their list of checksums)."""
+    from medzoo.core.files.paths import sha256
+    from medzoo.core.runs.packed import SUMS, is_packed
+
+    return sha256(Path(path) / SUMS if is_packed(path) else path)
 
 
 def _spacing(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def choose(text: str, cohort: Cohort, columns: Columns) -> Threshold:
             raise ConfigError(f"--threshold {text}: expected a number from 0 to 1, or from:FILE")
         return Threshold(value, "given")
     path = text.removeprefix(_FROM)
-    other = read_cohort(path, Columns(columns.label, columns.score, columns.patient), [])
+    other = read_cohort(path, replace(columns, id=None), [])
     if other.sha256 == cohort.sha256:
         problem = "is the audited table itself"
         raise ConfigError(f"--threshold {text}: {problem}; fit the threshold on the validation cases")

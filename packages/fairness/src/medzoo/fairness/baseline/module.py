@@ -10,12 +10,13 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import class_columns, model_labels
-from medzoo.fairness.baseline.losses import equal_groups, worst_groups
+from medzoo.fairness.baseline.losses import worst_groups
 from medzoo.fairness.losses import (
     asymmetric,
     cross_entropies,
     distribution_balanced,
     effective_weights,
+    equal_groups,
     focal,
     log_priors,
     mean_known,

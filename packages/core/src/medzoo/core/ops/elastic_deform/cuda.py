@@ -14,41 +14,30 @@ from torch import Tensor
 from medzoo.core.errors import first_line
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
 from medzoo.core.ops.elastic_deform.launch import Tile, launch
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, knots
 
 
 class CudaBackend:
     """The kernels on the device of their tensors; the torch formulation where they do not compile, said once."""
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs."""
         try:
-            with torch.cuda.device_of(field):
-                return TritonBackend().forward(inputs, field, affine, where, rules)
+            with torch.cuda.device_of(warp.field):
+                return TritonBackend().forward(warp)
         except _build_errors() as error:
             _give_up(error)
-            return TorchBackend().forward(inputs, field, affine, where, rules)
+            return TorchBackend().forward(warp)
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
         try:
-            with torch.cuda.device_of(field):
-                return TritonBackend().backward(grads, inputs, field, affine, where, rules, need)
+            with torch.cuda.device_of(warp.field):
+                return TritonBackend().backward(grads, warp, need)
         except _build_errors() as error:
             _give_up(error)
-            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+            return TorchBackend().backward(grads, warp, need)
 
 
 def _build_errors() -> tuple[type[Exception], ...]:
@@ -72,12 +61,11 @@ def _give_up(error: Exception) -> None:
 class TritonBackend:
     """`forward` and `backward` as in `op.Backend` for float32 fields; double precision takes the torch formulation."""
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs, one launch each."""
+        inputs, field, affine, where, rules = warp
         if field.dtype == torch.float64:
-            return TorchBackend().forward(inputs, field, affine, where, rules)
+            return TorchBackend().forward(warp)
         from medzoo.core.ops.elastic_deform.triton_kernels import forward_kernel
 
         geometry, options = _geometry(inputs[0], field, affine, where)
@@ -100,19 +88,11 @@ class TritonBackend:
                 )
         return outputs
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
+        inputs, field, affine, where, rules = warp
         if field.dtype == torch.float64:
-            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+            return TorchBackend().backward(grads, warp, need)
         none = field.new_empty(0)
         g_field = torch.zeros_like(field) if need[0] else none
         g_affine = torch.zeros_like(affine) if affine is not None and need[1] else none
