@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 import torch
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from medzoo.adversarial.aegis.attacks import tried
@@ -15,8 +16,10 @@ from medzoo.adversarial.on_classifier import OnClassifier
 from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
 from medzoo.core.metrics.segmentation import quantile_threshold
+from medzoo.core.runs.schema import weights_of
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.base import Evaluation
 
 
 class Aegis(OnClassifier):
@@ -75,7 +78,7 @@ class Aegis(OnClassifier):
         self.register_buffer("limits", torch.empty(0))
         self.begin()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the victim's step, behind the Cushion."""
         return super().training_step(batch | {"image": self.cushion(batch["image"])}, batch_idx)
 
@@ -137,7 +140,7 @@ class Aegis(OnClassifier):
         logits, heard = watched.maps(images)
         return torch.cat([logits, self.shield.score(heard[watched.layers[0]], logits)[:, None]], dim=1)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's; in the second stage a test that attacks."""
         if stage == "validate" or self.stage != self.stages[-1]:
             return super().new_evaluation(stage)
@@ -175,10 +178,10 @@ class Aegis(OnClassifier):
     def _passes(self, judged: Tensor) -> Tensor:
         return judged[:, -1] <= self.limits.to(judged)[judged[:, :-1].argmax(dim=1)]
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Make room for the Shield, whose sizes its weights tell."""
         super().on_load_checkpoint(checkpoint)
-        state = checkpoint["state_dict"]
+        state = weights_of(checkpoint)
         if "shield.mean" in state:
             classes = len(state["shield.scale"])
             self.shield = Shield(len(state["shield.mean"]), classes, self.hparams["shield_width"]).requires_grad_(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from medzoo.adversarial.attack.callback import Examples
 from medzoo.core.io import figure_text, write_csv
 from medzoo.core.metrics.segmentation import group_interval
 from medzoo.core.plots import save
+from medzoo.core.values import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,14 @@ class Attempt:
         examples: Clean and attacked images.
     """
 
-    label: Mapping[str, Any]
+    label: Row
     metrics: Mapping[str, float]
-    rows: Sequence[dict[str, Any]] = ()
+    rows: Sequence[Row] = ()
     examples: Examples = field(default_factory=list)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Row:
         """Return label, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
-        own: dict[str, Any] = dict(self.label)
+        own: Row = dict(self.label)
         if self.rows:
             success = torch.tensor([row["success"] for row in self.rows])
             _, patient = np.unique([row["patient"] or row["id"] for row in self.rows], return_inverse=True)
@@ -70,7 +74,7 @@ def main_metric(names: Sequence[str]) -> str | None:
     return next((name for end in wanted for name in names if name.rpartition("/")[2] == end), None)
 
 
-def mean_of_corruptions(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+def mean_of_corruptions(attempts: Sequence[Attempt]) -> list[Row]:
     """Return for each corruption, and for all, the means over severities of all figures.
 
     Args:
@@ -86,7 +90,7 @@ def mean_of_corruptions(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
     return rows
 
 
-def _curves(table: Sequence[Mapping[str, Any]]) -> Any:
+def _curves(table: Sequence[Row]) -> Figure:
     """Draw success and main figure against the budget, or against the severity with a line for each corruption."""
     from matplotlib.figure import Figure
 
@@ -112,7 +116,7 @@ def _curves(table: Sequence[Mapping[str, Any]]) -> Any:
     return figure
 
 
-def _pictures(attempt: Attempt) -> Any:
+def _pictures(attempt: Attempt) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 2.6 * len(attempt.examples)), layout="constrained")

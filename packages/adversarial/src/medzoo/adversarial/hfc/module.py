@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Never, cast
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.base import Evaluation
 
 _LOOKED = 16
 
@@ -126,7 +127,7 @@ class HFC(OnClassifier):
             raise ConfigError("the checkpoint is of a fit that has not ended; resume it first")
         return {key: value.to(self.device) for key, value in self.learned[name].items()}
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's; in the second stage a test that attacks."""
         if stage == "validate" or self.stage != self.stages[-1]:
             return super().new_evaluation(stage)
@@ -160,12 +161,12 @@ class HFC(OnClassifier):
         names = [batch["patient"][i] or batch["id"][i] for i in right.tolist()]
         evaluation.add(names, experiment.scores(joined([seen, noise])), trials)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep what was learned, beside what the victim keeps."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["learned"], checkpoint["limits"] = dict(self.learned), dict(self.limits)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take it back.
 
         Raises:
@@ -178,4 +179,5 @@ class HFC(OnClassifier):
         check_field("learned", right, "tensors of each detector")
         numbers = isinstance(limits, dict) and all(isinstance(value, float) for value in limits.values())
         check_field("limits", numbers, "a threshold of each detector")
-        self.learned, self.limits = checkpoint["learned"], checkpoint["limits"]
+        self.learned = cast(dict[str, dict[str, Tensor]], learned)
+        self.limits = cast(dict[str, float], limits)

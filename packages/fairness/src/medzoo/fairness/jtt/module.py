@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
@@ -73,6 +74,19 @@ class JTT(DebiasingMethod):
         self.stage = stage
         self.wrong: dict[str, int] = {}
 
+<<<<<<< HEAD
+=======
+    def build(self) -> None:
+        """Make the network, of exclusive classes."""
+        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
+            require_exclusive(self.hparams["classes"], self.hparams["multi_label"])
+        super().build()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and cosine decay, at the rate of the stage."""
+        return adamw(self, self.stage_hparam("lr"))
+
+>>>>>>> h-house
     def setup(self, stage: str) -> None:
         """Read the errors of the first training."""
         super().setup(stage)
@@ -91,7 +105,7 @@ class JTT(DebiasingMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write which training images the first training got wrong, `errors.csv`."""
         rows = training_scores(self)
         path = folder.resolve() / TABLE

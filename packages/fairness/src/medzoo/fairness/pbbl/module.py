@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import check_choice
@@ -15,7 +16,11 @@ from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
 from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
+<<<<<<< HEAD
 from medzoo.fairness.training_scores import of_batch, read_column, training_scores
+=======
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, require_exclusive, training_scores
+>>>>>>> h-house
 
 TABLE = "pseudo_bias.csv"
 
@@ -76,6 +81,19 @@ class PBBL(DebiasingMethod):
         self.stage = stage
         self.bias: dict[str, int] | None = None
 
+<<<<<<< HEAD
+=======
+    def build(self) -> None:
+        """Make the network, of two exclusive classes."""
+        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
+            require_exclusive(self.hparams["classes"], self.hparams["multi_label"], 2)
+        super().build()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and cosine decay, at the rate of the stage."""
+        return adamw(self, self.stage_hparam("lr"))
+
+>>>>>>> h-house
     def setup(self, stage: str) -> None:
         """Read the pseudo bias labels, and count the classes under each."""
         super().setup(stage)
@@ -101,7 +119,7 @@ class PBBL(DebiasingMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Label the bias of every training image, and write `pseudo_bias.csv` and what is known of it."""
         rows = training_scores(self)
         scores = torch.tensor([row["logits"] for row in rows], dtype=torch.float64).softmax(1)[:, 1]
@@ -117,7 +135,7 @@ class PBBL(DebiasingMethod):
             write_json(path.with_suffix(".json"), facts)
         return {"pseudo": str(path)}
 
-    def _agreement(self, rows: list[dict[str, Any]], bias: Tensor) -> dict[str, float]:
+    def _agreement(self, rows: list[Scores], bias: Tensor) -> dict[str, float]:
         """Compare pseudo with true bias labels, where the data know them: the training never does.
 
         Of all images the figure is close to 1 even where none of the conflicting ones is recognised.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.classifier.losses import labels_loss
@@ -179,7 +180,7 @@ class MICA(ConceptMethod):
         self.log_dict({"train/loss": named + diagnosed, "train/concepts": named, "train/diagnoses": diagnosed})
         return named + diagnosed
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay, at the rate of the stage."""
         return adamw(self, self.stage_hparam("lr"))
 
@@ -192,7 +193,7 @@ class MICA(ConceptMethod):
             answers, tuple(self.hparams["diagnoses"]), True, concepts, tuple(self.hparams["concepts"])
         )
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any]:  # type: ignore[override]
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation of diagnoses, concepts and interventions; in the first stage of concepts alone."""
         if self.bottleneck is None:
             return super().new_evaluation(stage)

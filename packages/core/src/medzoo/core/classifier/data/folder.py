@@ -17,13 +17,18 @@ from medzoo.core.io.listing import files_in, folders_in, image_below, image_file
 _LAYOUT = "one folder a class, or train/, val/ and test/ with such folders"
 
 
-class FileOptions(ClassificationOptions, total=False):
-    """Options of `FileClasses`."""
+class PartOptions(ClassificationOptions, total=False):
+    """Options of `FileClasses` but for the colour."""
 
-    colour: bool
     val_fraction: float
     test_fraction: float
     predict: str | None
+
+
+class FileOptions(PartOptions, total=False):
+    """Options of `FileClasses`."""
+
+    colour: bool
 
 
 class FileClasses(ClassificationDataModule):
