@@ -137,7 +137,7 @@ class ShortcutPhantoms(LesionPhantoms):
         overlap: float = 0.06,
         conflict: float = 0.05,
         augment: float = 0.0,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(
             train, val, test, pixels, dark=0.0, overlap=overlap, conflict=conflict, augment=augment, **common

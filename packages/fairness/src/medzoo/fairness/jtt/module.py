@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
@@ -74,19 +73,6 @@ class JTT(DebiasingMethod):
         self.stage = stage
         self.wrong: dict[str, int] = {}
 
-<<<<<<< HEAD
-=======
-    def build(self) -> None:
-        """Make the network, of exclusive classes."""
-        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
-            require_exclusive(self.hparams["classes"], self.hparams["multi_label"])
-        super().build()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine decay, at the rate of the stage."""
-        return adamw(self, self.stage_hparam("lr"))
-
->>>>>>> h-house
     def setup(self, stage: str) -> None:
         """Read the errors of the first training."""
         super().setup(stage)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.errors import check_choice
@@ -16,11 +15,7 @@ from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
 from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
-<<<<<<< HEAD
-from medzoo.fairness.training_scores import of_batch, read_column, training_scores
-=======
-from medzoo.fairness.training_scores import Scores, of_batch, read_column, require_exclusive, training_scores
->>>>>>> h-house
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, training_scores
 
 TABLE = "pseudo_bias.csv"
 
@@ -81,19 +76,6 @@ class PBBL(DebiasingMethod):
         self.stage = stage
         self.bias: dict[str, int] | None = None
 
-<<<<<<< HEAD
-=======
-    def build(self) -> None:
-        """Make the network, of two exclusive classes."""
-        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
-            require_exclusive(self.hparams["classes"], self.hparams["multi_label"], 2)
-        super().build()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine decay, at the rate of the stage."""
-        return adamw(self, self.stage_hparam("lr"))
-
->>>>>>> h-house
     def setup(self, stage: str) -> None:
         """Read the pseudo bias labels, and count the classes under each."""
         super().setup(stage)
