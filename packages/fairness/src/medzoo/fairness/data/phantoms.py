@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.module import check_drawn
-from medzoo.core.data.options import Unpack
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError
 
 Numbers = NDArray[np.int64]
@@ -137,7 +137,7 @@ class ShortcutPhantoms(LesionPhantoms):
         overlap: float = 0.06,
         conflict: float = 0.05,
         augment: float = 0.0,
-        **common: Unpack[ClassificationOptions],
+        **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(
             train, val, test, pixels, dark=0.0, overlap=overlap, conflict=conflict, augment=augment, **common
