@@ -30,6 +30,7 @@ READING = [
     "compare",
     "pack",
     "export",
+    "convert",
     "report",
 ]
 """Verbs whose files are those of the reader of a page."""

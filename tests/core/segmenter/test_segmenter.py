@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resize_affine
+from medzoo.core.io import write_image
 from medzoo.core.phantoms.blobs import blob
+from medzoo.core.segmenter.data.folder import MasksFolder
 from medzoo.core.segmenter.data.phantoms import MaskPhantoms
 from medzoo.core.segmenter.losses import mask_loss
 from medzoo.core.segmenter.module import Segmenter
@@ -32,6 +35,60 @@ class TestSegmenter(ModelContract):
 class TestMaskPhantoms(DataModuleContract):
     name: ClassVar[str] = "mask-phantoms"
     tiny: ClassVar[dict[str, Any]] = {"train": 8, "val": 4, "test": 4, "pixels": 16}
+
+
+def folder(root: Path, count: int = 12) -> Path:
+    """Images of two sizes, each with its mask; two images a patient, the sex of one of them unknown."""
+    lines = ["id,patient,sex"]
+    for i in range(count):
+        image, mask = blob((9, i), 16 + 8 * (i % 2))
+        ending = ("", "_mask", "_segmentation")[i % 3]
+        for name, array in ((f"images/n{i:02}.png", image), (f"masks/n{i:02}{ending}.png", mask.astype(np.float32))):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            write_image(root / name, array)
+        lines.append(f"n{i:02}.png,p{i // 2},{('f', 'm', 'f', '')[i % 4]}")
+    (root / "cases.csv").write_text("\n".join(lines))
+    return root
+
+
+class TestMasksFolder(DataModuleContract):
+    name: ClassVar[str] = "masks-folder"
+    damaged: ClassVar[str] = "images/n03.png"
+
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, object]:
+        return {"root": str(folder(tmp_path / "data")), "groups": ["sex"], "test_fraction": 0.3}
+
+
+def test_a_folder_gives_masks_patients_and_groups_as_they_are(tmp_path: Path) -> None:
+    data = MasksFolder(str(folder(tmp_path)), groups=["sex"], size=16)
+    items = {item.id: item for items in data.parts.values() for item in items}
+    assert len(items) == 12
+    assert data.group_names == {"sex": ("f", "m")}
+    assert [items[f"n{i:02}"].groups["sex"] for i in range(4)] == [0, 1, 0, -1]
+    for i in range(12):
+        image, mask = items[f"n{i:02}"].load()
+        drawn, truth = blob((9, i), 16 + 8 * (i % 2))
+        assert np.array_equal(mask, truth)
+        assert np.abs(image - drawn).max() < 0.003
+    owners = [{item.patient for item in items} for items in data.parts.values()]
+    assert not owners[0] & owners[1] | owners[0] & owners[2] | owners[1] & owners[2]
+    assert data.check() == []
+
+
+def test_a_folder_with_faults_costs_one_line_each(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    write_image(root / "masks/n00.png", np.zeros((5, 5), dtype=np.float32))
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "has another size" in str(found)
+    (root / "masks/n00.png").unlink()
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "has no mask of 1 images: n00" in str(found)
+    (found,) = MasksFolder(str(root / "images"), size=16).check()
+    assert "has no folder images" in str(found)
+    (root / "cases.csv").unlink()
+    with pytest.raises(DataError, match=r"cases\.csv: does not exist"):
+        MasksFolder(str(folder(tmp_path / "b")).replace("/b", "/b/none"), groups=["sex"])._known()
 
 
 def batch_of(masks: list[np.ndarray], size: tuple[int, int]) -> dict[str, Any]:

@@ -75,20 +75,3 @@ def read_column(path: str | None, option: str, column: str, ids: list[str], low:
 def of_batch(values: dict[str, int], batch: Batch) -> Tensor:
     """Return the numbers of a batch's images, `(B,)` int64 on its device."""
     return torch.tensor([values[name] for name in batch["id"]], device=batch["image"].device)
-
-
-def require_exclusive(classes: list[str], multi_label: bool, most: int | None = None) -> None:
-    """Refuse data of another kind than a method is for.
-
-    Args:
-        classes: Of the data.
-        multi_label: Whether several may hold at once.
-        most: Number of classes that the method can tell apart; None for any.
-
-    Raises:
-        ConfigError: There are several labels an image, or more classes.
-    """
-    if multi_label or (most is not None and len(classes) > most):
-        have = "several labels an image" if multi_label else f"{len(classes)} classes"
-        wanted = "one class an image" if most is None else f"{most} exclusive classes"
-        raise ConfigError(f"--data: has {have}, the method is for {wanted}; choose other data")

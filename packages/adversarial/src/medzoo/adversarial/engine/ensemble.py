@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +59,13 @@ class Ensemble(Bounded):
         return best
 
     def _members(self) -> list[Bounded]:
-        same: dict[str, Any] = {"eps": self.eps, "norm": self.norm, "targeted": self.targeted}
-        members: list[Bounded] = [APGD(**same, steps=self.steps, loss=loss) for loss in (CrossEntropy(), Margin())]
-        return members if self.norm == "l2" else [*members, Square(**same, queries=self.queries)]
+        eps, norm, targeted = self.eps, self.norm, self.targeted
+        members: list[Bounded] = [
+            APGD(eps=eps, norm=norm, targeted=targeted, steps=self.steps, loss=loss)
+            for loss in (CrossEntropy(), Margin())
+        ]
+        square = Square(eps=eps, targeted=targeted, queries=self.queries)
+        return members if norm == "l2" else [*members, square]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,7 @@ class AutoAttack(Bounded):
             raise ConfigError(f"autoattack: it needs {LEAST} classes, the victim has {classes}; take ensemble")
         seed = int(torch.randint(2**31, (), generator=problem.generator))
         norm = "Linf" if self.norm == "linf" else "L2"
-        attack: Any = importlib.import_module("pyautoattack").AutoAttack(
+        attack = importlib.import_module("pyautoattack").AutoAttack(
             model, eps=self.eps, norm=norm, seed=seed, device=str(problem.images.device)
         )
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)

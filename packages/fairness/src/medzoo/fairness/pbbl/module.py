@@ -6,23 +6,21 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.errors import check_choice
 from medzoo.core.io import write_csv, write_json
-from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
-from medzoo.fairness.method import GroupMethod
+from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
-from medzoo.fairness.training_scores import Scores, of_batch, read_column, require_exclusive, training_scores
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, training_scores
 
 TABLE = "pseudo_bias.csv"
 
 
-class PBBL(GroupMethod):
+class PBBL(DebiasingMethod):
     """PBBL (MICCAI 2022): a network that learns the shortcut labels the bias, and a second one is balanced by it.
 
     Args:
@@ -47,7 +45,7 @@ class PBBL(GroupMethod):
 
     stages: ClassVar[tuple[str, ...]] = ("bias", "debias")
     prefixes: ClassVar[dict[str, str]] = {"bias": "bias_"}
-    needs_groups = False
+    most_classes = 2
     prior: Tensor
 
     def __init__(
@@ -70,24 +68,13 @@ class PBBL(GroupMethod):
         batch: int = 256,
     ) -> None:
         check_choice("model.stage", stage, ("all", *self.stages))
-        if not 0 < q <= 1:
-            raise ConfigError(f"--model.q: expected more than 0 to 1, got {q}")
+        check_shares(q=q)
         super().__init__(
             classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
             lr=lr, epochs=epochs, steps=steps, batch=batch,
         )  # fmt: skip
         self.stage = stage
         self.bias: dict[str, int] | None = None
-
-    def build(self) -> None:
-        """Make the network, of two exclusive classes."""
-        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
-            require_exclusive(self.hparams["classes"], self.hparams["multi_label"], 2)
-        super().build()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine decay, at the rate of the stage."""
-        return adamw(self, self.stage_hparam("lr"))
 
     def setup(self, stage: str) -> None:
         """Read the pseudo bias labels, and count the classes under each."""

@@ -115,7 +115,8 @@ class MICA(ConceptMethod):
         first = load_checkpoint(self.hparams["aligned"])
         if not isinstance(first, MICA) or first.hparams["concepts"] != self.hparams["concepts"]:
             raise ConfigError(f"--model.aligned: {self.hparams['aligned']} is of another model or of other concepts")
-        self.load_state_dict(first.state_dict(), strict=False)
+        missing, _ = self.load_state_dict(first.state_dict(), strict=False)
+        assert all(name.startswith("bottleneck.") for name in missing)
         print_once(f"the bottleneck starts from {self.hparams['aligned']}")
         self.requires_grad_(False)
         assert self.bottleneck is not None
