@@ -66,7 +66,7 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     Only classes that an installed package registers are built, and the file is read as data.
 
     Raises:
-        CheckpointError: The file is unsafe, damaged, does not tell its model, or does not fit it.
+        CheckpointError: The file is unsafe, damaged, does not name its model, or does not fit it.
         PluginError: The model is not installed.
     """
     from medzoo.core.runs.checkpoint_io import read_checkpoint
@@ -76,7 +76,7 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     checkpoint = read_checkpoint(path)
     kept = saved(checkpoint, "model", path)
     if kept is None:
-        raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
+        raise CheckpointError(f"{path}: does not name its model; use the class's own load_from_checkpoint")
     model_class = load(kept.spec)
     with restoring(str(path), kept.spec.name):
         with sized_as(path, checkpoint):

@@ -34,7 +34,7 @@ class Predictor:
         weights: A checkpoint, or a folder of `medzoo pack`.
         source: What the files are of (anatomy, category), where the model knows several.
         accelerator: `cpu`, `gpu`, or `auto`.
-        options: What the reader of the task may be told of files, such as `spacing`, millimetres per pixel of
+        options: What the reader of the task takes on files, such as `spacing`, millimetres per pixel of
             landmarks.
 
     Attributes:
@@ -53,14 +53,14 @@ class Predictor:
     ) -> None:
         model = load_checkpoint(weights)
         content = read_checkpoint(weights)
-        told, trained = saved(content, "model"), saved(content, "datamodule")
-        if not isinstance(model, Method) or told is None:
+        kept_model, trained = saved(content, "model"), saved(content, "datamodule")
+        if not isinstance(model, Method) or kept_model is None:
             raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
-        self.model, self.spec = model, told.spec
-        self._kind = load(reader_of(told.spec.task))
+        self.model, self.spec = model, kept_model.spec
+        self._kind = load(reader_of(kept_model.spec.task))
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
-            raise ConfigError(f"--{unknown}: is not for {told.spec.task}")
+            raise ConfigError(f"--{unknown}: is not for {kept_model.spec.task}")
         kept = trained.settings if trained else {}
         self.settings = {name: kept[name] for name in self._kind.kept if kept.get(name) is not None} | options
         self.source = source_of(model, source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +13,7 @@ from medzoo.core.distributed import gather_all
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, identity
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.values import Row
 
 
 @dataclass
@@ -50,7 +50,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
 
     def __init__(self, finish: Callable[[Path], None]) -> None:
         self.finish = finish
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
 
     def update(self, batch: Batch, outputs: FilledIn) -> None:
         """Add a batch.
@@ -81,7 +81,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
         self.tested = gather_all(self.tested)
         found: dict[str, float] = {}
         for source in dict.fromkeys(str(row["source"]) for row in self.tested):
-            rows = sorted((row for row in self.tested if row["source"] == source), key=lambda row: row["id"])
+            rows = sorted((row for row in self.tested if row["source"] == source), key=lambda row: str(row["id"]))
             columns = {name: np.array([row[name] for row in rows]) for name in FilledIn.__dataclass_fields__}
             means = {"patches": "patches", "patches_plain": "plain", "sharp": "sharp", "words": "words"}
             found |= {f"{source}/{name}": float(columns[key].mean()) for name, key in means.items()}
@@ -90,7 +90,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
                     found[f"{source}/{name}_accuracy"] = float(columns[right].sum() / columns[all_].sum())
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample: words that were found, error of the patches, the parts of both."""
         return self.tested
 
