@@ -47,7 +47,8 @@ def third_party(folder: Path) -> dict[str, str]:
                 names = [node.module or ""]
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
                 names = [node.args[0].value] if isinstance(node.args[0], ast.Constant) else []
-            for top in {str(name).split(".")[0] for name in names} - sys.stdlib_module_names - {"medzoo", ""}:
+            known = {*sys.stdlib_module_names, "medzoo", "", "_typeshed"}  # the last exists for type checkers alone
+            for top in {str(name).split(".")[0] for name in names} - known:
                 found[canonicalize_name(DISTRIBUTIONS.get(top, top))] = f"{path.relative_to(ROOT)}:{node.lineno}"
     return found
 
