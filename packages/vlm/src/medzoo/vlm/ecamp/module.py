@@ -37,7 +37,7 @@ class ECAMP(ReadingMethod):
         backbone: Vision transformer of timm; a test writes its weights to encoder.safetensors.
         weights: File with weights of it; empty: random ones. Nothing is downloaded.
         size: Height and width of the images, one number for a square; the data give twice that.
-        fit: How images of another shape are brought to size: stretch, or pad with black.
+        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         mean: Mean grey level, in [0, 1].
         spread: Standard deviation of the grey levels.
         mask: Share of the patches that is hidden.
