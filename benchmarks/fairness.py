@@ -1,26 +1,29 @@
-"""Fairness methods beside the usual baselines on built-in data: `python benchmarks/fairness.py TABLE [SEED ...]`.
+"""Fairness methods beside the usual baselines on built-in data.
 
-TABLE is one of groups, shortcut and tail. Each line is a fit of a packaged recipe with the options shown; the figures
-are those of its test, after the last epoch. A summary of means and standard deviations over the seeds follows.
+`python benchmarks/fairness.py TABLE [SEED ...] [METHOD ...] [--jobs N] [--out FILE]`: TABLE is groups, shortcut, tail,
+segmentation or all. A line is a fit of a packaged recipe with the options shown; the figures are those of its test,
+after the last epoch. FILE gets each fit as a line of JSON as soon as it is there. At the end: means and
+standard deviations over seeds.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import multiprocessing
 import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 
-from medzoo.core.cli import main
-
 SKIN = ("accuracy/light", "accuracy/dark", "eodd_max", "auc_gap", "worst_auc", "swapped_accuracy")
 GROUPS = ["accuracy", "auroc", *(f"skin/{name}" for name in SKIN)]
+SCANNER = ("base_dice_gap", "dice_gap", "base_dice/b", "dice/b", "dice/a", "base_probe", "probe")
 BASELINE = ["--model", "fair-baseline"]
-SHORTCUT = ["--data.train", "2000", "--data.val", "200", "--data.test", "1000", "--data.dark", "0", "--data.overlap"]
-SHORTCUT += ["0.06", "--data.conflict", "0.05", "--data.augment", "0"]
+SHORTCUT = ["--data", "shortcut-phantoms"]
+INK = ["--model.loss", "group-mean", "--model.attribute", "ink"]
 LABELS = ["--data", "lesion-structures", "--model.lr", "0.003", "--model.epochs", "8"]
 TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     "groups": (
@@ -40,14 +43,7 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
         {
             "ERM": [*BASELINE, *SHORTCUT],
             "group x class, ink known": [*BASELINE, *SHORTCUT, "--data.order", "group-class", "--data.order_by", "ink"],
-            "group-mean CE, ink known": [
-                *BASELINE,
-                *SHORTCUT,
-                "--model.loss",
-                "group-mean",
-                "--model.attribute",
-                "ink",
-            ],
+            "group-mean CE, ink known": [*BASELINE, *SHORTCUT, *INK],
             "JTT": ["--model", "jtt"],
             "LfF": ["--model", "lff"],
             "PBBL": ["--model", "pbbl"],
@@ -55,11 +51,12 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
         },
     ),
     "tail": (
-        ["ap", "head_ap", "middle_ap", "tail_ap", "auroc"],
+        ["ap", "head_ap", "middle_ap", "tail_ap", "auroc", "balanced_accuracy"],
         {
             "BCE": [*BASELINE, *LABELS],
             "class-aware order": [*BASELINE, *LABELS, "--data.order", "class"],
             "focal": [*BASELINE, *LABELS, "--model.loss", "focal"],
+            "class-balanced": [*BASELINE, *LABELS, "--model.loss", "class-balanced"],
             "ASL": [*BASELINE, *LABELS, "--model.loss", "asl"],
             "DB": [*BASELINE, *LABELS, "--model.loss", "db"],
             "ANR": ["--model", "ltml", "--model.reconsider", "none"],
@@ -67,39 +64,88 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "ANR + LLM": ["--model", "ltml", "--model.reconsider", "modify"],
         },
     ),
+    "segmentation": (
+        ["base_dice", "dice", *(f"scanner/{name}" for name in SCANNER), "perturbation"],
+        {"APPLE": ["--model", "apple"], "APPLE, beta 0": ["--model", "apple", "--model.beta", "0"]},
+    ),
 }
+Fit = tuple[str, str, int]
 
 
-def measure(flags: list[str], seed: int, names: list[str]) -> list[float]:
-    """Return the figures of one fit and, last, its seconds."""
+def measure(fit: Fit) -> tuple[Fit, dict[str, float] | str]:
+    """Return the figures of one fit, and its seconds; what it printed where it failed."""
+    from medzoo.core.cli import main
+
+    table, method, seed = fit
+    names, methods = TABLES[table]
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        log, start = Path(folder, "log"), time.perf_counter()
         own = ["--seed_everything", str(seed), "--data.seed", str(seed), "--run_dir", f"{folder}/run", "--quiet"]
-        assert main(["fit", *flags, *own, "--trainer.accelerator", "cpu"]) == 0
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            code = main(["fit", *methods[method], *own, "--trainer.accelerator", "cpu"])
+        if code:
+            return fit, f"ended with code {code}: {log.read_text()[-2000:]}"
         seconds = time.perf_counter() - start
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
     short = metrics | {name.partition("/")[2]: value for name, value in metrics.items()}
-    return [short.get(name, float("nan")) for name in names] + [seconds]
+    return fit, {**{name: short.get(name, float("nan")) for name in names}, "seconds": seconds}
 
 
-def run(table: str, seeds: list[int], only: list[str]) -> None:
-    """Print a line a fit, then the summary."""
-    names, rows = TABLES[table]
-    rows = {name: flags for name, flags in rows.items() if not only or name in only}
-    found: dict[str, list[list[float]]] = {}
-    for method, flags in rows.items():
-        for seed in seeds:
-            values = measure(flags, seed, names)
-            found.setdefault(method, []).append(values)
-            shown = ", ".join(f"{n} {v:.3f}" for n, v in zip([*names, "seconds"], values, strict=True))
-            print(f"{method}, seed {seed}: {shown}", flush=True)
-    print("| method | " + " | ".join([*names, "seconds"]) + " |")
-    for method, fits in found.items():
-        mean, spread = np.mean(fits, axis=0), np.std(fits, axis=0, ddof=1 if len(seeds) > 1 else 0)
-        cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
-        print(f"| {method} | " + " | ".join(cells) + " |")
+def run(fits: list[Fit], jobs: int, out: Path | None) -> dict[Fit, dict[str, float]]:
+    """Fit everything, several at a time, each in a process that is kept; print and keep what is finished."""
+    found: dict[Fit, dict[str, float]] = {}
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for fit, figures in pool.imap_unordered(measure, fits):
+            table, method, seed = fit
+            if isinstance(figures, str):
+                print(f"{table}, {method}, seed {seed} {figures}", flush=True)
+                continue
+            found[fit] = figures
+            print(
+                f"{table}, {method}, seed {seed}: " + ", ".join(f"{n} {v:.3f}" for n, v in figures.items()), flush=True
+            )
+            if out is not None:
+                with out.open("a") as file:
+                    file.write(json.dumps({"table": table, "method": method, "seed": seed, **figures}) + "\n")
+    return found
+
+
+def summary(found: dict[Fit, dict[str, float]]) -> str:
+    """Return a table of Markdown for each of `TABLES`: mean and standard deviation over the seeds."""
+    lines = []
+    for table, (names, methods) in TABLES.items():
+        rows = {m: [v for (t, own, _), v in found.items() if (t, own) == (table, m)] for m in methods}
+        if any(rows.values()):
+            lines += [
+                "",
+                "| method | fits | " + " | ".join([*names, "seconds"]) + " |",
+                "|---" * (len(names) + 3) + "|",
+            ]
+        for method, fits in rows.items():
+            cells = []
+            for name in [*names, "seconds"] if fits else []:
+                values = np.array([figures[name] for figures in fits])
+                cells.append(f"{values.mean():.3f} ± {values.std(ddof=1) if len(values) > 1 else 0:.3f}")
+            lines += [f"| {method} | {len(fits)} | " + " | ".join(cells) + " |"] if fits else []
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the arguments, fit, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=[*TABLES, "all"])
+    parser.add_argument("words", nargs="*", metavar="SEED|METHOD", help="seeds (0 1 2) and methods (all)")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
+    parser.add_argument("--out", type=Path, help="file for a line of JSON a fit")
+    args = parser.parse_args()
+    seeds = [int(word) for word in args.words if word.isdigit()] or [0, 1, 2]
+    only = [word for word in args.words if not word.isdigit()]
+    tables = list(TABLES) if args.table == "all" else [args.table]
+    chosen = [(t, m) for t in tables for m in TABLES[t][1] if not only or m in only]
+    if unknown := sorted(set(only) - {m for _, m in chosen}):
+        parser.error(f"no method {', '.join(unknown)}; known are {', '.join(m for t in tables for m in TABLES[t][1])}")
+    print(summary(run([(t, m, seed) for seed in seeds for t, m in chosen], args.jobs, args.out)))
 
 
 if __name__ == "__main__":
-    numbers = [int(a) for a in sys.argv[2:] if a.isdigit()]
-    run(sys.argv[1], numbers or [0, 1, 2], [a for a in sys.argv[2:] if not a.isdigit()])
+    main()

@@ -13,7 +13,7 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import dry_run, packaged, parameters
-from medzoo.fairness.baseline.losses import equal_groups, worst_groups
+from medzoo.fairness.baseline.losses import worst_groups
 from medzoo.fairness.baseline.module import LOSSES, FairBaseline
 from medzoo.fairness.data.phantoms import LesionPhantoms
 from medzoo.fairness.losses import (
@@ -21,6 +21,7 @@ from medzoo.fairness.losses import (
     cross_entropies,
     distribution_balanced,
     effective_weights,
+    equal_groups,
     focal,
     generalised_ce,
     log_priors,

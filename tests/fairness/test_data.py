@@ -11,13 +11,18 @@ import pytest
 from medzoo.core.classifier.data.order import cells_of, drawn_batches
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import DataModuleContract
-from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
+from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures, ShortcutPhantoms
 from medzoo.fairness.phantoms import lesion
 
 
 class TestLesionPhantoms(DataModuleContract):
     name: ClassVar[str] = "lesion-phantoms"
     tiny: ClassVar[dict[str, Any]] = {"train": 8, "val": 4, "test": 6, "pixels": 16, "order": "group-class"}
+
+
+class TestShortcutPhantoms(DataModuleContract):
+    name: ClassVar[str] = "shortcut-phantoms"
+    tiny: ClassVar[dict[str, Any]] = {"train": 8, "val": 4, "test": 6, "pixels": 16}
 
 
 class TestLesionStructures(DataModuleContract):
@@ -33,6 +38,17 @@ def test_groups_and_classes_have_the_numbers_that_are_asked_for() -> None:
     data = LesionPhantoms(1000, 100, 200, dark=0.3, prevalence=0.4, prevalence_dark=0.1)
     assert table(data, "train", "skin") == {(0, 0): 420, (1, 0): 280, (0, 1): 270, (1, 1): 30}
     assert table(data, "test", "skin") == {(0, 0): 84, (1, 0): 56, (0, 1): 54, (1, 1): 6}
+
+
+def test_a_shortcut_is_that_of_the_lesions_with_other_defaults() -> None:
+    own, general = ShortcutPhantoms(100, 20, 40), LesionPhantoms(100, 20, 40, dark=0, overlap=0.06, conflict=0.05)
+    for part in ("train", "val", "test"):
+        assert all(
+            (a.id, a.label, a.groups) == (b.id, b.label, b.groups) and np.array_equal(a.load()[0], b.load()[0])
+            for a, b in zip(own.cases.parts[part], general.cases.parts[part], strict=True)
+        )
+    assert table(own, "train", "ink") == {(0, 0): 48, (0, 1): 2, (1, 1): 48, (1, 0): 2}
+    assert table(own, "test", "ink") == {(0, 0): 10, (0, 1): 10, (1, 1): 10, (1, 0): 10}
 
 
 def test_label_bias_is_of_one_group_and_of_training_alone() -> None:

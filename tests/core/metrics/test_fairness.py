@@ -96,6 +96,23 @@ def test_the_calibration_line_is_the_maximum_of_the_likelihood() -> None:
     assert compared > 40
 
 
+def test_calibration_lines_of_many_rows_are_those_of_each_alone() -> None:
+    """Also where a row lies far from all together, and where it has no finite slope."""
+    rng = np.random.default_rng(5)
+    scores = np.sort(rng.random(60))
+    slopes = np.concatenate([np.full(30, 1.0), [-4.0, 9.0, 0.0]])
+    logits = np.log(scores / (1 - scores))
+    chance = 1 / (1 + np.exp(-(slopes[:, None] * logits + rng.normal(size=(33, 1)))))
+    cases = rng.integers(1, 40, (33, 60)).astype(float)
+    positives = rng.binomial(cases.astype(int), chance).astype(float)
+    positives[5], cases[6], positives[6] = np.where(scores > 0.5, cases[5], 0), 7.0, 7.0
+    together = calibration_line(scores, cases - positives, positives)
+    alone = [calibration_line(scores, (cases - positives)[i], positives[i]) for i in range(33)]
+    for k in range(2):
+        np.testing.assert_allclose(together[k], [float(line[k]) for line in alone], rtol=1e-7, atol=1e-9)
+    assert np.isnan(together[1][5:7]).all()
+
+
 def test_leading_dimensions_give_what_each_row_gives() -> None:
     rng = np.random.default_rng(0)
     scores = np.linspace(0.01, 0.99, 23)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from medzoo.core.metrics.fairness import ScoreCounts, auc, group_gaps, rates
 from medzoo.core.metrics.fairness_tests import (
     Cases,
+    _resample,
     _shuffled,
     benjamini_hochberg,
     bootstrap,
@@ -57,6 +58,24 @@ def test_a_resample_has_as_many_patients_and_whole_ones() -> None:
         total = (counts.positives + counts.negatives).sum(-1)
         assert total.min() >= len(cases.sizes) * cases.sizes.min()
         assert total.max() <= len(cases.sizes) * cases.sizes.max()
+
+
+def test_a_resample_is_a_draw_with_replacement() -> None:
+    generator, found = np.random.default_rng(0), np.zeros(10)
+    for _ in range(8100):  # of four: sorted counts and their multinomial probabilities
+        counts = _resample(4, generator)
+        found[counts.max() * 2 + (counts == 0).sum() - 2] += 1
+    wanted = np.zeros(10)
+    for draws in product(range(4), repeat=4):
+        drawn = np.bincount(draws, minlength=4)
+        wanted[drawn.max() * 2 + (drawn == 0).sum() - 2] += 8100 / 256
+    there = wanted > 0
+    assert found[~there].sum() == 0
+    assert ((found - wanted)[there] ** 2 / wanted[there]).sum() < 19  # chi-squared with 4 degrees, p = 0.001
+    many = np.stack([_resample(3000, generator) for _ in range(2000)]).astype(float)
+    assert (many.sum(1) == 3000).all()
+    assert many.var() == pytest.approx(1 - 1 / 3000, abs=4e-3)
+    assert [(many == k).mean() for k in range(4)] == pytest.approx([0.3679, 0.3679, 0.1839, 0.0613], abs=1e-3)
 
 
 @pytest.mark.parametrize("clustered", [False, True])

@@ -8,8 +8,9 @@ from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
     from medzoo.fairness.ada_abc.module import AdaABC
+    from medzoo.fairness.apple.module import Apple
     from medzoo.fairness.baseline.module import FairBaseline
-    from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures
+    from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures, ShortcutPhantoms
     from medzoo.fairness.data.public import CheXpert, Fitzpatrick17k, Ham10000, Isic2019
     from medzoo.fairness.fair_adabn.module import FairAdaBN
     from medzoo.fairness.jtt.module import JTT
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "AdaABC": "ada_abc.module",
+        "Apple": "apple.module",
         "CheXpert": "data.public",
         "FairAdaBN": "fair_adabn.module",
         "FairBaseline": "baseline.module",
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy(
         "LesionStructures": "data.phantoms",
         "LfF": "lff.module",
         "PBBL": "pbbl.module",
+        "ShortcutPhantoms": "data.phantoms",
     },
 )
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "LTML",
     "PBBL",
     "AdaABC",
+    "Apple",
     "CheXpert",
     "FairAdaBN",
     "FairBaseline",
@@ -49,4 +53,5 @@ __all__ = [
     "LesionPhantoms",
     "LesionStructures",
     "LfF",
+    "ShortcutPhantoms",
 ]

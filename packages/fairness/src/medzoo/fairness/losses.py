@@ -31,6 +31,25 @@ def mean_known(each: Tensor, label: Tensor) -> Tensor:
     return torch.where(known, each, torch.zeros_like(each)).sum(1) / known.sum(1).clamp(min=1)
 
 
+def group_means(each: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Return the mean loss of each group `(G,)`, 0 where it has no sample, and whether it has one `(G,)`.
+
+    Args:
+        each: `(B,)` losses.
+        group: `(B,)` int64; samples with −1 are left out.
+        groups: Number of groups.
+    """
+    member = (group[:, None] == torch.arange(groups, device=group.device)).to(each.dtype)
+    count = member.sum(0)
+    return (member * each[:, None]).sum(0) / count.clamp(min=1), count > 0
+
+
+def equal_groups(each: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Return the mean of the groups' mean losses, absent groups left out; 0 with gradients without any."""
+    means, there = group_means(each, group, groups)
+    return means.sum() / there.sum().clamp(min=1)
+
+
 def generalised_ce(logits: Tensor, label: Tensor, q: float = 0.7) -> Tensor:
     """Return `(1 − p_y^q) / q` of each sample (Zhang and Sabuncu, NeurIPS 2018), whose gradient is `p_y^q ∇CE`.
 

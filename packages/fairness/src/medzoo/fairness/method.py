@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.classifier.module import Classifier
 from medzoo.core.errors import ConfigError
+from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
+from medzoo.core.tasks.classification import class_columns
 from medzoo.fairness.evaluation import GroupEvaluation
 
 Select = Literal["overall", "worst", "utopia"]
@@ -51,11 +54,7 @@ class GroupMethod(Classifier):
 
     def codes(self, batch: Batch) -> Tensor:
         """Return the group of each image, `(B,)` int64; −1 where it is unknown or none that the model knows."""
-        name = self.hparams["attribute"]
-        found = [groups.get(name, -1) for groups in batch.get("groups", [{}] * len(batch["id"]))]
-        if self.lookup is not None:
-            found = [self.lookup[code] if code >= 0 else -1 for code in found]
-        return torch.tensor(found, device=batch["image"].device)
+        return group_codes(batch, self.hparams["attribute"], self.lookup)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupEvaluation:
         """Return an evaluation by group; a test has intervals."""
@@ -79,10 +78,67 @@ class GroupMethod(Classifier):
             found["choice"] = -found[chosen] if chosen == "utopia" else found[chosen]
         return found
 
+    def label_counts(self) -> tuple[Tensor, Tensor]:
+        """Return how many training images have each label of the model, and of how many that is known, `(C,)` each."""
+        columns = class_columns(self._answer(torch.zeros(0)), *self.given)
+        have, known = (torch.zeros(len(self.hparams["classes"])) for _ in range(2))
+        have[columns], known[columns] = (torch.tensor(v, dtype=torch.float32) for v in self.data.counts())
+        return have, known
+
     def _own(self, key: str) -> bool:
         """Whether a figure `<source>/<attribute>/<name>` is of the model's attribute, or it has none."""
         attribute = self.hparams.get("attribute")
         return attribute is None or key.split("/")[-2] == attribute
+
+
+class DebiasingMethod(GroupMethod):
+    """A classifier of exclusive classes that is not told the bias of its data: training reads no groups."""
+
+    needs_groups = False
+    most_classes: ClassVar[int | None] = None
+    """Classes that the method can tell apart; None for any number."""
+
+    def build(self) -> None:
+        """Make the network.
+
+        Raises:
+            ConfigError: The data have several labels an image, or more classes than the method is for.
+        """
+        classes, several, most = self.hparams["classes"], self.hparams["multi_label"], self.most_classes
+        if classes and (several or (most is not None and len(classes) > most)):
+            have = "several labels an image" if several else f"{len(classes)} classes"
+            wanted = "one class an image" if most is None else f"{most} exclusive classes"
+            raise ConfigError(f"--data: has {have}, the method is for {wanted}; choose other data")
+        super().build()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and cosine decay, at the rate of the stage."""
+        return adamw(self, self.stage_hparam("lr"))
+
+
+def check_shares(**values: float) -> None:
+    """Refuse options of a model that are not above 0 and at most 1.
+
+    Args:
+        values: By name.
+    """
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise ConfigError(f"--model.{name}: expected more than 0 to 1, got {value}")
+
+
+def group_codes(batch: Batch, attribute: str, lookup: Sequence[int] | None = None) -> Tensor:
+    """Return the group of each image, `(B,)` int64; −1 where it is unknown.
+
+    Args:
+        batch: With `groups`, where they are known.
+        attribute: Which of them.
+        lookup: Number to return for each of the data's; None where they are the same.
+    """
+    found = [groups.get(attribute, -1) for groups in batch.get("groups", [{}] * len(batch["id"]))]
+    if lookup is not None:
+        found = [lookup[code] if code >= 0 else -1 for code in found]
+    return torch.tensor(found, device=batch["image"].device)
 
 
 def groups_of(data: Any) -> dict[str, tuple[str, ...]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never, cast
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
@@ -18,11 +19,11 @@ from medzoo.core.method import Method
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
-from medzoo.core.tasks.base import Prediction
+from medzoo.core.tasks.base import Evaluation, Prediction
 from medzoo.vlm.images import ImageEncoder, ImageFeatures
 from medzoo.vlm.processor import FITS, Processor, ReportWants
 from medzoo.vlm.scoring import Scorer
-from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, predictions, write_predictions
+from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, ZeroShotRecord, predictions, write_predictions
 from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, check_texts, load_bert, read_folder
 from medzoo.vlm.text.prompts import from_preset, presets
 from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
@@ -139,7 +140,7 @@ class ImageTextMethod(Method):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     def configure_model(self) -> None:
         """Take the vocabulary from the text encoder's folder, or from the sentences to train on."""
@@ -182,7 +183,7 @@ class ImageTextMethod(Method):
         if stage == "fit":
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.model, given, "--model.weights"))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.hparams["lr"])
 
@@ -273,7 +274,7 @@ class ImageTextMethod(Method):
         names = self._scorer.prompts.names if self._scorer.prompts else ()
         return ZeroShotOutputs(affirmed, names, True, denied, matched)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> ZeroShotEvaluation:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
         part = "test" if stage == "test" else "val"
         classes = self.data.classes if self.data is not None else self.classes
@@ -307,9 +308,9 @@ class ImageTextMethod(Method):
         """Return a record an image."""
         return predictions(batch, outputs, self.cuts)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
-        write_predictions(records, folder)
+        write_predictions(cast(list[ZeroShotRecord], records), folder)
 
 
 def check_least(**options: tuple[float, float]) -> None:

@@ -118,13 +118,14 @@ def _intercept(logits: Floats, cases: Floats, positives: Floats) -> Floats:
     """Solve `Σ cases · σ(a + logit) = Σ positives` by Newton steps that bisection keeps inside a bracket."""
     wanted = positives.sum(-1)
     low, high = np.full(len(cases), -60.0), np.full(len(cases), 60.0)
-    a = np.zeros(len(cases))
+    start = 0.0 if len(cases) == 1 else float(_intercept(logits, cases.sum(0)[None], positives.sum(0)[None])[0])
+    a = np.full(len(cases), start)
     for _ in range(2 * _STEPS):
         mean = _sigmoid(logits + a[:, None])
-        miss = (cases * mean).sum(-1) - wanted
+        called = cases * mean
+        miss = called.sum(-1) - wanted
         low, high = np.where(miss < 0, a, low), np.where(miss > 0, a, high)
-        bend = (cases * mean * (1 - mean)).sum(-1)
-        step = a - miss / np.maximum(bend, 1e-300)
+        step = a - miss / np.maximum((called * (1 - mean)).sum(-1), 1e-300)
         new = np.where((step > low) & (step < high), step, (low + high) / 2)
         new = np.where(miss == 0, a, new)
         moved = np.abs(new - a).max()
@@ -135,7 +136,39 @@ def _intercept(logits: Floats, cases: Floats, positives: Floats) -> Floats:
 
 
 def _slope(logits: Floats, cases: Floats, positives: Floats) -> Floats:
-    """Newton's method on `a + b · (logit − mean)`, steps halved while the likelihood falls."""
+    """Return the slopes of all rows: Newton steps from the fit of all rows together, which resamples lie close to.
+
+    The likelihood is concave, so that where the steps end is its maximum. Rows whose steps do not are fitted alone.
+    """
+    if len(cases) == 1:
+        return _safe_slope(logits, cases, positives)[1]
+    whole = cases.sum(0)
+    total = whole.sum()
+    centre = whole @ logits / total
+    x = logits - centre
+    powers = np.stack([np.ones_like(x), x, x * x], 1)
+    level, slope = _safe_slope(logits, whole[None], positives.sum(0)[None])
+    a, b = np.full(len(cases), level[0] + slope[0] * centre), np.full(len(cases), slope[0])
+    wanted, done = positives @ powers[:, :2], np.zeros(len(cases), dtype=bool)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for _ in range(8):
+            mean = _sigmoid(a[:, None] + b[:, None] * x)
+            called = cases * mean
+            g0, g1 = (wanted - called @ powers[:, :2]).T
+            h0, h1, h2 = ((called - called * mean) @ powers).T
+            det = h0 * h2 - h1 * h1
+            da, db = (h2 * g0 - h1 * g1) / det, (h0 * g1 - h1 * g0) / det
+            a, b = a + da, b + db
+            done = np.abs(db) <= 1e-9 * (1 + np.abs(b))
+            if done.all():
+                break
+    if not done.all():
+        b[~done] = _safe_slope(logits, cases[~done], positives[~done])[1]
+    return b
+
+
+def _safe_slope(logits: Floats, cases: Floats, positives: Floats) -> tuple[Floats, Floats]:
+    """Newton's method on `a + b · (logit − mean)`, steps halved while the likelihood falls; a at logit 0, and b."""
     total = cases.sum(-1)
     centre = cases @ logits / total
     spread = np.sqrt(np.maximum((cases * (logits - centre[:, None]) ** 2).sum(-1) / total, 1e-300))
@@ -167,4 +200,5 @@ def _slope(logits: Floats, cases: Floats, positives: Floats) -> Floats:
         active &= np.maximum(np.abs(scale * da), np.abs(scale * db)) > 1e-9 * (1 + np.abs(b))
         if not active.any():
             break
-    return np.where(active, np.nan, b / spread)
+    slope = np.where(active, np.nan, b / spread)
+    return a - slope * centre, slope

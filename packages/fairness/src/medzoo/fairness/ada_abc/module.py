@@ -10,11 +10,11 @@ from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.ada_abc.losses import agreement_loss, confidence, council_loss, subsets
 from medzoo.fairness.ada_abc.network import Council
-from medzoo.fairness.method import GroupMethod
-from medzoo.fairness.training_scores import of_batch, require_exclusive
+from medzoo.fairness.method import DebiasingMethod, check_shares
+from medzoo.fairness.training_scores import of_batch
 
 
-class AdaABC(GroupMethod):
+class AdaABC(DebiasingMethod):
     """Ada-ABC (Medical Image Analysis 2025): a council of biased heads, and a network that disagrees where it errs.
 
     Args:
@@ -36,8 +36,6 @@ class AdaABC(GroupMethod):
         batch: Images a batch.
     """
 
-    needs_groups = False
-
     def __init__(
         self,
         members: int = 8,
@@ -57,9 +55,7 @@ class AdaABC(GroupMethod):
         steps: int | None = None,
         batch: int = 8,
     ) -> None:
-        for name, value in (("share", share), ("q", q)):
-            if not 0 < value <= 1:
-                raise ConfigError(f"--model.{name}: expected more than 0 to 1, got {value}")
+        check_shares(share=share, q=q)
         if members < 1 or hidden < 1:
             raise ConfigError(f"--model.members, --model.hidden: expected at least 1, got {members} and {hidden}")
         super().__init__(
@@ -72,8 +68,6 @@ class AdaABC(GroupMethod):
     def build(self) -> None:
         """Make the debiased network and the council."""
         h = self.hparams
-        if h["classes"] and h["multi_label"] is not None:
-            require_exclusive(h["classes"], h["multi_label"])
         super().build()
         if self.network is not None:
             self.council = Council(

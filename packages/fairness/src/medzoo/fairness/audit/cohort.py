@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from medzoo.fairness.audit.attributes import Attribute, Groups, group
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that an audit reads."""
+    """Names of the columns that an audit reads; `positive` is the label that counts as 1, where labels are names."""
 
     label: str
     score: str
     patient: str | None = None
     id: str | None = None
+    positive: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
     """Read the cases; rows without a label are left out and counted.
 
     Raises:
-        ConfigError: A column is missing; the nearest one is told.
+        ConfigError: A column or the positive label is missing; the nearest one is named.
         DataError: A label is neither 0 nor 1, a score is no probability, an id is repeated, one class is missing.
     """
     if Path(path).is_dir():
@@ -78,7 +80,7 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
     if columns.label.casefold() == columns.score.casefold():
         raise ConfigError(f"--label and --score are both {columns.label}; give the true label and the predicted score")
     wanted = {
-        columns.label: Column(columns.label, "number", optional=True),
+        columns.label: Column(columns.label, "number" if columns.positive is None else "text", optional=True),
         columns.score: Column(columns.score, "number", low=0, high=1),
     }
     for name in filter(None, (columns.patient, columns.id)):
@@ -97,7 +99,16 @@ def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohor
 
 
 def _cohort(path: str, table: Table, columns: Columns, attributes: Sequence[Attribute]) -> Cohort:
-    labels, scores = table.numbers(columns.label), table.numbers(columns.score)
+    scores = table.numbers(columns.score)
+    if columns.positive is None:
+        labels = table.numbers(columns.label)
+    else:
+        texts = table.texts(columns.label)
+        labels = np.array([float(text == columns.positive) if text else math.nan for text in texts])
+        if columns.positive not in texts:
+            near = nearest(columns.positive, sorted(set(texts)))
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(set(texts) - {''})[:20])}"
+            raise ConfigError(f"--positive {columns.positive}: no row has it in column {columns.label!r}; {hint}")
     wrong = np.flatnonzero(~np.isnan(labels) & (labels != 0) & (labels != 1))
     if len(wrong):
         row = int(wrong[0])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.metrics.fairness import ScoreCounts
 from medzoo.fairness.audit.cohort import Cohort, Columns, read_cohort
+from medzoo.fairness.audit.facts import ThresholdFacts
 
 _FROM = "from:"
 
@@ -23,9 +24,10 @@ class Threshold:
     file: str | None = None
     sha256: str | None = None
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> ThresholdFacts:
         """Return what the report says of it."""
-        return {**asdict(self), "rule": "positive where score >= value"}
+        rule = "positive where score >= value"
+        return {"value": self.value, "source": self.source, "file": self.file, "sha256": self.sha256, "rule": rule}
 
 
 def choose(text: str, cohort: Cohort, columns: Columns) -> Threshold:
@@ -49,7 +51,7 @@ def choose(text: str, cohort: Cohort, columns: Columns) -> Threshold:
             raise ConfigError(f"--threshold {text}: expected a number from 0 to 1, or from:FILE")
         return Threshold(value, "given")
     path = text.removeprefix(_FROM)
-    other = read_cohort(path, Columns(columns.label, columns.score, columns.patient), [])
+    other = read_cohort(path, replace(columns, id=None), [])
     if other.sha256 == cohort.sha256:
         problem = "is the audited table itself"
         raise ConfigError(f"--threshold {text}: {problem}; fit the threshold on the validation cases")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.spelling import nearest
 
+if TYPE_CHECKING:
+    from medzoo.fairness.audit.facts import Report
+
 HELP = """usage: medzoo audit FILE --label COLUMN --score COLUMN --group COLUMN [options]
 
 Metrics of a table of predictions by group, with intervals. FILE is any CSV with a row a case, such as a run's
 samples.csv. Writes audit.json and audit.html.
   --label COLUMN     true label, 0 or 1; rows where it is empty are left out and counted
+  --positive NAME    label that counts as 1, where labels are names as in samples.csv; all others count as 0
   --score COLUMN     predicted probability of label 1
   --group COLUMN     attribute; may be repeated. COLUMN:40,60 cuts a continuous one, A+B:40,60 combines two
   --patient COLUMN   cases of one patient belong together
@@ -29,6 +34,7 @@ samples.csv. Writes audit.json and audit.html.
 """
 _VALUED = (
     "--label",
+    "--positive",
     "--score",
     "--patient",
     "--id",
@@ -95,19 +101,22 @@ def _audit(path: str, values: dict[str, str], groups: list[str], no_finding: boo
     from medzoo.fairness.audit.tables import lines
     from medzoo.fairness.audit.threshold import choose
 
-    columns = Columns(values["--label"], values["--score"], values.get("--patient"), values.get("--id"))
+    more = (values.get(flag) for flag in ("--patient", "--id", "--positive"))
+    columns = Columns(values["--label"], values["--score"], *more)
     cohort = read_cohort(path, columns, groups)
     threshold = choose(values.get("--threshold", "0.5"), cohort, columns)
     settings = Settings(threshold.value, minimum, repeats, tnr=tnr, no_finding=no_finding, seed=seed)
     figures = measure(cohort, settings)
-    report: dict[str, Any] = {
+    report: Report = {
         "schema": "medzoo.audit/1",
         "input": {"file": path, "sha256": cohort.sha256, "rows": cohort.rows, "audited": len(cohort.scores)},
-        "columns": {"label": columns.label, "score": columns.score, "patient": columns.patient, "id": columns.id},
+        "columns": asdict(columns),
         "exclusions": cohort.excluded,
         "threshold": threshold.facts(),
         "settings": settings_facts(settings),
-        **figures,
+        "overall": figures["overall"],
+        "attributes": figures["attributes"],
+        "warnings": figures["warnings"],
         "curves": curves(cohort, settings),
     }
     folder = Path(values.get("--out", "audit"))

@@ -1,28 +1,11 @@
-"""Losses over groups (equal groups, the worst group)."""
+"""GroupDRO, the loss of the worst group."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-
-def group_means(each: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of each group `(G,)`, 0 where it has no sample, and whether it has one `(G,)`.
-
-    Args:
-        each: `(B,)` losses.
-        group: `(B,)` int64; samples with −1 are left out.
-        groups: Number of groups.
-    """
-    member = (group[:, None] == torch.arange(groups, device=group.device)).to(each.dtype)
-    count = member.sum(0)
-    return (member * each[:, None]).sum(0) / count.clamp(min=1), count > 0
-
-
-def equal_groups(each: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Return the mean of the groups' mean losses, absent groups left out; 0 with gradients without any."""
-    means, there = group_means(each, group, groups)
-    return means.sum() / there.sum().clamp(min=1)
+from medzoo.fairness.losses import group_means
 
 
 def worst_groups(each: Tensor, group: Tensor, weights: Tensor, rate: float = 0.01) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.classification import class_columns, model_labels
-from medzoo.fairness.baseline.losses import equal_groups, worst_groups
+from medzoo.core.tasks.classification import model_labels
+from medzoo.fairness.baseline.losses import worst_groups
 from medzoo.fairness.losses import (
     asymmetric,
     cross_entropies,
     distribution_balanced,
     effective_weights,
+    equal_groups,
     focal,
     log_priors,
     mean_known,
@@ -111,10 +112,7 @@ class FairBaseline(GroupMethod):
         """Count the classes of the training data, for the losses that weigh them."""
         super().setup(stage)
         if stage == "fit" and self.hparams["loss"] in _OF_COUNTS:
-            columns = class_columns(self._answer(torch.zeros(0)), *self.given)
-            have, known = (torch.zeros(len(self.hparams["classes"])) for _ in range(2))
-            have[columns], known[columns] = (torch.tensor(v, dtype=torch.float32) for v in self.data.counts())
-            self.counts, self.known = have, known
+            self.counts, self.known = self.label_counts()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch."""

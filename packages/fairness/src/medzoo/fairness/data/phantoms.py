@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded
-from medzoo.core.classifier.data.module import ClassificationDataModule
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError
 
 Numbers = NDArray[np.int64]
@@ -54,7 +54,7 @@ class LesionPhantoms(ClassificationDataModule):
         flipped: float = 0.0,
         missing: float = 0.0,
         conflict: float | None = None,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)
@@ -112,6 +112,38 @@ class LesionPhantoms(ClassificationDataModule):
         return tuple(items)
 
 
+class ShortcutPhantoms(LesionPhantoms):
+    """Drawn skin lesions on light skin with an ink mark that goes with the class of most training images.
+
+    Validation and test have equal numbers of all four cases. `lesion-phantoms` has more options.
+
+    Args:
+        train: Images to train on.
+        val: Images for validation.
+        test: Images to test on.
+        pixels: Height and width that images are drawn at.
+        overlap: Spread of raggedness within a class; at 0 the classes do not overlap.
+        conflict: Part of the training images of each class whose ink is that of the other class.
+        augment: Strength at which training images are varied.
+        common: Options of all data of classification.
+    """
+
+    def __init__(
+        self,
+        train: int = 2000,
+        val: int = 200,
+        test: int = 1000,
+        pixels: int = 32,
+        overlap: float = 0.06,
+        conflict: float = 0.05,
+        augment: float = 0.0,
+        **common: Unpack[DataOptions],
+    ) -> None:
+        super().__init__(
+            train, val, test, pixels, dark=0.0, overlap=overlap, conflict=conflict, augment=augment, **common
+        )
+
+
 class LesionStructures(ClassificationDataModule):
     """Drawn skin lesions with up to twelve structures of falling frequency, of which some positives are not noted.
 
@@ -142,7 +174,7 @@ class LesionStructures(ClassificationDataModule):
         decay: float = 0.62,
         deleted: float = 0.3,
         strength: float = 1.0,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)

@@ -7,6 +7,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from medzoo.fairness.losses import group_means
+
 
 def group_sum(each: Tensor, group: Tensor, groups: int) -> Tensor:
     """Return the sum over groups of the mean loss of their samples, so that all groups count alike.
@@ -19,8 +21,7 @@ def group_sum(each: Tensor, group: Tensor, groups: int) -> Tensor:
     Returns:
         A scalar, 0 with gradients where no group has a sample.
     """
-    means = [each[group == g].mean() for g in range(groups) if bool((group == g).any())]
-    return torch.stack(means).sum() if means else each.sum() * 0
+    return group_means(each, group, groups)[0].sum()
 
 
 def disparity(probabilities: Tensor, group: Tensor, groups: int, hard: bool = False) -> Tensor:

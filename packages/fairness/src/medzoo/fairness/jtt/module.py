@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.io import write_csv
-from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import cross_entropies
-from medzoo.fairness.method import GroupMethod
-from medzoo.fairness.training_scores import of_batch, read_column, require_exclusive, training_scores
+from medzoo.fairness.method import DebiasingMethod
+from medzoo.fairness.training_scores import of_batch, read_column, training_scores
 
 TABLE = "errors.csv"
 
 
-class JTT(GroupMethod):
+class JTT(DebiasingMethod):
     """JTT (ICML 2021): train twice, the second time with more weight on the images that the first got wrong.
 
     Args:
@@ -44,7 +43,6 @@ class JTT(GroupMethod):
 
     stages: ClassVar[tuple[str, ...]] = ("identify", "train")
     prefixes: ClassVar[dict[str, str]] = {"identify": "identify_"}
-    needs_groups = False
 
     def __init__(
         self,
@@ -75,16 +73,6 @@ class JTT(GroupMethod):
         self.stage = stage
         self.wrong: dict[str, int] = {}
 
-    def build(self) -> None:
-        """Make the network, of exclusive classes."""
-        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
-            require_exclusive(self.hparams["classes"], self.hparams["multi_label"])
-        super().build()
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay, at the rate of the stage."""
-        return adamw(self, self.stage_hparam("lr"))
-
     def setup(self, stage: str) -> None:
         """Read the errors of the first training."""
         super().setup(stage)
@@ -103,7 +91,7 @@ class JTT(GroupMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write which training images the first training got wrong, `errors.csv`."""
         rows = training_scores(self)
         path = folder.resolve() / TABLE

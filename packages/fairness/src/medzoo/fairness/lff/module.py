@@ -6,17 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.lff.losses import relative_difficulty
 from medzoo.fairness.losses import generalised_ce
-from medzoo.fairness.method import GroupMethod
+from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.networks import feature_network
-from medzoo.fairness.training_scores import require_exclusive
 
 
-class LfF(GroupMethod):
+class LfF(DebiasingMethod):
     """LfF (NeurIPS 2020): a network learns what is easy, and a second one weighs the images that the first fails at.
 
     Args:
@@ -33,8 +31,6 @@ class LfF(GroupMethod):
         batch: Images a batch.
     """
 
-    needs_groups = False
-
     def __init__(
         self,
         q: float = 0.7,
@@ -49,8 +45,7 @@ class LfF(GroupMethod):
         steps: int | None = None,
         batch: int = 32,
     ) -> None:
-        if not 0 < q <= 1:
-            raise ConfigError(f"--model.q: expected more than 0 to 1, got {q}")
+        check_shares(q=q)
         super().__init__(
             classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
             lr=lr, epochs=epochs, steps=steps, batch=batch,
@@ -59,8 +54,6 @@ class LfF(GroupMethod):
     def build(self) -> None:
         """Make both networks."""
         h = self.hparams
-        if h["classes"] and h["multi_label"] is not None:
-            require_exclusive(h["classes"], h["multi_label"])
         super().build()
         if self.network is not None:
             trunk, width = feature_network(h["backbone"], h["channels"], self.input_size)

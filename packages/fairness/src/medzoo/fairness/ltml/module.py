@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.classification import class_columns, model_labels
+from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import distribution_balanced
 from medzoo.fairness.ltml.losses import Reconsider, as_positives, reconsidered
 from medzoo.fairness.method import GroupMethod
@@ -95,9 +94,7 @@ class LTML(GroupMethod):
         """Count the positives of the training data."""
         super().setup(stage)
         if stage == "fit":
-            columns = class_columns(self._answer(torch.zeros(0)), *self.given)
-            self.counts = torch.ones(len(self.hparams["classes"]))
-            self.counts[columns] = torch.tensor(self.data.counts()[0], dtype=torch.float32)
+            self.counts, _ = self.label_counts()
             self.total = len(self.data.cases.parts["train"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

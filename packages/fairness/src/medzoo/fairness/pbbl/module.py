@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.errors import check_choice
 from medzoo.core.io import write_csv, write_json
-from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
-from medzoo.fairness.method import GroupMethod
+from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
-from medzoo.fairness.training_scores import of_batch, read_column, require_exclusive, training_scores
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, training_scores
 
 TABLE = "pseudo_bias.csv"
 
 
-class PBBL(GroupMethod):
+class PBBL(DebiasingMethod):
     """PBBL (MICCAI 2022): a network that learns the shortcut labels the bias, and a second one is balanced by it.
 
     Args:
@@ -46,7 +45,7 @@ class PBBL(GroupMethod):
 
     stages: ClassVar[tuple[str, ...]] = ("bias", "debias")
     prefixes: ClassVar[dict[str, str]] = {"bias": "bias_"}
-    needs_groups = False
+    most_classes = 2
     prior: Tensor
 
     def __init__(
@@ -69,24 +68,13 @@ class PBBL(GroupMethod):
         batch: int = 256,
     ) -> None:
         check_choice("model.stage", stage, ("all", *self.stages))
-        if not 0 < q <= 1:
-            raise ConfigError(f"--model.q: expected more than 0 to 1, got {q}")
+        check_shares(q=q)
         super().__init__(
             classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
             lr=lr, epochs=epochs, steps=steps, batch=batch,
         )  # fmt: skip
         self.stage = stage
         self.bias: dict[str, int] | None = None
-
-    def build(self) -> None:
-        """Make the network, of two exclusive classes."""
-        if self.hparams["classes"] and self.hparams["multi_label"] is not None:
-            require_exclusive(self.hparams["classes"], self.hparams["multi_label"], 2)
-        super().build()
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay, at the rate of the stage."""
-        return adamw(self, self.stage_hparam("lr"))
 
     def setup(self, stage: str) -> None:
         """Read the pseudo bias labels, and count the classes under each."""
@@ -113,7 +101,7 @@ class PBBL(GroupMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Label the bias of every training image, and write `pseudo_bias.csv` and what is known of it."""
         rows = training_scores(self)
         scores = torch.tensor([row["logits"] for row in rows], dtype=torch.float64).softmax(1)[:, 1]
@@ -129,7 +117,7 @@ class PBBL(GroupMethod):
             write_json(path.with_suffix(".json"), facts)
         return {"pseudo": str(path)}
 
-    def _agreement(self, rows: list[dict[str, Any]], bias: Tensor) -> dict[str, float]:
+    def _agreement(self, rows: list[Scores], bias: Tensor) -> dict[str, float]:
         """Compare pseudo with true bias labels, where the data know them: the training never does.
 
         Of all images the figure is close to 1 even where none of the conflicting ones is recognised.

@@ -9,8 +9,9 @@ import numpy as np
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Item, Loaded
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
-from medzoo.vlm.data.module import ReportCases, ReportDataModule
+from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 
 class ReportPhantoms(ReportDataModule):
@@ -39,7 +40,7 @@ class ReportPhantoms(ReportDataModule):
         denials: float = 3.0,
         doubt: float = 0.1,
         diagnoses: bool = False,
-        **common: Any,
+        **common: Unpack[ReportOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, Never, cast
 
 import torch
 from torch import Tensor
@@ -92,7 +92,7 @@ class ConceptMethod(ImageTextMethod):
         found = self.similarity(self.encode_image(batch["image"]), self._named)
         return ClassificationOutputs(found, tuple(self.hparams["concepts"]), True)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any]:  # type: ignore[override]
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation of the labels of the data that are concepts."""
         return OfConcepts(self.data.classes, self.hparams["concepts"], stage == "test")
 
@@ -108,7 +108,7 @@ class ConceptMethod(ImageTextMethod):
         """Return a record an image."""
         return bottleneck_predictions(batch, outputs)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
         write_predictions(cast(list[ClassRecord], records), folder)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.classifier.losses import labels_loss
@@ -114,7 +115,8 @@ class MICA(ConceptMethod):
         first = load_checkpoint(self.hparams["aligned"])
         if not isinstance(first, MICA) or first.hparams["concepts"] != self.hparams["concepts"]:
             raise ConfigError(f"--model.aligned: {self.hparams['aligned']} is of another model or of other concepts")
-        self.load_state_dict(first.state_dict(), strict=False)
+        missing, _ = self.load_state_dict(first.state_dict(), strict=False)
+        assert all(name.startswith("bottleneck.") for name in missing)
         print_once(f"the bottleneck starts from {self.hparams['aligned']}")
         self.requires_grad_(False)
         assert self.bottleneck is not None
@@ -179,7 +181,7 @@ class MICA(ConceptMethod):
         self.log_dict({"train/loss": named + diagnosed, "train/concepts": named, "train/diagnoses": diagnosed})
         return named + diagnosed
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay, at the rate of the stage."""
         return adamw(self, self.stage_hparam("lr"))
 
@@ -192,7 +194,7 @@ class MICA(ConceptMethod):
             answers, tuple(self.hparams["diagnoses"]), True, concepts, tuple(self.hparams["concepts"])
         )
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any]:  # type: ignore[override]
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation of diagnoses, concepts and interventions; in the first stage of concepts alone."""
         if self.bottleneck is None:
             return super().new_evaluation(stage)

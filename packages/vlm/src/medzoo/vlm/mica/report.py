@@ -14,6 +14,7 @@ from medzoo.core.io import write_csv
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction
 from medzoo.core.tasks.classification import ClassificationEvaluation, ClassificationOutputs, predictions
+from medzoo.core.values import Row
 from medzoo.vlm.mica.labels import part
 from medzoo.vlm.mica.network import intervene
 
@@ -57,7 +58,7 @@ class BottleneckEvaluation(Evaluation[ClassificationOutputs]):
         self.concepts = ClassificationEvaluation(self.names, True, False)
         counts = range(len(self.names) + 1) if spread else (len(self.names),)
         self.intervened = {count: ClassificationEvaluation(self.diagnoses, True, False) for count in counts}
-        self.curve: list[dict[str, Any]] = []
+        self.curve: list[Row] = []
 
     def update(self, batch: Batch, outputs: ClassificationOutputs) -> None:
         """Add a batch with `label` `(B, len(classes))`."""
@@ -88,7 +89,7 @@ class BottleneckEvaluation(Evaluation[ClassificationOutputs]):
                     found |= {f"{source}/intervened/{name}": value for name, value in own.items()}
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample, with the probabilities of the concepts behind those of the diagnoses."""
         return [
             {**row, **{key: value for key, value in concepts.items() if key.startswith("p_")}}

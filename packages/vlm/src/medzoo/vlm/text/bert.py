@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class Bert(nn.Module):
             mask: `(B, T)` bool, false for padding.
         """
         states = [self.embeddings(vectors)]
-        for layer in self.encoder.layer:  # type: ignore[union-attr]
+        for layer in cast(nn.ModuleList, self.encoder.layer):
             states.append(layer(states[-1], mask[:, None, None, :]))
         return states
 
@@ -105,15 +106,15 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(size.dropout)
 
     def forward(self, state: Tensor, mask: Tensor) -> Tensor:
-        parts = self.attention["self"]
-        query, key, value = (_split(parts[name](state), self.heads) for name in ("query", "key", "value"))  # type: ignore[index]
+        parts = cast(nn.ModuleDict, self.attention["self"])
+        query, key, value = (_split(parts[name](state), self.heads) for name in ("query", "key", "value"))
         rate = self.rate if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
-        state = self._added(self.attention["output"], mixed.transpose(1, 2).flatten(2), state)
+        state = self._added(cast(nn.ModuleDict, self.attention["output"]), mixed.transpose(1, 2).flatten(2), state)
         return self._added(self.output, functional.gelu(self.intermediate["dense"](state)), state)
 
-    def _added(self, part: nn.Module, new: Tensor, state: Tensor) -> Tensor:
-        found: Tensor = part["LayerNorm"](state + self.dropout(part["dense"](new)))  # type: ignore[index]
+    def _added(self, part: nn.ModuleDict, new: Tensor, state: Tensor) -> Tensor:
+        found: Tensor = part["LayerNorm"](state + self.dropout(part["dense"](new)))
         return found
 
 

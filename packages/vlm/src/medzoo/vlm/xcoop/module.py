@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import torch
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.classifier.losses import classes_loss, labels_loss
@@ -104,7 +105,7 @@ class XCoOp(OnImageText):
         each = [length for length in lengths for _ in known["classes"]]
         self.soft = SoftPrompts(subject.embeddings, tokens.ids, tokens.words, each, h["count"], h["noise"])
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD with warm-up and cosine decay; layer norms of the image network learn a tenth as fast."""
         if self.trains_backbone:
             return super().configure_optimizers()
@@ -147,7 +148,7 @@ class XCoOp(OnImageText):
                 self._encoded = self.prompts()[1]
         return self.answer(self.logits(batch["image"], self._encoded))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take one batch: labels, and both alignments."""
         if self.trains_backbone:
             return super().training_step(batch, batch_idx)
@@ -162,7 +163,7 @@ class XCoOp(OnImageText):
         soft = texts.globals.unflatten(0, (h["count"], -1)).mean(0)
         prompt = prompt_alignment(soft, whole, h["scale"])
         token = token_alignment(vectors.mean(0), pieces, h["scale"])
-        loss = image + h["prompt_weight"] * prompt + h["token_weight"] * token
+        loss: Tensor = image + h["prompt_weight"] * prompt + h["token_weight"] * token
         self.log_dict({"train/loss": loss, "train/image": image, "train/prompt": prompt, "train/token": token})
         return loss
 
@@ -178,7 +179,7 @@ class XCoOp(OnImageText):
         pieces = subject.embeddings[tokens.ids.to(self.device)] * (tokens.words >= 0)[..., None].to(self.device)
         return nn.functional.normalize(torch.stack(each), dim=-1), pieces
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return an evaluation on the classes of the data; a test has intervals and a table of the prompts."""
         if self.trains_backbone:
             return super().new_evaluation(stage)

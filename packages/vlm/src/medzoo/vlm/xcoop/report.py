@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from medzoo.core.io import write_csv
 from medzoo.core.tasks.classification import ClassificationEvaluation
+from medzoo.core.values import Row
 from medzoo.vlm.xcoop.network import SoftPrompts
 
 
@@ -23,9 +23,7 @@ class PromptEvaluation(ClassificationEvaluation):
         spread: Give intervals.
     """
 
-    def __init__(
-        self, prompts: Sequence[dict[str, Any]], classes: Sequence[str], multi_label: bool, spread: bool = True
-    ) -> None:
+    def __init__(self, prompts: Sequence[Row], classes: Sequence[str], multi_label: bool, spread: bool = True) -> None:
         super().__init__(classes, multi_label, spread)
         self.prompts = prompts
 
@@ -35,9 +33,7 @@ class PromptEvaluation(ClassificationEvaluation):
         write_csv(folder / "prompts.csv", list(self.prompts))
 
 
-def nearest_words(
-    soft: SoftPrompts, table: Tensor, vocabulary: Sequence[str], classes: Sequence[str]
-) -> list[dict[str, Any]]:
+def nearest_words(soft: SoftPrompts, table: Tensor, vocabulary: Sequence[str], classes: Sequence[str]) -> list[Row]:
     """Return a row a context vector: class, prompt, place, the nearest piece of the vocabulary and its cosine.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import Context
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, Never, cast
 
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.data.wants import Wants
@@ -124,8 +125,8 @@ class OnImageText(Method):
         Raises:
             ConfigError: The data have none.
         """
-        source: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not getattr(source, "classes", ()):
+        source = getattr(self.trainer, "datamodule", None)
+        if source is None or not getattr(source, "classes", ()):
             raise ConfigError(f"--data: {type(source).__name__} has no classes; name labels, or take data with some")
         return source.classes, source.multi_label
 
@@ -167,11 +168,11 @@ class OnImageText(Method):
         self.trainer.save_checkpoint(path)
         return {"backbone": str(path), "backbone_options": None}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the backbone's step."""
         return self.subject.training_step(batch, batch_idx)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the backbone's."""
         return self.subject.configure_optimizers()
 
@@ -201,7 +202,7 @@ class OnImageText(Method):
         known = self.hparams["network"]
         return ClassificationOutputs(logits, tuple(known["classes"]), known["multi_label"])
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the backbone's, or one of classes; a test has intervals."""
         if self.trains_backbone:
             return self.subject.new_evaluation(stage)
@@ -220,7 +221,7 @@ class OnImageText(Method):
             return self.subject.predictions(batch, outputs)
         return predictions(batch, outputs)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
         if self.trains_backbone:
             self.subject.report_predictions(records, folder)

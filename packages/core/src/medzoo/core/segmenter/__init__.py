@@ -1,0 +1,1 @@
+"""The plain segmentation method beside which others stand."""

@@ -1,0 +1,125 @@
+"""Images and their masks in two folders, with an optional table of patients and groups."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from medzoo.core.classifier.data.items import KINDS, read_file
+from medzoo.core.data.files import existing_root
+from medzoo.core.data.splits import check_fractions, split_by_fraction
+from medzoo.core.errors import DataError
+from medzoo.core.io import Column, Table, read_header, read_image, read_table
+from medzoo.core.io.listing import image_files, no_image, stem
+from medzoo.core.names import listed
+from medzoo.core.segmenter.data.module import Drawn, MaskDataModule, MaskItem
+
+TABLE = "cases.csv"
+_ENDINGS = ("", "_mask", "_segmentation")
+"""What the name of a mask may have behind that of its image."""
+
+
+class MasksFolder(MaskDataModule):
+    """Images in `images/` and masks in `masks/`, which are called as they are, or so with `_mask` or `_segmentation`.
+
+    A mask has the size of its image; what is not 0 in it is the structure. `cases.csv`, where it is there, has a row an
+    image: `id` and, where they are known, `patient` and the columns of `groups`. All parts are drawn, by patient.
+
+    Args:
+        root: Folder of both.
+        colour: Read images in colour; otherwise in grey.
+        groups: Columns of sensitive attributes in `cases.csv`; their values are numbered in alphabetical order.
+        val_fraction: Part of the images for validation.
+        test_fraction: Part of the images for the test.
+        common: Options of all data modules.
+    """
+
+    source: ClassVar[str] = "masks"
+
+    def __init__(
+        self,
+        root: str,
+        colour: bool = False,
+        groups: list[str] | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.2,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
+        self.root, self.channels = Path(root), 3 if colour else 1
+        self._groups, self._fractions = groups or [], (test_fraction, val_fraction)
+
+    def make_parts(self) -> dict[str, tuple[MaskItem, ...]]:
+        """List the images, and the mask of each."""
+        root = existing_root(self.root, "images/ and masks/")
+        for name in ("images", "masks"):
+            if not (root / name).is_dir():
+                raise DataError(root, f"has no folder {name}", "put the images in images/ and their masks in masks/")
+        images, masks = image_files(root / "images", KINDS), image_files(root / "masks", KINDS)
+        if not images:
+            raise no_image(root / "images", f"put {', '.join(KINDS)} files there")
+        own = {name: next((masks[name + e] for e in _ENDINGS if name + e in masks), "") for name in images}
+        lacking = [name for name, mask in own.items() if not mask]
+        if lacking:
+            raise DataError(root / "masks", f"has no mask of {len(lacking)} images: {listed(lacking)}", "add them")
+        patients, groups = self._known()
+        items = {
+            name: MaskItem(
+                name,
+                partial(_read, Path(path), Path(own[name]), self.channels == 3),
+                patients.get(name, ""),
+                {column: codes.get(name, -1) for column, codes in groups.items()},
+                path,
+            )
+            for name, path in images.items()
+        }
+        split = split_by_fraction(list(items), {n: p for n, p in patients.items() if p}, *self._fractions, self.seed)
+        return {part: tuple(items[name] for name in getattr(split, part)) for part in ("train", "val", "test")}
+
+    def _known(self) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        """Return the patient and, of each attribute, the group of each image, as far as the table says."""
+        path = self.root / TABLE
+        if not path.is_file():
+            if self._groups:
+                raise DataError(path, "does not exist", f"write a row an image with id, {', '.join(self._groups)}")
+            return {}, {}
+        wanted = [Column("id"), *(Column(name, optional=True) for name in self._groups)]
+        table = read_table(path, wanted, unique=["id"])
+        names = [stem(name) for name in table.texts("id")]
+        patients = dict(zip(names, self._patients(path, table), strict=True))
+        found: dict[str, dict[str, int]] = {}
+        self.group_names = {}
+        for column in self._groups:
+            texts = table.texts(column)
+            values = tuple(sorted({text for text in texts if text}))
+            self.group_names[column] = values
+            found[column] = {n: values.index(t) if t else -1 for n, t in zip(names, texts, strict=True)}
+        return patients, found
+
+    def _patients(self, path: Path, table: Table) -> list[str]:
+        from medzoo.core.io.columns import columns_of
+
+        if "patient" not in {name.casefold() for name in columns_of(path)}:
+            return [""] * len(table)
+        return read_table(path, ["id", Column("patient", optional=True)]).texts("patient")
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        """Return what is wrong with folders and table, and images whose mask has another size."""
+        found = super().check(stage)
+        if found:
+            return found
+        for item in (item for items in self.parts.values() for item in items):
+            image, mask = item.load.args[0], item.load.args[1]  # type: ignore[attr-defined]
+            try:
+                if read_header(image).size != read_header(mask).size:
+                    found.append(DataError(mask, f"has another size than {image}", "give the mask of that image"))
+            except DataError as error:
+                found.append(error)
+        return found
+
+
+def _read(path: Path, mask: Path, colour: bool) -> Drawn:
+    image, _ = read_file(path, colour)
+    return image, read_image(mask, "grey").array > 0

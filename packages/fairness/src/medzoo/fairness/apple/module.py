@@ -1,0 +1,249 @@
+"""APPLE as a Lightning module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.func import functional_call
+
+from medzoo.core.distributed import gather_all
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.optim.schedules import adamw, cosine_decay
+from medzoo.core.sample import Batch
+from medzoo.core.segmenter.losses import mask_loss
+from medzoo.core.segmenter.module import Segmenter
+from medzoo.core.tasks.segmentation import SegmentationOutputs, network_masks
+from medzoo.core.zoo import load_checkpoint
+from medzoo.fairness.apple.losses import confusion_loss, discriminator_loss, pooled, probe_accuracy
+from medzoo.fairness.apple.network import Discriminator, Perturber, through
+from medzoo.fairness.method import attribute_of, group_codes, groups_of
+from medzoo.fairness.segmentation import GroupSegmentation
+
+VICTIM = "victim.ckpt"
+Features = tuple[str, int, list[float], list[float], float]
+"""Of an image: id, group, features of the latent before and after, size of the perturbation beside the latent's."""
+_SHARED = ("channels", "width", "depth")
+"""What a perturbed network has from the trained one."""
+
+
+class Apple(Segmenter):
+    """APPLE (2024): a small perturbation of a frozen segmentation network's latent, so that groups differ less.
+
+    Args:
+        stage: `segment` (train a plain network), `perturb` (leave it as it is and learn the perturbation) or `all`.
+        victim: Checkpoint of a segmenter, which the stage `perturb` needs.
+        attribute: Sensitive attribute; empty where the data have one only.
+        groups: Its values; empty: those of the data.
+        layer: Name of the network's layer whose output is perturbed.
+        epsilon: Largest perturbation of a value, in standard deviations of its channel.
+        beta: Weight of the confusion of the discriminator; 0 is the control that only adapts.
+        entropy: α, weight of the discriminator's entropy in the confusion.
+        channels: Channels of the images; empty: as in the data.
+        width: Features of the network's first level; each level has twice those of the one above.
+        depth: Times that the network halves height and width.
+        size: Height and width of the images, one number for a square; multiples of 2^depth.
+        segment_lr: Highest learning rate of AdamW in the stage `segment`.
+        segment_epochs: Epochs of the stage `segment`.
+        segment_steps: Steps instead of epochs.
+        lr: Highest learning rate of Adam in the stage `perturb`; it rises over a tenth of the steps and falls to 0.
+        epochs: Epochs of the stage `perturb`.
+        steps: Steps instead of epochs.
+        batch: Images a batch.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ("segment", "perturb")
+    prefixes: ClassVar[dict[str, str]] = {"segment": "segment_"}
+
+    def __init__(
+        self,
+        stage: str = "segment",
+        victim: str | None = None,
+        attribute: str | None = None,
+        groups: list[str] | None = None,
+        layer: str = "bottleneck",
+        epsilon: float = 1.0,
+        beta: float = 0.1,
+        entropy: float = 1.0,
+        channels: int | None = None,
+        width: int = 32,
+        depth: int = 4,
+        size: int | list[int] = [256, 256],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        segment_lr: float = 1e-3,
+        segment_epochs: int = 60,
+        segment_steps: int | None = None,
+        lr: float = 1e-3,
+        epochs: int = 50,
+        steps: int | None = None,
+        batch: int = 16,
+    ) -> None:
+        check_choice("model.stage", stage, ("all", *self.stages))
+        for name, value in (("epsilon", epsilon), ("beta", beta), ("entropy", entropy)):
+            if value < 0:
+                raise ConfigError(f"--model.{name}: expected at least 0, got {value}")
+        self.stage = stage
+        super().__init__(
+            channels=channels, width=width, depth=depth, size=size, lr=lr, epochs=epochs, steps=steps, batch=batch
+        )
+        self.latents: list[Features] = []
+
+    def build(self) -> None:
+        """Make the network and, in the stage `perturb`, what changes it, once channels and groups are known."""
+        h = self.hparams
+        self.perturber: Perturber | None = None
+        if self.stage != "perturb":
+            super().build()
+        elif h["channels"] is not None and h["groups"]:
+            super().build()
+            assert self.network is not None
+            self.network.requires_grad_(False).eval()
+            try:
+                latent = through(self.network, h["layer"], torch.zeros(1, h["channels"], *self.input_size))[1]
+            except ValueError as error:
+                raise ConfigError(f"--model.layer: {error}") from error
+            self.perturber = Perturber(latent.shape[1], h["epsilon"])
+            self.discriminator = Discriminator(latent.shape[1], len(h["groups"]))
+
+    def configure_model(self) -> None:
+        """Take attribute and groups from the data, and the network from the victim, where no checkpoint has them."""
+        h = self.hparams
+        if self.stage == "perturb" and self.network is None:
+            h["attribute"], names = attribute_of(self.data, h["attribute"])
+            h["groups"] = h["groups"] or list(names)
+            self._take(h["victim"])
+        else:
+            super().configure_model()
+
+    def _take(self, path: str | None) -> None:
+        """Build the network of a checkpoint, with its weights.
+
+        Raises:
+            ConfigError: None is given, or its model is no plain segmenter.
+            CheckpointError: It cannot be used.
+        """
+        if path is None:
+            raise ConfigError(
+                "--model.victim: the stage perturb needs a checkpoint of a segmenter; or --model.stage all"
+            )
+        victim = load_checkpoint(path)
+        if not isinstance(victim, Segmenter) or victim.network is None or getattr(victim, "perturber", None):
+            raise ConfigError(f"--model.victim {path}: expected a checkpoint of a segmenter")
+        for name in _SHARED:
+            self.hparams[name] = victim.hparams[name]
+        self.build()
+        assert self.network is not None
+        self.network.load_state_dict(victim.network.state_dict())
+
+    def train(self, mode: bool = True) -> Apple:
+        """Set the mode; a frozen network stays in that of evaluation, so that its statistics stay as they are."""
+        super().train(mode)
+        if self.stage == "perturb" and self.network is not None:
+            self.network.eval()
+        return self
+
+    @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Measure how far each channel of the latent varies over the training images."""
+        if self.perturber is not None:
+            sums: list[Tensor] = []
+            for batch in self.data.plain_dataloader("train"):
+                latent = self._through(batch["image"].to(self.device), perturbed=False)[1].double()
+                for own in latent.transpose(1, 0).flatten(1).unsqueeze(0).cpu():
+                    count = torch.full((len(own),), own.shape[1], dtype=torch.float64)
+                    sums.append(torch.stack([count, own.sum(1), (own**2).sum(1)]))
+            count, first, second = torch.stack(gather_all(sums)).sum(0)
+            variance = (second / count - (first / count) ** 2).clamp(min=0)
+            self.perturber.spread.copy_(variance.sqrt())
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW in the stage `segment`; Adam on perturber and discriminator in the stage `perturb`."""
+        if self.perturber is None:
+            return adamw(self, self.stage_hparam("lr"))
+        changed = [*self.perturber.parameters(), *self.discriminator.parameters()]
+        return cosine_decay(self, torch.optim.Adam(changed, self.hparams["lr"], betas=(0.5, 0.999)))
+
+    def _through(self, image: Tensor, perturbed: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        assert self.network is not None
+        return through(self.network, self.hparams["layer"], image, self.perturber if perturbed else None)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits `(B, 1, H, W)` of images `(B, channels, H, W)` in [0, 1], perturbed once that is learnt."""
+        return self._through(image)[0] if self.perturber is not None else super().forward(image)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take one batch; perturber and discriminator step together, each by its own loss."""
+        if self.perturber is None:
+            return super().training_step(batch, batch_idx)
+        logits, _, latent = self._through(batch["image"])
+        group = group_codes(batch, self.hparams["attribute"])
+        told = discriminator_loss(self.discriminator(latent.detach()), group)
+        frozen = {name: p.detach() for name, p in self.discriminator.named_parameters()}
+        confused = confusion_loss(
+            functional_call(self.discriminator, frozen, (latent,)), group, self.hparams["entropy"]
+        )
+        fit = mask_loss(logits, network_masks(batch, self.input_size)).mean()
+        loss: Tensor = told + fit + self.hparams["beta"] * confused
+        self.log_dict({"train/loss": loss, "train/fit": fit, "train/discriminator": told, "train/confusion": confused})
+        return loss
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupSegmentation:
+        """Return an evaluation of masks by group."""
+        return GroupSegmentation(groups_of(self.data))
+
+    def on_test_start(self) -> None:
+        """Begin the evaluations of the perturbed network and, beside it, of the one that is not."""
+        super().on_test_start()
+        self.unperturbed, self.latents = self.new_evaluation("test"), []
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge a batch, with and without perturbation."""
+        super().test_step(batch, batch_idx)
+        if self.perturber is None:
+            return
+        _, before, after = self._through(batch["image"])
+        self.unperturbed.update(batch, SegmentationOutputs(self._through(batch["image"], perturbed=False)[0]))
+        self.latents += self._features(batch, before, after)
+
+    def _features(self, batch: Batch, before: Tensor, after: Tensor) -> list[Features]:
+        sizes = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1).clamp(min=1e-12)
+        codes = group_codes(batch, self.hparams["attribute"]).tolist()
+        parts = (pooled(before).double().tolist(), pooled(after).double().tolist(), sizes.tolist())
+        return list(zip(batch["id"], codes, *parts, strict=True))
+
+    @torch.no_grad()
+    def on_test_epoch_end(self) -> None:
+        """Log all figures, those without perturbation, and how well a new network tells the group from the latent."""
+        super().on_test_epoch_end()
+        if self.perturber is None:
+            return
+        plain = self.unperturbed.compute()
+        found = {_base(name): value for name, value in plain.items()}
+        known: list[Features] = []
+        for batch in self.data.plain_dataloader("train"):
+            _, before, after = self._through(batch["image"].to(self.device))
+            known += self._features(batch, before, after)
+        train, test = (sorted(gather_all(rows)) for rows in (known, self.latents))
+        place = f"{self.data.source}/{self.hparams['attribute']}"
+        for name, column in (("base_probe", 2), ("probe", 3)):
+            sets = [
+                (torch.tensor([r[column] for r in rows]), torch.tensor([r[1] for r in rows])) for rows in (train, test)
+            ]
+            found[f"{place}/{name}"] = probe_accuracy(*sets[0], *sets[1], len(self.hparams["groups"]))
+        found[f"{self.data.source}/perturbation"] = sum(row[4] for row in test) / len(test)
+        self.log_dict({name: value for name, value in found.items() if value == value})
+
+    def hand_over(self, folder: Path) -> dict[str, Any]:
+        """Write the trained network to `victim.ckpt` for the next stage."""
+        path = folder.resolve() / VICTIM
+        self.trainer.save_checkpoint(path)
+        return {"victim": str(path)}
+
+
+def _base(name: str) -> str:
+    """Return `<source>[/<attribute>]/base_<figure>[/<group>]`."""
+    parts = name.split("/")
+    place = min(2, len(parts) - 1)
+    return "/".join((*parts[:place], f"base_{parts[place]}", *parts[place + 1 :]))
