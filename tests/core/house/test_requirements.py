@@ -15,7 +15,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[3]
 NAMES = sorted(p.parent.name for p in (ROOT / "packages").glob("*/pyproject.toml"))
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}  # where a module's name is another
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "open_clip": "open-clip-torch",
+}  # where a module's name is another
 ELSEWHERE = ("anomalib", "worker.py")  # runs in an environment of anomalib, whose requirements exclude medzoo's
 FIXED = {"lightning": "2.6.6", "monai": "1.6", "pillow": "12.3", "pydicom": "3.0.2"}
 """The first versions without the faults of security that were known when the floors were set."""
