@@ -15,10 +15,10 @@ OLDEST_TESTS := tests/reliability/test_startup.py tests/reliability/test_broken_
 	tests/reliability/test_hostile_configurations.py tests/core/cli tests/core/io tests/core/geometry tests/core/test_zoo.py \
 	tests/landmark/heatmap/test_module.py::TestTimm tests/anomaly/test_contract.py::TestPaDiM
 
-.PHONY: help install fit test test-slow lint types packaging reliability docs benchmark oldest audit anomalib clean
+.PHONY: help install fit test test-slow lint types packaging reliability docs site benchmark oldest audit anomalib clean
 
 help:
-	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging reliability docs benchmark oldest audit anomalib clean"
+	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging reliability docs site benchmark oldest audit anomalib clean"
 
 install: $(VENV)/.installed
 
@@ -57,6 +57,11 @@ reliability: $(VENV)/.developing
 
 docs: $(VENV)/.developing
 	$(BIN)/python docs/build.py
+
+# The documentation as pages in site/; a broken link or a page that is in no menu fails.
+site: $(VENV)/.developing
+	$(PIP) --no-build-isolation -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Four steps of three models with two seeds each, compared with the table that the last accepted change left.
 benchmark: $(VENV)/.developing

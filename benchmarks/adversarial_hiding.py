@@ -3,6 +3,8 @@
 Usage: python benchmarks/adversarial_hiding.py CKPT PIXELS SEED
 CKPT is one of `classifier` on two classes of class-phantoms. Prints success, success after rounding to 8 bits, and of
 each detector its AUROC against clean and noisy images and the share that is wrong and undetected at 5 % false alarms.
+First it prints how far the budget goes: ε times the length |∇|₁ of the margin's gradient over the margin (its median),
+and success of BIM with more and finer steps, for all images and for those of each class.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from torch import Tensor
 
 from medzoo.adversarial.detectors import Mixtures, Seen, Watched, suite
 from medzoo.adversarial.detectors.seen import joined
+from medzoo.adversarial.engine import BIM, Victim
+from medzoo.adversarial.engine.losses import margin
+from medzoo.adversarial.hfc.losses import OnLogits
 from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
 from medzoo.core import load_checkpoint
 from medzoo.core.classifier.data.phantoms import ClassPhantoms
@@ -55,6 +60,7 @@ def main(path: str, pixels: int, seed: int) -> None:
     normal = experiment.scores(joined([test, watched.look_at(noisy(test.images, 2 / 255, generator), test.labels)]))
     limits = {name: quantile_threshold(value, 0.05) for name, value in experiment.scores(apart).items()}
     print(f"accuracy {accuracy:.3f}, {len(test)} images attacked")
+    _reach(experiment.victim, test)
     for hide in (False, True):
         trial = experiment.run("bim", hide, test, 1 - test.labels, generator)
         print(f"{trial.attack}: success {_share(trial.success)}, rounded {_share(trial.rounded)}")
@@ -64,6 +70,19 @@ def main(path: str, pixels: int, seed: int) -> None:
             joint = _share(trial.success & (scores <= limits[name]))
             print(f"  {name}: AUROC {auroc(both, label):.3f}, wrong and undetected {joint}")
     print(f"{time.process_time():.0f} s of processor time")
+
+
+def _reach(victim: Victim, test: Seen) -> None:
+    goal = 1 - test.labels
+    images = test.images.clone().requires_grad_()
+    far = margin(victim(images, torch.Generator())[:, :2], goal)
+    (slope,) = torch.autograd.grad(far.sum(), images)
+    print(f"budget by margin {float((EPS * slope.abs().flatten(1).sum(dim=1) / far.detach()).median()):.2f}")
+    for steps in (10, 40, 200):
+        attack = BIM(eps=EPS, steps=steps, alpha=2 * EPS / steps, targeted=True, loss=OnLogits(2))
+        found = attack(victim, test.images, goal).success
+        each = ", ".join(_share(found[test.labels == k]) for k in (0, 1))
+        print(f"BIM of {steps} steps: success {_share(found)}; from clear {each.replace(', ', ', from nodules ')}")
 
 
 def _share(flags: Tensor) -> str:

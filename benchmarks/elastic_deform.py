@@ -256,6 +256,33 @@ def opencv(case: Case) -> Job:
     return each(case, one)
 
 
+def albumentations(case: Case) -> Job:
+    if len(case.size) != 2:
+        raise Skip("2-D only")
+    import albumentations as al
+    import cv2
+
+    cv2.setNumThreads(torch.get_num_threads())
+    transform = al.ElasticTransform(alpha=300.0, sigma=SIGMA, p=1.0)
+    return each(case, lambda image: transform(image=image)["image"])
+
+
+def simple_itk(case: Case) -> Job:
+    import SimpleITK as sitk  # noqa: N813 - as its users write it
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(torch.get_num_threads())
+    bound = [0.2 * h for h in knot_spacing([GRID] * len(case.size), case.size)][::-1]
+
+    def one(image: np.ndarray) -> object:
+        source = sitk.GetImageFromArray(image)
+        transform = sitk.BSplineTransformInitializer(source, [GRID - 3] * image.ndim)
+        drawn = [RNG.uniform(-limit, limit, GRID**image.ndim) for limit in bound]
+        transform.SetParameters(np.concatenate(drawn).tolist())
+        return sitk.GetArrayFromImage(sitk.Resample(source, transform, sitk.sitkLinear))
+
+    return each(case, one)
+
+
 WHOLE: dict[str, tuple[str, Callable[[Case], Job]]] = {
     "medzoo": ("spline", ours("auto")),
     "torch folded": ("spline", ours("torch")),
@@ -268,6 +295,8 @@ WHOLE: dict[str, tuple[str, Callable[[Case], Job]]] = {
     "scipy zoom + map_coordinates": ("spline", scipy_spline),
     "scipy gaussian + map_coordinates": ("gauss", scipy_gauss),
     "TorchIO": ("spline", torchio),
+    "SimpleITK": ("spline", simple_itk),
+    "albumentations": ("gauss", albumentations),
     "torchvision": ("gauss", torchvision),
 }
 BACKWARD: dict[str, tuple[str, Callable[[Case], Job]]] = {

@@ -23,11 +23,14 @@ READING = [
     "predict",
     "select",
     "attack",
+    "certify",
     "audit",
     "zero-shot",
     "evaluate",
     "compare",
     "pack",
+    "export",
+    "convert",
     "report",
 ]
 """Verbs whose files are those of the reader of a page."""

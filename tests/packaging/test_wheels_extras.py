@@ -33,6 +33,13 @@ import torch
 from medzoo.core.ops.elastic_deform import RandElasticDeformd
 assert RandElasticDeformd(keys=["image"])({"image": torch.rand(1, 16, 16)})["image"].shape == (1, 16, 16)
 """
+ATTACK = """
+import torch
+from medzoo.adversarial.engine import AutoAttack, Victim
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
+images = torch.rand(4, 1, 8, 8)
+assert AutoAttack(eps=1.0)(Victim(network), images, network(images).argmax(1)).success.all()
+"""
 SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [gear] --model.size [64,64]"
 USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-core", "cuda"): [["python", "-c", "import medzoo.core.ops.elastic_deform.triton_kernels"]],
@@ -43,6 +50,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         ["python", "-c", "from pathlib import Path; assert list(Path('board').rglob('events.*'))"],
     ],
     ("medzoo-core", "testing"): [["python", "-c", "from medzoo.core.testing import ModelContract"]],
+    ("medzoo-adversarial", "autoattack"): [["python", "-c", ATTACK]],
     ("medzoo-anomaly", "imagenet"): [
         "medzoo fit --model padim --model.backbone tf_efficientnet_lite0 --model.widths null --model.weights imagenet "
         f"--run_dir wheel --quiet {SMALL}".split()

@@ -22,30 +22,10 @@ from PIL import Image as Pillow
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, read_header, read_image, read_json, read_table
+from medzoo.core.testing.damage import KINDS, mutant
 
-KINDS = ("truncate", "header", "bits", "random", "hole", "insert")
 HEADERS = {".nii": 352, ".dcm": 600, "IM0": 600, ".csv": 30, ".json": 30}  # bytes of a header; 100 for others
 LIMIT_S, LIMIT_MB = 1.0, 512
-
-
-def mutant(content: bytes, kind: str, seed: int, header: int) -> bytes:
-    """Return a damaged copy, the same for the same seed."""
-    rng = np.random.default_rng([seed, KINDS.index(kind)])
-    raw = bytearray(content)
-    size = len(raw)
-    if kind == "truncate":
-        return bytes(raw[: rng.integers(size)])
-    if kind == "random":
-        return rng.bytes(int(rng.integers(0, size))) if seed else b""
-    if kind in ("header", "bits"):
-        for place in rng.integers(min(header, size) if kind == "header" else size, size=rng.integers(1, 9)):
-            raw[place] = rng.integers(256) if kind == "header" else raw[place] ^ (1 << int(rng.integers(8)))
-        return bytes(raw)
-    start = int(rng.integers(size))
-    if kind == "hole":
-        stop = min(size, start + int(rng.integers(1, max(2, size // 4))))
-        return bytes(raw[:start] + (bytes(stop - start) if seed % 2 else b"") + raw[stop:])
-    return bytes(raw[:start] + rng.bytes(int(rng.integers(1, 64))) + raw[start:])
 
 
 def pillow(mode: str, ending: str, **options: object) -> bytes:

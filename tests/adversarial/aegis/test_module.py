@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from medzoo.adversarial.aegis.attacks import Orthogonal, drawn_cushion, without
 from medzoo.adversarial.aegis.losses import Knowing
 from medzoo.adversarial.aegis.module import Aegis
 from medzoo.adversarial.aegis.network import Cushion, Shield, train_shield
+from medzoo.adversarial.engine import BIM, Victim
 from medzoo.core import load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
@@ -26,6 +28,7 @@ TINY: dict[str, Any] = {
     "model.shield_steps": 5,
     "model.eps": [0.05],
     "model.attack_steps": 2,
+    "model.draws": 2,
     "data.train": 16,
     "data.val": 12,
     "data.test": 8,
@@ -44,7 +47,8 @@ def test_the_quick_recipe_has_a_cushion_and_budgets_up_to_where_it_must_fall() -
     assert packaged(["aegis"]) == {"aegis/default"}
     settings = resolved("aegis/default")["model"]["init_args"]
     assert settings["sigma"] == 1.0
-    assert settings["eps"] == pytest.approx([2 / 255, 4 / 255, 8 / 255, 32 / 255])
+    assert settings["eps"] == pytest.approx([4 / 255, 8 / 255, 32 / 255])
+    assert (settings["attack_steps"], settings["draws"]) == (20, 4)
 
 
 def test_the_cushion_is_linear_keeps_constants_and_stops_a_checkerboard() -> None:
@@ -99,11 +103,49 @@ def test_attacks_that_know_the_shield_lower_its_score() -> None:
     outputs = torch.tensor([[3.0, 0.0, 0.5], [0.0, 3.0, 2.5], [0.0, 3.0, 1.5]])
     goal = torch.tensor([0, 1, 1])
     assert loss.met(outputs, goal).tolist() == [True, False, True]
-    assert Knowing(loss.limits).met(outputs, goal).tolist() == [True, True, True]
+    assert Knowing(loss.limits, aware=False).met(outputs, goal).tolist() == [True, True, True]
     selective = Knowing(loss.limits, selective=True).value(outputs, torch.tensor([0, 0, 1]))
     assert selective.tolist() == pytest.approx([0.5, 3.0486, 1.5], abs=1e-3)
     plain = Knowing(loss.limits).value(outputs, goal)
     assert torch.allclose(loss.value(outputs, goal), plain + outputs[:, -1] ** 2)
+
+
+def test_steps_are_orthogonal_to_what_they_must_not_change() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(5, 1, 6, 7, generator=generator) for _ in range(2))
+    left = without(one, other)
+    assert float((left * other).flatten(1).sum(dim=1).abs().amax()) < 1e-4
+    assert float((left * one).flatten(1).sum(dim=1).amin()) > 0, "the aim itself is still lowered"
+    assert torch.equal(without(one, torch.zeros_like(other)), one)
+
+
+def defended(images: Tensor) -> Tensor:
+    """Logits from an image's mean, most of all of its upper half; a detector of changes in the lower half."""
+    upper, lower = images.flatten(1).tensor_split(2, dim=1)
+    logit = 20 * (upper.mean(dim=1) + 0.5 * lower.mean(dim=1) - 0.75)
+    return torch.stack([-logit, logit, 10 * (lower - 0.5).abs().mean(dim=1)], dim=1)
+
+
+def test_the_orthogonal_attack_reaches_the_class_and_passes_where_the_plain_one_is_seen() -> None:
+    images, goal = torch.full((3, 1, 4, 4), 0.45), torch.ones(3, dtype=torch.int64)
+    limits = torch.tensor([0.6, 0.6])
+    settings: dict[str, Any] = {"eps": 0.2, "steps": 40, "alpha": 0.02, "targeted": True}
+    plain = BIM(**settings, loss=Knowing(limits, aware=False))(Victim(defended), images, goal)
+    hidden = Orthogonal(**settings, loss=Knowing(limits))(Victim(defended), images, goal)
+    assert plain.success.all()
+    assert hidden.success.all()
+    assert (defended(plain.images)[:, -1] > 0.6).all()
+    assert (defended(hidden.images)[:, -1] <= 0.6).all()
+    assert float(hidden.linf.amax()) <= 0.2 + 1e-6
+    assert int(hidden.queries[0]) == 2 * 40 + 1
+
+
+def test_drawn_cushions_differ_from_call_to_call_and_repeat_with_the_generator() -> None:
+    before, image = drawn_cushion(1.0), torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    first, second = (torch.Generator().manual_seed(3) for _ in range(2))
+    one, two = before(image, first), before(image, first)
+    assert not torch.equal(one, two)
+    assert torch.equal(one, before(image, second))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +161,9 @@ def test_every_attack_and_budget_has_a_row(run: Path) -> None:
     with (run / "bypass.csv").open() as file:
         rows = list(csv.DictReader(file))
     knowing = {f"knows the Shield, {weight}" for weight in (0.1, 1, 10)}
-    assert {row["attack"] for row in rows} == {"oblivious", "selective", *knowing}
+    assert {row["attack"] for row in rows} == {
+        "oblivious", "selective", "orthogonal", "over 2 drawn Cushions", *knowing
+    }  # fmt: skip
     for row in rows:
         assert 0 <= float(row["bypass"]) <= float(row["success"]) <= 1
 
@@ -145,6 +189,7 @@ def test_outputs_are_those_behind_the_cushion_and_the_victim_is_frozen(run: Path
         ({"eps": (2.0,)}, "--model.eps: expected budgets above 0 and up to 1"),
         ({"sigma": -1.0}, "--model.sigma: expected 0 to 20 pixels"),
         ({"false_alarms": 0.0}, "--model.false_alarms: expected a share"),
+        ({"draws": -1}, "--model.draws: expected at least 0, got -1"),
         ({"shield_steps": 0}, "expected at least 1, got 0"),
         ({"stage": "attack"}, "--model.stage: expected all, victim or protect, got attack"),
     ],

@@ -89,7 +89,7 @@ def coupled(images: Tensor) -> Tensor:
     return 60 * torch.cat([fine, coarse], dim=1)
 
 
-def test_coupled_landmark_stays_only_where_it_has_a_term_and_adaptive_weights_hold_it_best() -> None:
+def test_coupled_landmark_stays_only_where_it_has_a_term_and_weights_with_a_floor_hold_it_best() -> None:
     class Moved(LandmarkMaps):
         def weights(self, each: Tensor) -> Tensor:
             return torch.tensor([1.0, 0.0]).expand_as(each)
@@ -106,7 +106,7 @@ def test_coupled_landmark_stays_only_where_it_has_a_term_and_adaptive_weights_ho
     for name, result in {
         "no term": BIM(**settings, targeted=True, loss=Moved())(Victim(coupled), images, wished),
         "uniform": ati_fgsm(Victim(coupled), images, goals, adaptive=False, **settings),
-        "adaptive": ati_fgsm(Victim(coupled), images, goals, **settings),
+        "adaptive": ati_fgsm(Victim(coupled), images, goals, floored=True, **settings),
     }.items():
         found = peaks(coupled(result.images))
         assert (found - goals)[:, 0].norm(dim=1).mean() < 1
@@ -138,9 +138,12 @@ def test_loss_is_least_at_the_wished_maps(head: str) -> None:
     goal = logits.flatten(2).softmax(dim=2).reshape(logits.shape) if head == "softmax" else logits.sigmoid()
     outputs = (goal if head == "heat" else logits).clone().requires_grad_()
     loss = LandmarkMaps(head)  # type: ignore[arg-type]
+    assert loss.each(outputs, goal).abs().max() < 1e-5, "what is where it shall be has no loss, and so no weight"
     (slope,) = torch.autograd.grad(loss.value(outputs, goal).sum(), outputs)
     assert slope.abs().max() < 1e-6
     assert loss.met(outputs, goal).all()
+    elsewhere = goal.roll(1, dims=3)
+    assert (loss.each(outputs, elsewhere) > 0).all()
 
 
 @pytest.mark.parametrize("size", [(9, 14), (5, 6, 7)])

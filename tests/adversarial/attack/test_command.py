@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from medzoo.adversarial.attack.command import run
+from medzoo.adversarial.engine import CORRUPTIONS
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 
@@ -61,6 +62,32 @@ def test_the_same_seed_gives_the_same_table(checkpoint: Path, tmp_path: Path) ->
     assert (tmp_path / "a/samples.csv").read_bytes() == (tmp_path / "b/samples.csv").read_bytes()
 
 
+def test_corruptions_have_a_row_each_and_their_means(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "normnet" in str(checkpoint):
+        pytest.skip("a pass for each corruption; volumes take long enough once")
+    few = {name: CORRUPTIONS[name] for name in ("impulse-noise", "jpeg", "darker")}
+    monkeypatch.setattr("medzoo.adversarial.engine.CORRUPTIONS", few)
+    out = tmp_path / "out"
+    run([str(checkpoint), "--attack", "corruptions", "--severities", "5,1", "--batches", "1", "--run_dir", str(out)])
+    with (out / "attack.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["corruption"], row["severity"]) for row in rows] == [
+        ("none", "0"),
+        *((kind, level) for kind in few for level in ("1", "5")),
+    ]
+    assert float(rows[0]["linf"]) == 0
+    assert all(0 < float(weak["linf"]) < float(strong["linf"]) or weak["corruption"] == "impulse-noise"
+               for weak, strong in zip(rows[1::2], rows[2::2], strict=True))  # fmt: skip
+    with (out / "corruptions.csv").open() as file:
+        means = list(csv.DictReader(file))
+    assert [row["corruption"] for row in means] == [*few, "all"]
+    every = [float(row["success"]) for row in rows[1:]]
+    assert float(means[-1]["success"]) == pytest.approx(sum(every) / len(every))
+    assert (out / "figures/curves.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [
@@ -70,6 +97,9 @@ def test_the_same_seed_gives_the_same_table(checkpoint: Path, tmp_path: Path) ->
         (["--eps", "2"], "eps: expected 0 to 1, in the unit of the images, got 2"),
         (["--bounds", "1"], "--bounds: expected LOW,HIGH, got 1"),
         (["--attack", "square", "--norm", "l3"], "norm"),
+        (["--attack", "corruptions", "--eps", "1/255"], "--eps: a corruption has none; take --severities"),
+        (["--attack", "corruptions", "--severities", "6"], "--severities: expected some of 1 to 5, got 6"),
+        (["--severities", "1"], "--severities: they are of --attack corruptions"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_leaves_nothing(

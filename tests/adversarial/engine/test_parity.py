@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medzoo.adversarial.engine import BIM, CWL2, DDN, FGSM, MIM, PGD, Attack, Victim
 
 EPS, ALPHA, STEPS = 10 / 255, 2 / 255, 10
-REASON = "an optional oracle of the extra medzoo-adversarial[test]"
+REASON = "an optional oracle, see docs/benchmarks/adversarial.md"
 
 
 def ours(attack: Attack, trained: Any, target: Tensor | None = None) -> Tensor:

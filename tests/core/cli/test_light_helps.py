@@ -13,6 +13,8 @@ HELPS = {
     "evaluate": ["evaluate", "--help"],
     "compare": ["compare", "--help"],
     "pack": ["pack", "--help"],
+    "convert": ["convert", "--help"],
+    "export": ["export", "--help"],
     "report": ["report", "--help"],
     "new": ["new", "--help"],
     "predict files": ["predict", "CKPT", "--help"],

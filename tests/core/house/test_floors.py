@@ -20,7 +20,7 @@ FLOORS = [
     {"tasks", "method", "selectors"},
     {"runs", "classifier", "segmenter"},
     {"zoo"},
-    {"cli", "__main__", "benchmark", "evaluate", "files", "pack", "report", "new"},
+    {"cli", "__main__", "benchmark", "evaluate", "files", "pack", "report", "new", "export", "convert"},
     {"testing"},
 ]  # fmt: skip
 """Rooms of core, the ground first; a room imports from its own floor and from those below."""

@@ -1,4 +1,4 @@
-"""How many lines of the packages give up types, and how many tell mypy to look away; neither number may grow."""
+"""How many lines of the packages give up types, and how many have mypy look away; neither number may grow."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CEILINGS = {
-    "core": (78, 4),
-    "core/benchmark": (15, 1),
-    "core/evaluate": (14, 1),
-    "core/files": (10, 1),
-    "core/pack": (5, 0),
-    "landmark": (21, 1),
-    "anomaly": (18, 4),
-    "adversarial": (85, 8),
-    "fairness": (60, 6),
-    "vlm": (60, 6),
+    "core": (33, 3),
+    "core/benchmark": (0, 0),
+    "core/convert": (0, 0),
+    "core/evaluate": (0, 0),
+    "core/export": (17, 0),
+    "core/files": (0, 0),
+    "core/pack": (0, 0),
+    "landmark": (3, 1),
+    "anomaly": (2, 0),
+    "adversarial": (60, 3),
+    "fairness": (8, 4),
+    "vlm": (46, 3),
 }
 """Of each part: lines with `Any`, imports and comments included, and lines with `type: ignore`. Lower them at will."""
 

@@ -19,7 +19,7 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from medzoo.core.ops.elastic_deform.cuda import TritonBackend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 
 COMPILED: set[str] = set()
 
@@ -99,11 +99,11 @@ def launch(
         for dtype in dtypes:
             image = torch.zeros(batch, channels, *size).to(dtype)
             rules = [Rule(order, padding, 0.0)]
-            (out,) = TritonBackend().forward([image], field, matrix, where, rules)
+            (out,) = TritonBackend().forward(Warp([image], field, matrix, where, rules))
             for deterministic in (True,) if quick else (False, True):
                 torch.use_deterministic_algorithms(deterministic)
                 for need in needs if order < 2 and (quick or dtype == torch.float32) else []:
-                    TritonBackend().backward([out], [image], field, matrix, where, rules, need)
+                    TritonBackend().backward([out], Warp([image], field, matrix, where, rules), need)
                 torch.use_deterministic_algorithms(False)
 
 

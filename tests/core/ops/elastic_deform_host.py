@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from triton.runtime.interpreter import InterpretedFunction
 
 from medzoo.core.ops.elastic_deform.cuda import TritonBackend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 from medzoo.core.ops.elastic_deform.spline import coefficients
 
 
@@ -37,9 +37,9 @@ def main() -> None:
         for _ in range(2):
             with Operations() as forward:  # two conversions of the prefilter are the CPU's alone
                 field = coefficients(control, 1)
-                (out,) = TritonBackend().forward([image], field, None, where, rules)
+                (out,) = TritonBackend().forward(Warp([image], field, None, where, rules))
             with Operations() as backward:
-                TritonBackend().backward([out], [image], field, None, where, rules, [True, False, True])
+                TritonBackend().backward([out], Warp([image], field, None, where, rules), [True, False, True])
         print(nd, forward.count, backward.count)
 
 

@@ -14,7 +14,7 @@ import torch
 from medzoo.core.ops.elastic_deform import cpu
 from medzoo.core.ops.elastic_deform.cuda import TritonBackend
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 
 CASES = [  # kind, nd, order, padding, affine, image size, output size
     (1, 2, 1, 0, True, (7, 20), (8, 18)),
@@ -43,9 +43,9 @@ def compare(number: int) -> None:
     image = torch.randint(0, 4, (batch, channels, *size_in)) if order == 2 else torch.rand(batch, channels, *size_in)
     where = Frame(kind, list(size_out), [0] * nd, list(size_out))
     rules = [Rule(order, padding, 2.0 if padding == 1 else 0.0)]
-    (found,) = TritonBackend().forward([image], field, affine, where, rules)
+    (found,) = TritonBackend().forward(Warp([image], field, affine, where, rules))
     wide = image.double() if order == 1 else image
-    (expected,) = TorchBackend().forward([wide], field.double(), affine, where, rules)
+    (expected,) = TorchBackend().forward(Warp([wide], field.double(), affine, where, rules))
     difference = (found.double() - expected.double()).abs()
     limit = 1e-5 if has_affine else 3e-6
     assert (difference.max() <= limit) if order == 1 else ((difference > 0).float().mean() <= 0.005), (
@@ -58,9 +58,11 @@ def compare(number: int) -> None:
     for deterministic in (False, True):
         torch.use_deterministic_algorithms(deterministic)
         need = [order == 1, order == 1 and has_affine, True]
-        gradients = TritonBackend().backward([g], [image], field, affine, where, rules, need)
+        gradients = TritonBackend().backward([g], Warp([image], field, affine, where, rules), need)
         torch.use_deterministic_algorithms(False)
-        reference = TorchBackend().backward([g.double()], [image.double()], field.double(), affine, where, rules, need)
+        reference = TorchBackend().backward(
+            [g.double()], Warp([image.double()], field.double(), affine, where, rules), need
+        )
         for f, e in zip(gradients, reference, strict=True):
             assert e.numel() == 0 or (f.double() - e).abs().max() <= 1e-4 * e.abs().max() + 1e-6, (
                 number,
@@ -75,7 +77,9 @@ def compare_ties() -> None:
         nd = len(size)
         image, field = torch.randint(0, 4, (1, 1, *size)), torch.full((1, nd, *size), 0.5)
         where, rules = Frame(0, list(size), [0] * nd, list(size)), [Rule(2, 0, 0.0)]
-        (found,), (expected,) = (b.forward([image], field, None, where, rules) for b in (TritonBackend(), library))
+        (found,), (expected,) = (
+            b.forward(Warp([image], field, None, where, rules)) for b in (TritonBackend(), library)
+        )
         assert torch.equal(found, expected), nd
 
 

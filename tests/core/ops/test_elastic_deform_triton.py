@@ -39,7 +39,7 @@ def test_launches_go_to_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPa
     import torch
 
     from medzoo.core.ops.elastic_deform import cuda
-    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 
     current: list[object] = []
 
@@ -50,20 +50,20 @@ def test_launches_go_to_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPa
         current.pop()
 
     class Kernels:
-        def forward(self, inputs: list[torch.Tensor], field: torch.Tensor, *rest: object) -> list[torch.Tensor]:
-            assert current[0] is field
-            return inputs
+        def forward(self, warp: Warp) -> list[torch.Tensor]:
+            assert current[0] is warp.field
+            return warp.inputs
 
-        def backward(self, grads: list[torch.Tensor], inputs: object, field: torch.Tensor, *rest: object) -> object:
-            assert current[0] is field
+        def backward(self, grads: list[torch.Tensor], warp: Warp, need: list[bool]) -> object:
+            assert current[0] is warp.field
             return grads
 
     monkeypatch.setattr(torch.cuda, "device_of", device_of)
     monkeypatch.setattr(cuda, "TritonBackend", Kernels)
     image, field = [torch.rand(1, 1, 4, 4)], torch.zeros(1, 2, 4, 4)
     where, rules = Frame(1, [4, 4], [0, 0], [4, 4]), [Rule(1, 0, 0.0)]
-    assert cuda.CudaBackend().forward(image, field, None, where, rules) is image
-    assert cuda.CudaBackend().backward(image, image, field, None, where, rules, [True, False, True]) is image
+    assert cuda.CudaBackend().forward(Warp(image, field, None, where, rules)) is image
+    assert cuda.CudaBackend().backward(image, Warp(image, field, None, where, rules), [True, False, True]) is image
     assert current == []
 
 
@@ -83,7 +83,7 @@ def test_the_grid_of_a_launch_has_one_axis_without_the_limit_of_65535(batch: int
     import torch
 
     from medzoo.core.ops.elastic_deform import cuda, triton_kernels
-    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 
     class Kernel:
         grid: tuple[int, ...] = ()
@@ -101,8 +101,8 @@ def test_the_grid_of_a_launch_has_one_axis_without_the_limit_of_65535(batch: int
         image, field, where = torch.zeros(batch, 1, 2, 3), torch.zeros(1, 2, 4, 4), Frame(1, [2, 3], [0, 0], [2, 3])
         for order in (1, 0):
             rules = [Rule(order, 0, 0.0)]
-            (out,) = cuda.TritonBackend().forward([image], field, None, where, rules)
-            cuda.TritonBackend().backward([out], [image], field, None, where, rules, [order == 1, False, True])
+            (out,) = cuda.TritonBackend().forward(Warp([image], field, None, where, rules))
+            cuda.TritonBackend().backward([out], Warp([image], field, None, where, rules), [order == 1, False, True])
     assert all(kernel.grid[0] >= batch for name, kernel in kernels.items() if name != "lines_kernel")
     for kernel in kernels.values():  # one field for all samples has its rows evaluated once
         assert all(n <= 65_535 for n in kernel.grid[1:])
@@ -135,7 +135,7 @@ def test_kernels_that_do_not_compile_leave_the_torch_formulation_and_one_line(
 
     from medzoo.core.ops.elastic_deform import cuda
     from medzoo.core.ops.elastic_deform.fallback import TorchBackend
-    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+    from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 
     monkeypatch.setattr(cuda, "_given_up", [])
     # There is no driver here, so every launch fails as where no kernel can be built.
@@ -143,8 +143,8 @@ def test_kernels_that_do_not_compile_leave_the_torch_formulation_and_one_line(
     image, field = torch.rand(2, 1, 9, 20), torch.rand(1, 2, 5, 6)
     where, rules = Frame(1, [9, 20], [0, 0], [9, 20]), [Rule(1, 0, 0.0)]
     with caplog.at_level("WARNING"):
-        (found,) = cuda.CudaBackend().forward([image], field, None, where, rules)
-    (expected,) = TorchBackend().forward([image], field, None, where, rules)
+        (found,) = cuda.CudaBackend().forward(Warp([image], field, None, where, rules))
+    (expected,) = TorchBackend().forward(Warp([image], field, None, where, rules))
     assert torch.equal(found, expected)
     assert ["slower torch formulation" in record.getMessage() for record in caplog.records] == [True]
     assert cuda.kernels() is None

@@ -92,7 +92,7 @@ def test_the_untrained_classic_loss_is_that_of_equal_cosines() -> None:
     torch.manual_seed(0)
     matcher = model(match_size=384, patch=256)
     image = torch.rand(1, 1, 384, 384)
-    network = matcher._matcher
+    network = matcher.matcher
     assert matcher.patch_network is not None
     with torch.no_grad():
         losses = matcher.cascade.loss(network, matcher.patch_network, image, 0, matcher.sample)

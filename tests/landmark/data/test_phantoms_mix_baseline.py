@@ -104,6 +104,7 @@ def test_mix_hands_its_seed_and_number_of_shots_to_parts_that_have_none_of_their
         ([{"data": CHEST}], "missing root"),
         ([{"data": CHEST, "root": "x", "gt": "mean"}], "no option 'gt'; it has all_test"),
         ([{"data": CHEST, "root": "x", "size": 3}], "size belongs to the mix"),
+        ([{"data": CHEST, "root": "x", "resize": "pad"}], "resize belongs to the mix"),
         (
             [{"data": PHANTOMS, "domains": ["head"]}, {"data": PHANTOMS, "domains": ["head"]}],
             "two domains are called 'head'",

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io.point_tables import read_labels
 from medzoo.landmark.data import Bmple, Cephalometric, Chest, HandAtlas, Jsrt, LandmarkFolder
-from medzoo.landmark.data.tables import read_labels
 
 Maker = Callable[..., Path]
 _HEAD_LABELS = {"junior": "AnnotationsByMD/400_junior", "senior": "AnnotationsByMD/400_senior"}

@@ -86,7 +86,7 @@ def test_recipes_build_networks_of_their_size() -> None:
     ("option", "value", "said"),
     [
         ("fusion", "sum", "--model.fusion: expected simr, cabs, cosine, got sum"),
-        ("prompts", "gpt", "--model.prompts: expected carzero"),
+        ("prompts", "gpt", "--model.prompts: expected biovil, carzero"),
         ("backbone", "resnet_no", "--model.backbone: timm has no model"),
         ("stride", 7, "--model.backbone: test_efficientnet has maps of strides 2, 4, 8, 16, 32, not 7"),
         ("words", 2, "--model.words: expected at least 3, got 2"),

@@ -257,7 +257,7 @@ def test_sentences_are_split_and_single_words_dropped() -> None:
 
 
 def test_presets_and_prompts_of_a_file(tmp_path: Path) -> None:
-    assert presets() == ("carzero", "chexzero", "clip", "ctclip")
+    assert presets() == ("biovil", "carzero", "chexzero", "clip", "ctclip", "gloria", "name")
     assert read_prompts(" pleural  effusion; mass;").classes[0].positive == ("There is pleural effusion",)
     pair = from_preset("chexzero", ["mass"])
     assert (pair.combine, pair.classes[0].negative) == ("pair", ("no mass",))

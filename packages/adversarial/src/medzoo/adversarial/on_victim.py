@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import CheckpointError, ConfigError
@@ -144,11 +146,11 @@ class OnVictim(Method):
             raise ConfigError(f"--model.victim: {path} is no model of the registry; give it an entry point")
         self.hparams["made"] = {"model": names[0], "settings": settings}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the victim's step; nothing where it is not trained."""
         return self.subject.training_step(batch, batch_idx) if self.trains_victim else None
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the victim's; where nothing is trained, Lightning's warnings that this may be a slip are wrong."""
         if self.trains_victim:
             return self.subject.configure_optimizers()
@@ -178,7 +180,7 @@ class OnVictim(Method):
             self.look()
             self.train()
 
-    def on_before_zero_grad(self, optimizer: Any) -> None:
+    def on_before_zero_grad(self, optimizer: Optimizer) -> None:
         """Let the victim follow its step."""
         if self.trains_victim:
             self.subject.on_before_zero_grad(optimizer)
@@ -186,7 +188,7 @@ class OnVictim(Method):
     def look(self) -> None:
         """Learn from the data what the second stage needs to know; nothing unless a subclass does."""
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the trained victim to `victim.ckpt` for the next stage; a dry run has no checkpoint otherwise."""
         if self.given:
             return {}
@@ -198,7 +200,7 @@ class OnVictim(Method):
         """Return the victim's."""
         return self.subject.outputs(batch)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's."""
         return self.subject.new_evaluation(stage)
 
@@ -210,17 +212,17 @@ class OnVictim(Method):
         """Return the victim's."""
         return self.subject.predictions(batch, outputs)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write the victim's."""
         self.subject.report_predictions(records, folder)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep what the victim keeps beside its weights."""
-        own: dict[str, Any] = {}
+        own: dict[str, object] = {}
         self.subject.on_save_checkpoint(own)
         checkpoint["of_victim"] = own
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Give it back.
 
         Raises:
@@ -228,6 +230,7 @@ class OnVictim(Method):
         """
         own = checkpoint.get("of_victim")
         check_field("of_victim", isinstance(own, dict), "what the victim keeps")
+        assert isinstance(own, dict)
         if self.victim is None:
             raise CheckpointError("the checkpoint does not tell its victim")
-        self.victim.on_load_checkpoint(checkpoint["of_victim"])
+        self.victim.on_load_checkpoint(own)

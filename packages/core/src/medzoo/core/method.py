@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -54,7 +54,7 @@ class Method(LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.evaluation: Evaluation[Any] | None = None
+        self.evaluation: Evaluation[Never] | None = None
         """That of the running or last validation or test."""
 
     @property
@@ -74,7 +74,7 @@ class Method(LightningModule):
         """
         raise NotImplementedError(f"{type(self).__name__} has no outputs(batch)")
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return a fresh evaluation for the data of the trainer; None where the method has test steps of its own."""
         return None
 

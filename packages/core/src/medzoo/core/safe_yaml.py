@@ -8,10 +8,16 @@ in the core schema of YAML 1.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from enum import Enum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import yaml
+
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # a PyYAML that was built without its library in C
+    from yaml import SafeLoader as _SafeLoader
 
 _MOST_BYTES, _DEEPEST, _MOST_VALUES = 2**20, 40, 20_000
 _NULL = re.compile(r"null|Null|NULL|~|")
@@ -25,12 +31,12 @@ _FLOAT = re.compile(
 _KINDS = (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("float", _FLOAT))
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+class _Loader(_SafeLoader):
+    yaml_implicit_resolvers: ClassVar[dict[str | None, list[tuple[str, re.Pattern[str]]]]] = {
         None: [(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern.pattern})$")) for kind, pattern in _KINDS]
     }
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         """Refuse a key that stands twice, of which YAML keeps the last in silence."""
         seen = set()
         for place, _ in node.value:
@@ -38,7 +44,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
             seen.add(key)
-        built: dict[Any, Any] = super().construct_mapping(node, deep)
+        built: dict[Hashable, object] = super().construct_mapping(node, deep)
         return built
 
 
@@ -53,7 +59,7 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> object:
     """Return what a text in YAML (or JSON) holds.
 
     Raises:
@@ -78,9 +84,10 @@ def read_yaml(text: str) -> Any:
         elif isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(f"has an alias (*{event.anchor}); write its value out")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        loaded: object = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except (ValueError, TypeError) as error:  # such as a list for a key
         raise yaml.YAMLError(str(error)) from error
+    return loaded
 
 
 def write_yaml(data: object) -> str:

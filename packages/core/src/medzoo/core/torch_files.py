@@ -42,9 +42,9 @@ def has_its_data(value: Tensor) -> bool:
 
 def _check_archive(path: Path) -> None:
     """Refuse an archive that would need more memory than its file has bytes, or whose bytes were changed."""
-    if not zipfile.is_zipfile(path):
-        return  # torch's format of old, or no checkpoint
     try:
+        if not zipfile.is_zipfile(path):  # it raises too, over some directories
+            return  # torch's format of old, or no checkpoint
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
             plain = all(record.compress_type == zipfile.ZIP_STORED for record in records)

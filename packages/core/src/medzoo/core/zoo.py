@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medzoo.core.errors import CheckpointError
 from medzoo.core.registry import find, load, specs
@@ -29,7 +29,7 @@ def _usable(kind: str, pattern: str) -> list[str]:
     return list(dict.fromkeys(found))  # a name that two packages claim is one
 
 
-def create_model(name: str, recipe: str = "default", **arguments: Any) -> LightningModule:
+def create_model(name: str, recipe: str = "default", **arguments: object) -> LightningModule:
     """Build a model by name, with the settings that `medzoo fit --model NAME` has.
 
     Args:
@@ -50,7 +50,7 @@ def create_model(name: str, recipe: str = "default", **arguments: Any) -> Lightn
     return model
 
 
-def create_datamodule(name: str, **arguments: Any) -> LightningDataModule:
+def create_datamodule(name: str, **arguments: object) -> LightningDataModule:
     """Build a data module by name with `__init__` arguments.
 
     Raises:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.core.io import write_csv
 from medzoo.core.metrics.group_figures import OneVersusRest, one_versus_rest, shortcut_auc, utopia_distance
 from medzoo.core.tasks.classification import ClassificationEvaluation, Floats
+from medzoo.core.values import Row
 
 GAPS = ("accuracy_gap", "auc_gap", "dp_gap", "dp_variation", "eodd_max", "eodd_mean", "eopp0_gap", "eopp1_gap")
 """The comparisons of groups in the results, each the mean over the classes."""
@@ -46,7 +47,7 @@ class GroupEvaluation(ClassificationEvaluation):
         super().__init__(classes, multi_label, spread)
         self.group_names, self.bias, self.minimum = dict(group_names or {}), bias, minimum
         self.shares = dict(shares or {})
-        self.by_group: list[dict[str, Any]] = []
+        self.by_group: list[Row] = []
         """After `compute`, a row a source, attribute and group."""
 
     def compute(self) -> dict[str, float]:
@@ -81,7 +82,9 @@ class GroupEvaluation(ClassificationEvaluation):
                 parts.setdefault("head" if share >= HEAD else "tail" if share < TAIL else "middle", []).append(value)
         return {f"{source}/{part}_ap": sum(values) / len(values) for part, values in parts.items()}
 
-    def _attribute(self, source: str, name: str, chances: Floats, labels: Floats, codes: Any) -> dict[str, float]:
+    def _attribute(
+        self, source: str, name: str, chances: Floats, labels: Floats, codes: NDArray[np.int64]
+    ) -> dict[str, float]:
         values = self.group_names.get(name) or [str(code) for code in range(int(codes.max(initial=-1)) + 1)]
         pair = not self.multi_label and len(self.classes) == 2
         columns = slice(1, 2) if pair else slice(None)

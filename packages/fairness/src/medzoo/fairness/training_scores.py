@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -11,12 +11,21 @@ from torch import Tensor
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, read_table
+from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.method import GroupMethod
 
 
+class Scores(TypedDict):
+    """A training image: its class in the model, and the model's logits."""
+
+    id: str
+    label: int
+    logits: list[float]
+
+
 @torch.no_grad()
-def training_scores(method: GroupMethod) -> list[dict[str, Any]]:
+def training_scores(method: GroupMethod) -> list[Scores]:
     """Return `id`, `label` (number of the class in the model) and `logits` of every training image, each once, by id.
 
     The images are not varied. Call it on every process.
@@ -26,7 +35,7 @@ def training_scores(method: GroupMethod) -> list[dict[str, Any]]:
     """
     device = method.trainer.strategy.root_device
     method.to(device)
-    found: list[dict[str, Any]] = []
+    found: list[Scores] = []
     for batch in method.data.unvaried_loader():
         outputs = method.outputs({**batch, "image": batch["image"].to(device)})
         labels = model_labels(batch["label"], outputs, *method.given)
@@ -63,6 +72,6 @@ def read_column(path: str | None, option: str, column: str, ids: list[str], low:
     return found
 
 
-def of_batch(values: dict[str, int], batch: dict[str, Any]) -> Tensor:
+def of_batch(values: dict[str, int], batch: Batch) -> Tensor:
     """Return the numbers of a batch's images, `(B,)` int64 on its device."""
     return torch.tensor([values[name] for name in batch["id"]], device=batch["image"].device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from medzoo.landmark.data.module import LandmarkDataModule
 
 _SCHEMA = 1
+
+
+class _Entry(TypedDict):
+    points: dict[str, tuple[float, float]]
+    score: dict[str, float]
+
+
+class _Written(TypedDict):
+    """The file."""
+
+    schema: int
+    landmarks: dict[str, list[str]]
+    images: dict[str, dict[str, _Entry]]
 
 
 @dataclass
@@ -79,7 +92,7 @@ class PseudoLabels:
         Raises:
             DataError: It is missing, no JSON, or not such a file.
         """
-        content = read_json(path)
+        content = cast(_Written, read_json(path))  # what it is not, raises below
         try:
             if content["schema"] != _SCHEMA:
                 raise DataError(path, f"has schema {content['schema']}, expected {_SCHEMA}", "run stage1 again")

@@ -61,7 +61,7 @@ class ImageEncoder(nn.Module):
         if self.transformer:
             self.model: Any = timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
             self.grid: tuple[int, int] | None = tuple(self.model.patch_embed.grid_size)
-            _sin_cos(self.model, self.grid)
+            sin_cos(self.model, self.grid)
             if not self.model.num_prefix_tokens and getattr(self.model, "attn_pool", None) is None:
                 raise ValueError(f"{name} has neither a class token nor an attention pool")
             have, own = [self.model.embed_dim] * 2, [self.model.embed_dim != width] * 2
@@ -91,19 +91,27 @@ class ImageEncoder(nn.Module):
         return ImageFeatures(self.whole(maps[-1].mean((2, 3))), self.patch(tokens), (local.shape[2], local.shape[3]))
 
 
-def _sin_cos(model: Any, grid: tuple[int, int]) -> None:
+def sin_cos(model: Any, grid: tuple[int, int]) -> None:
     """Give a vision transformer MAE's fixed positions: sines and cosines of row and column, none for the class token.
 
     The frequencies are 10000^(−2k/D) for D dimensions an axis, as in MAE; the public code of CARZero has others, which
     its weights bring with them.
     """
-    width = model.embed_dim
+    table = sin_cos_table(model.embed_dim, grid)
+    with torch.no_grad():
+        model.pos_embed.copy_(torch.cat([torch.zeros(model.num_prefix_tokens, model.embed_dim), table])[None])
+    model.pos_embed.requires_grad_(False)
+
+
+def sin_cos_table(width: int, grid: tuple[int, int]) -> Tensor:
+    """Return MAE's positions `(rows · columns, width)`.
+
+    Raises:
+        ValueError: The width is no multiple of 4.
+    """
     if width % 4:
         raise ValueError(f"a width of {width} cannot hold positions, it is no multiple of 4")
     frequency = torch.exp(torch.arange(width // 4) * (-4 * math.log(10_000) / width))
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     angles = [place.flatten()[:, None] * frequency for place in (columns, rows)]
-    table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
-    with torch.no_grad():
-        model.pos_embed.copy_(torch.cat([torch.zeros(model.num_prefix_tokens, width), table])[None])
-    model.pos_embed.requires_grad_(False)
+    return torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)

@@ -1,60 +1,122 @@
-"""What all methods of image and text share: the text encoder, prompts that are encoded once, evaluation, thresholds."""
+"""What all methods of image and text share: both encoders, prompts that are encoded once, evaluation, thresholds."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never, cast
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.backbones.weights import load_weights
 from medzoo.core.distributed import print_once
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
+from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Prediction
-from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.processor import Processor
+from medzoo.core.sides import sides
+from medzoo.core.tasks.base import Evaluation, Prediction
+from medzoo.vlm.images import ImageEncoder, ImageFeatures
+from medzoo.vlm.processor import FITS, Processor, ReportWants
 from medzoo.vlm.scoring import Scorer
-from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, predictions, write_predictions
+from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, ZeroShotRecord, predictions, write_predictions
 from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, check_texts, load_bert, read_folder
-from medzoo.vlm.text.prompts import from_preset
+from medzoo.vlm.text.prompts import from_preset, presets
 from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
 
 
 class ImageTextMethod(Method):
-    """A method that compares images with texts.
+    """A method that compares images with texts by an image network of timm and a BERT.
 
-    A subclass takes the arguments `text` (a local folder of a BERT, or None), `width`, `text_layers`,
-    `pieces`, `words`, `mask_padding`, `prompts`, `candidates` and `network`; makes its image side and
-    `processor`; calls `restore_text()` at the end of `__init__`; and defines `encode_image`, `similarity`,
-    `attention_maps` and a training step. `network` is what a checkpoint keeps: sizes and vocabulary of the text
-    encoder, and the classes of thresholds.
+    A subclass takes options of its own and `**kwargs`, which it hands on; defines `similarity`, `attention_maps` and a
+    training step; and makes what it needs besides both encoders after `super().__init__`. `network` is what a
+    checkpoint keeps: sizes and vocabulary of the text encoder, and the classes of thresholds.
+
+    Args:
+        backbone: Image network of timm, such as vit_base_patch16_224 or resnet50.
+        weights: File with weights of it; empty: random ones. Nothing is downloaded.
+        size: Height and width of the images, one number for a square.
+        fit: How images of another shape are brought to size: stretch, or pad with black.
+        zoom: With pad, the longest side is so many times the network's, and the rest is cut.
+        mean: Mean grey level, in [0, 1].
+        spread: Standard deviation of the grey levels.
+        stride: Pixels of a patch, of a convolutional network.
+        text: Local Hugging Face folder of a BERT; empty: a small one whose vocabulary is made of the reports.
+        width: Size of all features.
+        text_layers: Layers of the small BERT.
+        pieces: Most pieces of its vocabulary.
+        words: Most words of a text, with the pieces that begin and end it.
+        mask_padding: Leave out places without a word.
+        sentences: Sentences of an image that are drawn in each epoch.
+        prompts: Preset by which names of classes become sentences.
+        candidates: Most reports among which a validation or test looks for each image's own.
+        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
+        epochs: Epochs.
+        steps: Steps instead of epochs.
+        batch: Pairs a batch.
+        network: What a checkpoint keeps of text encoder and classes; empty for a new model.
     """
 
     monitor: ClassVar[str] = "val/recall"
     monitor_mode: ClassVar[str] = "max"
-    processor: Processor
     thresholds: Tensor
 
-    def restore_text(self) -> None:
-        """Make the text encoder where a checkpoint says which.
-
-        Raises:
-            ConfigError: There is no candidate for a retrieval.
-        """
-        if self.hparams["candidates"] < 1:
-            raise ConfigError(f"--model.candidates: expected at least 1, got {self.hparams['candidates']}")
+    def __init__(
+        self,
+        backbone: str = "vit_base_patch16_224",
+        weights: str | None = None,
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        fit: str = "stretch",
+        zoom: float = 1.0,
+        mean: float = 0.5,
+        spread: float = 0.5,
+        stride: int = 16,
+        text: str | None = None,
+        width: int = 768,
+        text_layers: int = 12,
+        pieces: int = 8000,
+        words: int = 77,
+        mask_padding: bool = True,
+        sentences: int = 1,
+        prompts: str = "carzero",
+        candidates: int = 1000,
+        lr: float = 5e-5,
+        epochs: int = 15,
+        steps: int | None = None,
+        batch: int = 128,
+        network: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        check_choice("model.fit", fit, FITS)
+        check_choice("model.prompts", prompts, presets())
+        check_least(width=(width, 1), words=(words, 3), sentences=(sentences, 1), candidates=(candidates, 1))
+        check_least(zoom=(zoom, 1))
+        if not spread > 0:
+            raise ConfigError(f"--model.spread: expected more than 0, got {spread}")
+        self.processor = Processor(sides("model.size", size), fit, zoom)
+        try:
+            self.image = ImageEncoder(backbone, self.processor.size, width, mean, spread, stride)
+        except ValueError as error:
+            raise ConfigError(f"--model.backbone: {error}") from error
         self.text: TextEncoder | None = None
         self.tokenizer: WordPiece | None = None
         self.project: nn.Module = nn.Identity()
         self.classes: tuple[str, ...] = ()
         self._scorer: Scorer | None = None
-        network = self.hparams["network"]
         if network is not None:
             self._build_text(TextSettings(**network["text"]), network["classes"])
+
+    def wants(self) -> ReportWants:
+        """Images of `size` with sentences; no label is trained on."""
+        h = self.hparams
+        return ReportWants(
+            self.processor.size, int(h["batch"]), processor=self.processor, sentences=int(h["sentences"])
+        )
 
     def _build_text(self, settings: TextSettings, classes: Sequence[str]) -> None:
         """Make the text encoder, and room for the thresholds of the classes."""
@@ -73,36 +135,57 @@ class ImageTextMethod(Method):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     def configure_model(self) -> None:
         """Take the vocabulary from the text encoder's folder, or from the sentences to train on."""
         if self.text is not None:
             return
-        if not hasattr(self.data, "corpus"):
-            kind = type(self.data).__name__
-            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
-        h = self.hparams
+        h, sentences = self.hparams, self.corpus()
         if h["text"]:
             settings = read_folder(Path(h["text"]))
         else:
             width = int(h["width"])
-            vocabulary = build_vocabulary(self.data.corpus(), int(h["pieces"]))
+            vocabulary = build_vocabulary(sentences, int(h["pieces"]))
             sizes = {"width": width, "layers": h["text_layers"], "heads": max(4, width // 64), "inner": 4 * width}
             size = {"vocabulary": len(vocabulary), **sizes, "positions": h["words"], "dropout": 0.1}
             settings = TextSettings(size, vocabulary)
-        self._build_text(settings, self.data.classes)
+        self._build_text(settings, self.called_classes())
+
+    def corpus(self) -> list[str]:
+        """Return the sentences that a vocabulary is made of.
+
+        Raises:
+            ConfigError: The data have no reports.
+        """
+        if not hasattr(self.data, "corpus"):
+            kind = type(self.data).__name__
+            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
+        found: list[str] = self.data.corpus()
+        return found
+
+    def called_classes(self) -> Sequence[str]:
+        """Return the classes of which validation images give a threshold: those of the data."""
+        found: Sequence[str] = self.data.classes
+        return found
 
     def setup(self, stage: str) -> None:
-        """Build the text encoder, and start from the weights of its folder."""
+        """Build the text encoder, and start both encoders from the weights that are given."""
         self.configure_model()
         assert self.text is not None
         if stage == "fit" and self.hparams["text"]:
             print_once(load_bert(self.text.bert, Path(self.hparams["text"])))
+        if stage == "fit":
+            start_from(self.hparams["weights"], lambda given: load_weights(self.image.model, given, "--model.weights"))
 
-    @abstractmethod
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and cosine decay."""
+        return adamw(self, self.hparams["lr"])
+
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """Return the features of images `(B, 1, H, W)` in [0, 1]."""
+        found: ImageFeatures = self.image(image)
+        return found
 
     @abstractmethod
     def similarity(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
@@ -112,7 +195,8 @@ class ImageTextMethod(Method):
     def attention_maps(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return where in each image each text is seen, `(images, texts, rows, columns)`."""
 
-    def _tokens(self, texts: Sequence[str]) -> Tokens:
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """Return the pieces of texts, at least one, padded to the longest."""
         assert self.text is not None, "the vocabulary is not known yet; attach data"
         assert self.tokenizer is not None
         return self.tokenizer(texts, self.text.limit)
@@ -127,13 +211,27 @@ class ImageTextMethod(Method):
         Raises:
             ConfigError: Such a text.
         """
-        check_texts(texts, self._tokens(texts), what)
+        check_texts(texts, self.tokens(texts), what)
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
         """Return the features of texts, at least one."""
-        tokens = self._tokens(texts)
+        tokens = self.tokens(texts)
         assert self.text is not None
-        found: TextFeatures = self.text(tokens.ids.to(self.device), tokens.words.to(self.device))
+        return self._projected(self.text(tokens.ids.to(self.device), tokens.words.to(self.device)))
+
+    @property
+    def embeddings(self) -> Tensor:
+        """`(V, width of the BERT)`, the vector of each piece of the vocabulary."""
+        assert self.text is not None
+        found: Tensor = self.text.bert.embeddings.word_embeddings.weight
+        return found
+
+    def encode_vectors(self, vectors: Tensor, words: Tensor) -> TextFeatures:
+        """Return the features of texts given as vectors `(B, T, width)` of their pieces, and numbers of their words."""
+        assert self.text is not None
+        return self._projected(self.text.of_vectors(vectors, words))
+
+    def _projected(self, found: TextFeatures) -> TextFeatures:
         return TextFeatures(self.project(found.globals), self.project(found.tokens), found.mask)
 
     def _candidates(self, part: str) -> list[str]:
@@ -171,7 +269,7 @@ class ImageTextMethod(Method):
         names = self._scorer.prompts.names if self._scorer.prompts else ()
         return ZeroShotOutputs(affirmed, names, True, denied, matched)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> ZeroShotEvaluation:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
         part = "test" if stage == "test" else "val"
         classes = self.data.classes if self.data is not None else self.classes
@@ -205,6 +303,20 @@ class ImageTextMethod(Method):
         """Return a record an image."""
         return predictions(batch, outputs, self.cuts)
 
-    def report_predictions(self, records: list[dict[str, Any]], folder: Path) -> None:
+    def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
-        write_predictions(records, folder)
+        write_predictions(cast(list[ZeroShotRecord], records), folder)
+
+
+def check_least(**options: tuple[float, float]) -> None:
+    """Refuse an option of a model that is smaller than its least value.
+
+    Args:
+        options: Value and least value by the option's name.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, (value, least) in options.items():
+        if not value >= least:
+            raise ConfigError(f"--model.{name}: expected at least {least}, got {value}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.tasks.classification import JOIN, ClassificationOutputs
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.values import Row
 
 Floats = NDArray[np.float64]
 RANKS = (1, 5, 10)
@@ -75,7 +76,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         self._places = {text: place for place, text in enumerate(reports)}
         self.chosen = thresholds is not None
         self.thresholds = np.array([(thresholds or {}).get(name, 0.0) for name in self.classes])
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
         self.values: list[dict[str, list[float]]] = []
 
     def update(self, batch: Batch, outputs: ZeroShotOutputs) -> None:
@@ -149,7 +150,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
             found |= {f"{source}/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample: labels, calls, error (share of labels called wrong), rank of its report, logits."""
         return self.tested
 
@@ -235,12 +236,21 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
             print_once(f"no ranking of {len(alone)} labels of which all tested images agree: {listed(alone)}")
 
 
-def _weighted_mean(values: Floats) -> Any:
+def _weighted_mean(values: Floats) -> Callable[[Floats], Floats]:
     def mean(weights: Floats) -> Floats:
         found: Floats = ((weights @ values) / weights.sum(1))[:, None]
         return found
 
     return mean
+
+
+class ZeroShotRecord(TypedDict):
+    """What is called of an image, and the logit of each class."""
+
+    id: str
+    path: str
+    prediction: list[str]
+    logits: dict[str, float]
 
 
 def predictions(batch: Batch, outputs: ZeroShotOutputs, thresholds: Mapping[str, float]) -> list[Prediction]:
@@ -255,7 +265,7 @@ def predictions(batch: Batch, outputs: ZeroShotOutputs, thresholds: Mapping[str,
     return found
 
 
-def write_predictions(records: Sequence[dict[str, Any]], folder: Path) -> None:
+def write_predictions(records: Sequence[ZeroShotRecord], folder: Path) -> None:
     """Write `predictions.csv`, a row an image: what is called, and the logit of each class."""
     rows = [
         {

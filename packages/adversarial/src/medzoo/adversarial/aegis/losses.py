@@ -18,14 +18,16 @@ class Knowing(Loss):
 
     Args:
         limits: `(K,)` scores up to which an image that is called a class passes.
-        weight: β of the term β·s² (Carlini and Wagner 2017, a detector in the loss); 0 knows nothing of the Shield.
+        weight: β of the term β·s² (Carlini and Wagner 2017, a detector in the loss).
         selective: Step on the score alone where the class is the target (after Bryniarski 2021, who also project
-            the steps on each other).
+            the steps on each other, see `Orthogonal`).
+        aware: Keep an image only where the Shield lets it pass too; otherwise the attack knows nothing of the Shield.
     """
 
     limits: Tensor
     weight: float = 0.0
     selective: bool = False
+    aware: bool = True
 
     def value(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return what is to be lowered, `(B,)`."""
@@ -38,11 +40,25 @@ class Knowing(Loss):
     def met(self, outputs: Tensor, goal: Tensor) -> Tensor:
         """Return whether the class is the target, and where the Shield is known, whether it lets the image pass."""
         reached = outputs[:, :-1].argmax(dim=1) == goal
-        if not self.selective and self.weight == 0:
-            return reached
-        return reached & (outputs[:, -1] <= self.limits.to(outputs)[goal])
+        return reached if not self.aware else reached & (outputs[:, -1] <= self.limits.to(outputs)[goal])
 
     def check(self, outputs: Tensor, goal: Tensor, targeted: bool) -> None:
         """Refuse attacks without a target."""
         if not targeted or outputs.ndim != 2:
             raise ConfigError("Knowing: it leads to a target, give targeted=True")
+
+
+@dataclass(frozen=True)
+class ShieldScore(Loss):
+    """The Shield's score alone; met where the class is the target."""
+
+    def value(self, outputs: Tensor, goal: Tensor) -> Tensor:
+        """Return the last column."""
+        return outputs[:, -1]
+
+    def met(self, outputs: Tensor, goal: Tensor) -> Tensor:
+        """Return whether the logits say the goal."""
+        return outputs[:, :-1].argmax(dim=1) == goal
+
+    def check(self, outputs: Tensor, goal: Tensor, targeted: bool) -> None:
+        """Accept what `Knowing` accepts, which is asked first."""

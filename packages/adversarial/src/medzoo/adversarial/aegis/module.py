@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Never
 
 import torch
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
-from medzoo.adversarial.aegis.losses import Knowing
+from medzoo.adversarial.aegis.attacks import tried
 from medzoo.adversarial.aegis.network import Cushion, Shield, train_shield
 from medzoo.adversarial.aegis.report import BypassEvaluation, Tried
 from medzoo.adversarial.detectors import Watched
-from medzoo.adversarial.engine import BIM, Victim
-from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.on_classifier import OnClassifier
 from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
-from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import quantile_threshold
+from medzoo.core.runs.schema import weights_of
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
-from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
-
-_WEIGHTS = (0.1, 1.0, 10.0)
+from medzoo.core.tasks.base import Evaluation
 
 
-class Aegis(OnVictim):
+class Aegis(OnClassifier):
     """Medical Aegis (Yao 2021; ISBI 2024), reconstructed: a low-pass before a classifier, and heads that doubt it.
 
     Args:
@@ -39,6 +37,7 @@ class Aegis(OnVictim):
         false_alarms: Share of clean images that the Shield may reject.
         eps: Budgets of the attacks, in [0, 1].
         attack_steps: Steps of an attack, each 2.5 ε / steps long.
+        draws: Cushions of other widths over which one of the attacks takes the mean at each step; 0 leaves it out.
         seed: Of all that is random.
     """
 
@@ -57,6 +56,7 @@ class Aegis(OnVictim):
         false_alarms: float = 0.05,
         eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255),
         attack_steps: int = 40,
+        draws: int = 10,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -70,18 +70,15 @@ class Aegis(OnVictim):
         for name, count in (("width", shield_width), ("steps", shield_steps), ("attack", attack_steps)):
             if count < 1:
                 raise ConfigError(f"--model.shield_{name}, --model.attack_steps: expected at least 1, got {count}")
+        if draws < 0:
+            raise ConfigError(f"--model.draws: expected at least 0, got {draws}")
         self.cushion = Cushion(sigma)
         self.shield: Shield | None = None
         self.limits: Tensor
         self.register_buffer("limits", torch.empty(0))
         self.begin()
 
-    def check_victim(self, model: Method) -> None:
-        """Refuse models of several labels."""
-        if model.hparams.get("multi_label"):
-            raise ConfigError("--model.victim: it gives several labels; aegis needs one of exclusive classes")
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the victim's step, behind the Cushion."""
         return super().training_step(batch | {"image": self.cushion(batch["image"])}, batch_idx)
 
@@ -89,15 +86,9 @@ class Aegis(OnVictim):
         """Return the victim's, behind the Cushion, with gradients to the images before it."""
         return super().outputs(batch | {"image": self.cushion(batch["image"])})
 
-    def watched(self) -> Watched:
-        """Return the classifier behind the Cushion with the layer that the Shield looks at."""
-
-        def classify(images: Tensor) -> Tensor:
-            outputs = self.outputs({"image": images})
-            if not isinstance(outputs, ClassificationOutputs) or outputs.multi_label:
-                raise ConfigError("--model.victim: aegis needs a model with exclusive classes")
-            return outputs.logits
-
+    def watched(self, cushion: bool = True) -> Watched:
+        """Return the classifier, behind the Cushion or bare, with the layer that the Shield looks at."""
+        classify = self.classify if cushion else lambda images: self.subject.outputs({"image": images}).logits
         name = self.hparams["shield_layer"]
         if name is None:
             every = Watched(classify, self.subject).layers
@@ -106,13 +97,10 @@ class Aegis(OnVictim):
 
     def _look(self, watched: Watched, part: str) -> tuple[Tensor, Tensor]:
         """Return maps of the Shield's layer and logits of all images of a part, as they are."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data, "plain_dataloader"):
-            raise ConfigError("--data: aegis looks at training images as they are; take a classification data module")
         maps, logits = [], []
         with torch.no_grad():
-            for batch in data.plain_dataloader(part):
-                answer, heard = watched.maps(batch["image"].to(self.device))
+            for _, images in self.plain(part):
+                answer, heard = watched.maps(images)
                 maps.append(heard[watched.layers[0]])
                 logits.append(answer)
         return torch.cat(maps), torch.cat(logits)
@@ -152,11 +140,11 @@ class Aegis(OnVictim):
         logits, heard = watched.maps(images)
         return torch.cat([logits, self.shield.score(heard[watched.layers[0]], logits)[:, None]], dim=1)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's; in the second stage a test that attacks."""
         if stage == "validate" or self.stage != self.stages[-1]:
             return super().new_evaluation(stage)
-        return BypassEvaluation(self.trainer.datamodule.classes)  # type: ignore[attr-defined]
+        return BypassEvaluation(self.data.classes)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch, then attack those of its images that are right."""
@@ -164,9 +152,8 @@ class Aegis(OnVictim):
         evaluation = self.evaluation
         if not isinstance(evaluation, BypassEvaluation):
             return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         h, watched, images = self.hparams, self.watched(), batch["image"].clamp(0, 1)
-        label = model_labels(batch["label"], self.outputs(batch), data.classes, data.multi_label)
+        label = self.labels(batch, images)
         clean = self._judged(watched, images)
         evaluation.clean.append((clean[:, -1].detach().cpu(), self._passes(clean).cpu()))
         rows = torch.nonzero(clean[:, :-1].argmax(dim=1) == label)[:, 0]
@@ -176,25 +163,25 @@ class Aegis(OnVictim):
         generator = torch.Generator().manual_seed(derive_seed(h["seed"], 3 + batch_idx))
         goal = other_classes(label, len(self.limits), generator)
         evaluation.patients += [batch["patient"][i] or batch["id"][i] for i in rows.tolist()]
-        victim = Victim(lambda x: self._judged(watched, x), module=self)
-        kinds = {"oblivious": Knowing(self.limits), "selective": Knowing(self.limits, selective=True)}
-        kinds |= {f"knows the Shield, {weight:g}": Knowing(self.limits, weight) for weight in _WEIGHTS}
+        bare = self.watched(cushion=False)
         for eps in h["eps"]:
-            for name, loss in kinds.items():
-                steps = h["attack_steps"]
-                attack = BIM(eps=eps, steps=steps, alpha=2.5 * eps / steps, targeted=True, loss=loss)
+            attacks = tried(
+                lambda x: self._judged(watched, x), lambda x: self._judged(bare, x), self, self.limits,
+                h["sigma"], eps, h["attack_steps"], h["draws"],
+            )  # fmt: skip
+            for name, (attack, victim) in attacks.items():
                 with torch.no_grad():
-                    found = self._judged(watched, attack(victim, images, goal).images)
+                    found = self._judged(watched, attack(victim, images, goal, generator).images)
                 success = (found[:, :-1].argmax(dim=1) == goal).cpu()
                 evaluation.tried.append(Tried(name, eps, success, self._passes(found).cpu(), found[:, -1].cpu()))
 
     def _passes(self, judged: Tensor) -> Tensor:
         return judged[:, -1] <= self.limits.to(judged)[judged[:, :-1].argmax(dim=1)]
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Make room for the Shield, whose sizes its weights tell."""
         super().on_load_checkpoint(checkpoint)
-        state = checkpoint["state_dict"]
+        state = weights_of(checkpoint)
         if "shield.mean" in state:
             classes = len(state["shield.scale"])
             self.shield = Shield(len(state["shield.mean"]), classes, self.hparams["shield_width"]).requires_grad_(False)

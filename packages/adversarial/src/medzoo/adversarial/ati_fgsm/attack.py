@@ -26,6 +26,7 @@ def ati_fgsm(
     adaptive: bool = True,
     head: Head = "softmax",
     radius: float | None = None,
+    floored: bool = False,
     tolerance: float = 2.0,
     generator: torch.Generator | None = None,
     trace: list[Tensor] | None = None,
@@ -44,6 +45,7 @@ def ati_fgsm(
         adaptive: Weigh landmarks by their loss; False is TI-FGSM.
         head: What the maps are.
         radius: Of the disc around a goal, in pixels of the map; None takes a twentieth of its longer side, 1 at least.
+        floored: Weigh by the cross-entropy, as the paper's code does, and not by the divergence; see `LandmarkMaps`.
         tolerance: Distance from its goal, in pixels of the map, up to which a landmark is where it shall be.
         generator: For a victim that draws.
         trace: Takes the highest pixels of the maps, `(n, K, nd)`, before the first step and after each.
@@ -59,7 +61,7 @@ def ati_fgsm(
     with frozen(victim.module), torch.no_grad():
         clean = victim(images, generator).float()
     goal = _wished(clean, points.to(clean), head, radius)
-    loss = LandmarkMaps(head, adaptive, tolerance, trace)
+    loss = LandmarkMaps(head, adaptive, tolerance, floored, trace)
     attack = BIM(eps=eps, alpha=eps / 20 if alpha is None else alpha, steps=steps, targeted=True, loss=loss)
     return attack(victim, images, goal, generator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from medzoo.core.geometry.points import to_original
 from medzoo.core.metrics import radial_errors
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
+from medzoo.core.tasks.base import Evaluation
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
 from medzoo.core.tasks.landmarks import LandmarkEvaluation, landmark_columns
 
@@ -58,7 +59,7 @@ class ATIFGSM(OnVictim):
             raise ConfigError(f"--model.most: expected a share above 0 and up to 1, got {most}")
         self.begin()
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's; in the second stage a test that attacks.
 
         Raises:

@@ -21,6 +21,7 @@ from medzoo.core.method import Method
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import identity
+from medzoo.core.values import Row
 
 Examples = list[tuple[str, Tensor, Tensor]]
 """Name, clean and attacked image `(C, *S)` of the first images."""
@@ -50,7 +51,7 @@ class UnderAttack(Callback):
     ) -> None:
         self.make, self.bounds, self.tolerance, self.seed, self.keep = make, bounds, tolerance, seed, keep
         self.twin = twin
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         self.examples: Examples = []
 
     def on_test_batch_start(

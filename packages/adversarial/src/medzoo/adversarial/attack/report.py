@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,27 +14,31 @@ from medzoo.adversarial.attack.callback import Examples
 from medzoo.core.io import figure_text, write_csv
 from medzoo.core.metrics.segmentation import group_interval
 from medzoo.core.plots import save
+from medzoo.core.values import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A test at one budget.
+    """A test at one budget, or under one corruption.
 
     Attributes:
-        eps: The budget, in image units.
+        label: What tells it from the others: `eps`, the budget in image units, or `corruption` and `severity`.
         metrics: Figures of the model's own evaluation on the attacked images.
         rows: A row an image.
         examples: Clean and attacked images.
     """
 
-    eps: float
+    label: Row
     metrics: Mapping[str, float]
-    rows: Sequence[dict[str, Any]] = ()
+    rows: Sequence[Row] = ()
     examples: Examples = field(default_factory=list)
 
-    def figures(self) -> dict[str, float]:
-        """Return budget, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
-        own: dict[str, float] = {"eps": self.eps}
+    def figures(self) -> Row:
+        """Return label, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
+        own: Row = dict(self.label)
         if self.rows:
             success = torch.tensor([row["success"] for row in self.rows])
             _, patient = np.unique([row["patient"] or row["id"] for row in self.rows], return_inverse=True)
@@ -46,7 +50,7 @@ class Attempt:
 
 
 def write_report(attempts: Sequence[Attempt], folder: Path) -> None:
-    """Write `attack.csv`, `samples.csv`, `figures/curves.png` and `figures/examples_*.png`.
+    """Write `attack.csv`, `samples.csv`, `figures/curves.png`, `figures/examples_*.png`; of corruptions their means.
 
     Args:
         attempts: By budget, the clean images first.
@@ -54,9 +58,11 @@ def write_report(attempts: Sequence[Attempt], folder: Path) -> None:
     """
     table = [attempt.figures() for attempt in attempts]
     write_csv(folder / "attack.csv", table, list(dict.fromkeys(name for row in table for name in row)))
-    rows = [{"eps": attempt.eps, **row} for attempt in attempts for row in attempt.rows]
+    rows = [{**attempt.label, **row} for attempt in attempts for row in attempt.rows]
     write_csv(folder / "samples.csv", rows, list(dict.fromkeys(name for row in rows for name in row)))
     save(_curves(table), folder / "figures" / "curves.png")
+    if "severity" in attempts[0].label:
+        write_csv(folder / "corruptions.csv", mean_of_corruptions(attempts))
     for number, attempt in enumerate(attempts):
         if attempt.examples:
             save(_pictures(attempt), folder / "figures" / f"examples_{number}.png")
@@ -68,24 +74,49 @@ def main_metric(names: Sequence[str]) -> str | None:
     return next((name for end in wanted for name in names if name.rpartition("/")[2] == end), None)
 
 
-def _curves(table: Sequence[Mapping[str, float]]) -> Any:
+def mean_of_corruptions(attempts: Sequence[Attempt]) -> list[Row]:
+    """Return for each corruption, and for all, the means over severities of all figures.
+
+    Args:
+        attempts: Under corruptions; others are left out.
+    """
+    table = [attempt.figures() for attempt in attempts if attempt.label.get("severity")]
+    kinds = list(dict.fromkeys(row["corruption"] for row in table))
+    rows = []
+    for kind in [*kinds, "all"]:
+        own = [row for row in table if kind in (row["corruption"], "all")]
+        names = [name for name in own[0] if name not in ("corruption", "severity", "success_low", "success_high")]
+        rows.append({"corruption": kind, **{n: float(np.mean([row.get(n, np.nan) for row in own])) for n in names}})
+    return rows
+
+
+def _curves(table: Sequence[Row]) -> Figure:
+    """Draw success and main figure against the budget, or against the severity with a line for each corruption."""
     from matplotlib.figure import Figure
 
     metric = main_metric(list(table[-1]))
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots(1, 2)
-    attacked = [row for row in table if "success" in row]
-    eps = [row["eps"] for row in attacked]
-    axes[0].plot(eps, [row["success"] for row in attacked], marker="o")
-    axes[0].fill_between(eps, *[[row[f"success_{end}"] for row in attacked] for end in ("low", "high")], alpha=0.2)
-    axes[0].set(xlabel="budget, image units", ylabel="share of images that come out wrong", ylim=(-0.05, 1.05))
-    if metric:
-        axes[1].plot([row["eps"] for row in table], [row.get(metric, np.nan) for row in table], marker="o")
-        axes[1].set(xlabel="budget, image units", ylabel=figure_text(metric))
+    clean, *others = table
+    along = "severity" if "severity" in clean else "eps"
+    for kind in dict.fromkeys(row.get("corruption", "") for row in others):
+        own = [clean, *(row for row in others if row.get("corruption", "") == kind)]
+        for axis, name in zip(axes, ("success", metric or ""), strict=True):
+            known = [row for row in own if name in row]
+            axis.plot([row[along] for row in known], [row[name] for row in known], marker="o", label=kind)
+            if name == "success" and not kind:
+                ends = [[row[f"success_{end}"] for row in known] for end in ("low", "high")]
+                axis.fill_between([row[along] for row in known], *ends, alpha=0.2)
+    axes[0].set(ylabel="share of images that come out wrong", ylim=(-0.05, 1.05))
+    axes[1].set(ylabel=figure_text(metric or ""))
+    for axis in axes:
+        axis.set(xlabel="severity" if along == "severity" else "budget, image units")
+    if along == "severity":
+        axes[1].legend(fontsize=5)
     return figure
 
 
-def _pictures(attempt: Attempt) -> Any:
+def _pictures(attempt: Attempt) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 2.6 * len(attempt.examples)), layout="constrained")

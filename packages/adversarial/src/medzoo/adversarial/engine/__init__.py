@@ -2,6 +2,8 @@
 
 from medzoo.adversarial.engine.attack import Attack, Attacked, Bounded
 from medzoo.adversarial.engine.autopgd import APGD
+from medzoo.adversarial.engine.corruptions import CORRUPTIONS, Corruption
+from medzoo.adversarial.engine.ensemble import AutoAttack, Ensemble
 from medzoo.adversarial.engine.iterative import BIM, DIM, FGSM, MIM, PGD, TIM, CWLinf
 from medzoo.adversarial.engine.losses import DLR, CrossEntropy, Loss, Margin, TargetedDLR
 from medzoo.adversarial.engine.minimal import CWL2, DDN
@@ -31,6 +33,7 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "BIM",
+    "CORRUPTIONS",
     "CWL2",
     "DDN",
     "DIM",
@@ -42,9 +45,12 @@ __all__ = [
     "AnomalyScore",
     "Attack",
     "Attacked",
+    "AutoAttack",
     "Bounded",
     "CWLinf",
+    "Corruption",
     "CrossEntropy",
+    "Ensemble",
     "LandmarkDistance",
     "Loss",
     "Margin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Never, cast
 
 import torch
 from torch import Tensor
@@ -12,23 +12,21 @@ from medzoo.adversarial.detectors.mixtures import Covariance
 from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS
 from medzoo.adversarial.hfc.diagnostics import directions, stress
-from medzoo.adversarial.hfc.report import FALSE_ALARMS, HidingEvaluation
+from medzoo.adversarial.hfc.learning import NOISE, learn
+from medzoo.adversarial.hfc.report import HidingEvaluation
 from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
-from medzoo.adversarial.on_victim import OnVictim
+from medzoo.adversarial.on_classifier import OnClassifier
 from medzoo.adversarial.targets import other_classes
-from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.method import Method
-from medzoo.core.metrics.segmentation import quantile_threshold
 from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
 from medzoo.core.seeding import derive_seed
-from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
+from medzoo.core.tasks.base import Evaluation
 
-_NOISE, _LOOKED = 2 / 255, 16
+_LOOKED = 16
 
 
-class HFC(OnVictim):
+class HFC(OnClassifier):
     """Hierarchical feature constraint (Yao 2021, 2023): do detectors see attacks that hide in the features of a class?
 
     Args:
@@ -86,75 +84,22 @@ class HFC(OnVictim):
         """Thresholds of the detectors, and of the constraint, from clean images that nothing else has seen."""
         self.begin()
 
-    def check_victim(self, model: Method) -> None:
-        """Refuse models of several labels."""
-        if model.hparams.get("multi_label"):
-            raise ConfigError("--model.victim: it gives several labels; HFC needs one of exclusive classes")
-
     def watched(self) -> Watched:
         """Return the classifier with its layers."""
-        victim = self.subject
-
-        def classify(images: Tensor) -> Tensor:
-            outputs = victim.outputs({"image": images})
-            if not isinstance(outputs, ClassificationOutputs) or outputs.multi_label:
-                raise ConfigError("--model.victim: HFC needs a model with exclusive classes")
-            return outputs.logits
-
-        return Watched(classify, victim, self.hparams["layers"])
-
-    def _part(self, watched: Watched, part: str) -> Seen:
-        """Look at all images of a part of the data, as they are."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data, "plain_dataloader"):
-            raise ConfigError("--data: HFC looks at training images as they are; take a classification data module")
-        parts = []
-        for batch in data.plain_dataloader(part):
-            images = batch["image"].to(self.device)
-            parts.append(watched.look_at(images, self._labels(batch, watched, images)))
-        return joined(parts)
-
-    def _labels(self, batch: Batch, watched: Watched, images: Tensor) -> Tensor:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        with torch.no_grad():
-            outputs = self.subject.outputs({"image": images})
-        return model_labels(batch["label"].to(images.device), outputs, data.classes, data.multi_label)
+        return Watched(self.classify, self.subject, self.hparams["layers"])
 
     def look(self) -> None:
-        """Fit mixtures and detectors, and choose thresholds, each on images of its own.
-
-        Mixtures and descriptions of normal images take the training part; detectors that learn from attacks take one
-        half of the validation images, attacked by plain BIM; thresholds take the other half.
+        """Fit mixtures and detectors and choose thresholds, see `learn`.
 
         Raises:
             ConfigError: There are too few images that are right.
         """
-        h, watched = self.hparams, self.watched()
-        train, val = self._part(watched, "train"), self._part(watched, "val")
-        val = val.at(val.predicted == val.labels)
-        half = len(val) // 2
-        if half < 2:
-            raise ConfigError(f"--data: detectors need at least 4 validation images that are right, got {len(val)}")
-        order = torch.randperm(len(val), generator=torch.Generator().manual_seed(derive_seed(h["seed"], 0)))
-        learn, apart = val.at(order[:half]), val.at(order[half:])
-        generator = torch.Generator().manual_seed(derive_seed(h["seed"], 1))
-        experiment = self._experiment(watched, fitted=False)
-        experiment.mixtures.fit(train)
-        detectors, experiment.detectors = experiment.detectors, {}  # they are not fitted yet
-        bim = experiment.run("bim", False, learn, self._goals(learn, generator), generator)
-        taken = bim.success
-        if not bool(taken.any()):
-            print_once("BIM leads no validation image to another class: detectors learn from what it made all the same")
-            taken = ~taken
-        noise = watched.look_at(noisy(learn.images, _NOISE, generator), learn.labels)
-        experiment.detectors = detectors
-        for detector in detectors.values():
-            detector.fit(train, joined([learn, noise]), bim.seen.at(taken))
-        self.learned = {name: dict(detector.state) for name, detector in detectors.items()}
-        self.learned["mixtures"] = dict(experiment.mixtures.state)
-        scores = experiment.scores(apart)
-        scores["constraint"] = experiment.mixtures.distances(apart, apart.labels).sum(dim=1)
-        self.limits = {name: quantile_threshold(value, FALSE_ALARMS) for name, value in scores.items()}
+        watched = self.watched()
+        train, val = (
+            joined([watched.look_at(images, self.labels(batch, images)) for batch, images in self.plain(part)])
+            for part in ("train", "val")
+        )
+        self.learned, self.limits = learn(self._experiment(watched, fitted=False), train, val, self.hparams["seed"])
 
     def _goals(self, seen: Seen, generator: torch.Generator) -> Tensor:
         return other_classes(seen.labels, seen.logits.shape[1], generator)
@@ -182,14 +127,13 @@ class HFC(OnVictim):
             raise ConfigError("the checkpoint is of a fit that has not ended; resume it first")
         return {key: value.to(self.device) for key, value in self.learned[name].items()}
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Any:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return the victim's; in the second stage a test that attacks."""
         if stage == "validate" or self.stage != self.stages[-1]:
             return super().new_evaluation(stage)
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.experiment = self._experiment(self.watched())
         limits = {name: value for name, value in self.limits.items() if name != "constraint"}
-        return HidingEvaluation(data.classes, limits, {})
+        return HidingEvaluation(self.data.classes, limits, {})
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch, then attack those of its images that are right."""
@@ -198,14 +142,14 @@ class HFC(OnVictim):
         if not isinstance(evaluation, HidingEvaluation):
             return
         h, experiment, images = self.hparams, self.experiment, batch["image"]
-        seen = experiment.watched.look_at(images, self._labels(batch, experiment.watched, images))
+        seen = experiment.watched.look_at(images, self.labels(batch, images))
         right = torch.nonzero(seen.predicted == seen.labels)[:, 0]
         seen = seen.at(right)
         if not len(seen):
             return
         generator = torch.Generator().manual_seed(derive_seed(h["seed"], 2 + batch_idx))
         goal = self._goals(seen, generator)
-        noise = experiment.watched.look_at(noisy(seen.images, _NOISE, generator), seen.labels)
+        noise = experiment.watched.look_at(noisy(seen.images, NOISE, generator), seen.labels)
         if not evaluation.diagnostics:
             few = seen.at(torch.arange(min(len(seen), _LOOKED), device=seen.logits.device))
             where = directions(experiment.watched, few, goal[: len(few)], h["eps"])
@@ -217,12 +161,12 @@ class HFC(OnVictim):
         names = [batch["patient"][i] or batch["id"][i] for i in right.tolist()]
         evaluation.add(names, experiment.scores(joined([seen, noise])), trials)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep what was learned, beside what the victim keeps."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["learned"], checkpoint["limits"] = dict(self.learned), dict(self.limits)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take it back.
 
         Raises:
@@ -235,4 +179,5 @@ class HFC(OnVictim):
         check_field("learned", right, "tensors of each detector")
         numbers = isinstance(limits, dict) and all(isinstance(value, float) for value in limits.values())
         check_field("limits", numbers, "a threshold of each detector")
-        self.learned, self.limits = checkpoint["learned"], checkpoint["limits"]
+        self.learned = cast(dict[str, dict[str, Tensor]], learned)
+        self.limits = cast(dict[str, float], limits)

@@ -67,11 +67,15 @@ class RobustClassifier(Classifier):
         if self.hparams["multi_label"]:
             raise ConfigError("--data: several labels hold at once; robust-classifier needs exclusive classes")
 
+    def plain(self, batch: Batch) -> ClassificationOutputs:
+        """Return the logits of the network itself, which a certificate puts its own noise before."""
+        return super().outputs(batch)
+
     def outputs(self, batch: Batch) -> ClassificationOutputs:
         """Return the logits of a batch, with gradients to its images; with `smoothing` those of the vote."""
         images = batch["image"]
         if self.hparams["rule"] != "smoothing":
-            return super().outputs(batch)
+            return self.plain(batch)
         generator = torch.Generator().manual_seed(derive_seed(self.hparams["seed"], 0))
         noise = torch.randn(self.hparams["draws"], *images.shape[1:], generator=generator).to(images)
         votes = torch.stack([self(images + self.hparams["sigma"] * one) for one in noise])

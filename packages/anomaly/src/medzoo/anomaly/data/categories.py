@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import MedzooDataModule
+from medzoo.core.data.options import DataOptions
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.io.listing import content_hash, same_content
@@ -155,6 +156,14 @@ class QuerySample(Sample):
     """`(3, H, W)` float32 in [0, 1]."""
     support: Tensor
     """`(S, 3, H, W)`."""
+
+
+class CategoryOptions(DataOptions, total=False):
+    """Options of `CategoryDataModule`."""
+
+    test_categories: list[str] | None
+    shots: int | None
+    support_draw: int
 
 
 class CategoryDataModule(MedzooDataModule):

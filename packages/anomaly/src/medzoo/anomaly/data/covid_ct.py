@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from medzoo.anomaly.data.nifti import NiftiVolumes, nifti_files, same_name, stem
-from medzoo.anomaly.data.volumes import Cases
+from medzoo.anomaly.data.volumes import Cases, VolumeOptions
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
 
 
@@ -26,7 +27,12 @@ class CovidCt(NiftiVolumes):
     """
 
     def __init__(
-        self, root: str, healthy: str | None = None, healthy_organ: str | None = None, val: int = 4, **common: object
+        self,
+        root: str,
+        healthy: str | None = None,
+        healthy_organ: str | None = None,
+        val: int = 4,
+        **common: Unpack[VolumeOptions],
     ) -> None:
         super().__init__(root, "auto", val, **common)
         self._healthy = Path(healthy) if healthy else None

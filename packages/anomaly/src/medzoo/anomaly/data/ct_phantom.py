@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
+from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule, VolumeOptions
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import check_area, extents
 
@@ -37,7 +37,7 @@ class CtPhantoms(VolumeDataModule):
         voxel_mm: float | None = None,
         kinds: list[str] | None = None,
         confounders: bool = True,
-        **common: Any,
+        **common: Unpack[VolumeOptions],
     ) -> None:
         super().__init__(**common)
         from medzoo.core.phantoms.ct import EXTENT, KINDS

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
+from medzoo.core.io.arrays import read_labelled
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
-from medzoo.core.io.types import NIFTI, check_plain
+from medzoo.core.io.types import NIFTI
 
 _KINDS = tuple(ending for ending in EXTENSIONS if ending not in NIFTI)
 _NUMBER = 1078  # any constant does; under this one the measured figures were drawn
-_SMALL, _PACKED = 2**28, 100  # bytes that an array file may unpack to, or this many times its own
 _LABEL = 0.2  # part of the marked pixels that one value between has only where it is a label of its own
 
 
@@ -30,8 +30,8 @@ class MvtecFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         self._root = Path(root)
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -89,8 +89,10 @@ class ClassFolder(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: str = "NORMAL", split: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(
+        self, root: str, normal: str = "NORMAL", split: str = "test", **common: Unpack[CategoryOptions]
+    ) -> None:
+        super().__init__(**common)
         self._root, self._normal, self._split = Path(root), normal, split
 
     def make_categories(self) -> tuple[Category, ...]:
@@ -136,8 +138,8 @@ class NpzImages(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, normal: int = 0, part: str = "test", **common: Unpack[CategoryOptions]) -> None:
+        super().__init__(**common)
         if part not in ("test", "val"):
             raise ConfigError(f"--data.part: expected test or val, got {part}")
         self._root, self._normal, self._part = Path(root), normal, part
@@ -172,38 +174,12 @@ class NpzImages(CategoryDataModule):
         cure = "remove one of each two: a test on known images tells nothing"
         return [DataError(self._root, problem.format(*twins[0]), cure)]
 
-    def _check_sizes(self, archive: ZipFile) -> None:
-        """Refuse an archive whose arrays are far larger than images and labels that are packed can be."""
-        declared, size = sum(record.file_size for record in archive.infolist()), self._root.stat().st_size
-        if declared > max(_SMALL, _PACKED * size):
-            problem = f"has {size} bytes that unpack to {declared}, more than {_PACKED} times as many"
-            raise DataError(self._root, problem, "save it with np.savez")
-
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:
-        check_plain(self._root)
-        try:
-            with np.load(self._root, allow_pickle=False) as arrays:
-                self._check_sizes(arrays.zip)
-                images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-        except FileNotFoundError as error:
-            raise DataError(self._root, "does not exist", "check the path") from error
-        except DataError:
-            raise
-        except KeyError as error:
-            raise DataError(self._root, f"has no array {error.args[0].split()[0]}", "give a MedMNIST file") from error
-        except Exception as error:  # whatever the bytes of a damaged archive lead to
-            raise DataError(self._root, f"cannot be read ({type(error).__name__})", "download it again") from error
-        for key, value in (("images", images), ("labels", labels)):
-            if not isinstance(value, np.ndarray):  # NumPy returns the bytes of a record that is no array
-                raise DataError(self._root, f"has {part}_{key} that are no array", "download it again")
-        grey_or_rgb = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
-        if not grey_or_rgb or images.dtype != np.uint8 or not images.size:
-            problem = f"has {part}_images of {images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"
-            raise DataError(self._root, problem, "give a MedMNIST file of images")
-        if labels.shape not in ((len(images),), (len(images), 1)) or labels.dtype.kind not in "iub":
-            problem = f"has {part}_labels of {labels.dtype} {labels.shape}, expected one whole number an image"
+        images, labels = read_labelled(self._root, [part], [part])[part]
+        if labels.shape[1] > 1:
+            problem = f"has {part}_labels of {labels.shape}, expected one whole number an image"
             raise DataError(self._root, problem, "give a MedMNIST file with one label an image")
-        return images, labels.reshape(len(labels)).astype(int).tolist()
+        return images, labels[:, 0].tolist()
 
 
 def some_images(folder: Path) -> list[Path]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from medzoo.anomaly.data.intensity import Intensity, to_hu
 from medzoo.anomaly.data.lungs import lung_mask
-from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule
+from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule, VolumeOptions
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
 from medzoo.core.io.listing import files_in, folders_in
@@ -35,8 +36,8 @@ class NiftiVolumes(VolumeDataModule):
         common: Options of all CT data.
     """
 
-    def __init__(self, root: str, intensity: str = "hu", val: int = 2, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, root: str, intensity: str = "hu", val: int = 2, **common: Unpack[VolumeOptions]) -> None:
+        super().__init__(**common)
         if intensity not in ("hu", "auto"):
             raise ConfigError(f"--data.intensity: expected hu or auto, got {intensity}")
         if val < 0:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import check_area, sides
 
@@ -27,7 +27,9 @@ class TexturePhantoms(CategoryDataModule):
         common: Options of all image data.
     """
 
-    def __init__(self, train: int = 24, test: int = 32, pixels: int = 128, pose: str = "near", **common: Any) -> None:
+    def __init__(
+        self, train: int = 24, test: int = 32, pixels: int = 128, pose: str = "near", **common: Unpack[CategoryOptions]
+    ) -> None:
         super().__init__(**common)
         from medzoo.core.phantoms.textures import POSES
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NotRequired
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -207,6 +207,17 @@ class VolumeSample(MaskSample):
     """`(1, *S)` float32 HU as they were before resampling, where the volume was."""
     original_organ: NotRequired[Tensor]
     """`(1, *S)` bool."""
+
+
+class VolumeOptions(TypedDict, total=False):
+    """Options of `VolumeDataModule`."""
+
+    spacing: float | None
+    batch_size: int | None
+    patches: int
+    num_workers: int
+    seed: int
+    cache_mb: int
 
 
 class VolumeDataModule(MedzooDataModule):

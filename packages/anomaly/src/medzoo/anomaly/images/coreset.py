@@ -43,6 +43,10 @@ def coreset(points: Tensor, count: int, start: int = 0) -> Tensor:
 def neighbours(queries: Tensor, bank: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Return Euclidean distances to the k nearest rows of the bank, and their indices, `(N, k)` each, nearest first."""
     k = min(k, len(bank))
+    if torch.compiler.is_exporting():  # a graph has no loop over pieces whose number its input says
+        crossed = queries.square().sum(1, keepdim=True) + bank.square().sum(1) - 2 * queries @ bank.T
+        found = crossed.clamp_min(0).sqrt().topk(k, largest=False)
+        return found.values, found.indices
     rows = max(1, _PIECE // len(bank))
     parts = [
         torch.cdist(queries[i : i + rows], bank, compute_mode="use_mm_for_euclid_dist").topk(k, largest=False)

@@ -219,7 +219,8 @@ class FewShot(Method, Generic[Reference]):
         """
         name = batch["source"][0]
         scores, maps = self.score(self._reference(name), batch["image"])
-        require_finite([*torch.cat([scores[:, None], maps.flatten(1)], dim=1)], places(batch))
+        if not torch.compiler.is_exporting():  # a graph has no errors
+            require_finite([*torch.cat([scores[:, None], maps.flatten(1)], dim=1)], places(batch))
         return AnomalyOutputs(scores, maps, self.thresholds[name])
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> AnomalyEvaluation | None:
@@ -239,6 +240,11 @@ class FewShot(Method, Generic[Reference]):
     def predictions(self, batch: Batch, outputs: AnomalyOutputs) -> list[Prediction]:
         """Return the score of each image, with its map in original pixels."""
         return predictions(batch, outputs)
+
+
+def pieces(images: Tensor, most: int) -> Sequence[Tensor]:
+    """Split a batch for what fits into memory; an exported graph, which has no loops, takes it whole."""
+    return [images] if torch.compiler.is_exporting() else images.split(most)
 
 
 def _is_images(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.fewshot import FewShot, Reference
+from medzoo.anomaly.images.fewshot import FewShot, Reference, pieces
 from medzoo.anomaly.images.scores import Rule
 from medzoo.core.backbones.features import EncoderFeatures
 
@@ -61,5 +61,5 @@ class FixedNetwork(FewShot[Reference]):
 
     def staged(self, images: Tensor) -> Iterator[list[Tensor]]:
         """Yield the features of the levels, piece by piece of `(B, 3, H, W)` in [0, 1]."""
-        for piece in images.split(_PIECE):
+        for piece in pieces(images, _PIECE):
             yield self.net((piece - self.mean) / self.spread)

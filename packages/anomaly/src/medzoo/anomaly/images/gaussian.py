@@ -20,13 +20,14 @@ class PositionGaussians:
     Attributes:
         mean: `(P, C)`.
         samples: `(P, n, C)`, samples less the mean.
-        factor: `(P, n, n)` float64, lower Cholesky factor of `ε(n−1)I + XXᵀ`.
+        inverse: `(P, n, n)` float64, of the lower Cholesky factor of `ε(n−1)I + XXᵀ`; a product is a step that an
+            exported graph may have too.
         ridge: ε.
     """
 
     mean: Tensor
     samples: Tensor
-    factor: Tensor
+    inverse: Tensor
     ridge: float
 
     @classmethod
@@ -48,16 +49,18 @@ class PositionGaussians:
         kind = torch.float32 if features.device.type == "mps" else torch.float64
         gram = samples.to(kind) @ samples.to(kind).mT
         gram.diagonal(dim1=1, dim2=2).add_(ridge * (n - 1))
-        return cls(mean, samples, torch.linalg.cholesky(gram), ridge)
+        unit = torch.eye(n, dtype=kind, device=gram.device)
+        inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), unit, upper=False)
+        return cls(mean, samples, inverse, ridge)
 
     def distance(self, features: Tensor) -> Tensor:
         """Return the Mahalanobis distance of `(B, C, h, w)` at each position, `(B, h, w)`."""
         batch, _, height, width = features.shape
         offset = features.flatten(2).permute(2, 0, 1) - self.mean[:, None]  # (P, B, C)
-        kind = self.factor.dtype
+        kind = self.inverse.dtype
         offset = offset.to(kind)
         along = self.samples.to(kind) @ offset.mT  # (P, n, B)
-        solved = torch.linalg.solve_triangular(self.factor, along, upper=False)
+        solved = self.inverse @ along
         squared = (offset.square().sum(-1) - solved.square().sum(1)) / self.ridge  # (P, B)
         distance: Tensor = squared.clamp_min(0).sqrt().to(features.dtype)
         return distance.T.reshape(batch, height, width)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import torch
 from monai.transforms import MapTransform, Randomizable
+from torch import Tensor
 
 from medzoo.anomaly.lesions.generator import PRESETS
 
@@ -44,7 +44,7 @@ class SyntheticLesionsd(Randomizable, MapTransform):
         self.lesions, self.spacing = PRESETS[preset], spacing
         self.image_key, self.organ_key, self.lesion_key = image_key, organ_key, lesion_key
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         """Return the sample with lesions."""
         out = dict(data)
         image, organ = out[self.image_key][0], out[self.organ_key][0] > 0

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.images.fewshot import FewShot
+from medzoo.anomaly.images.fewshot import FewShot, pieces
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.regad.losses import registration_loss
@@ -91,7 +91,7 @@ class RegAD(FewShot[PositionGaussians]):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the registered features of all levels in the frame of the images, `(B, ΣC, H/4, W/4)`."""
-        return torch.cat([stacked(self.registrar(part)[1]) for part in images.split(_PIECE)])
+        return torch.cat([stacked(self.registrar(part)[1]) for part in pieces(images, _PIECE)])
 
     @torch.no_grad()
     def reference(self, supports: Tensor) -> PositionGaussians:

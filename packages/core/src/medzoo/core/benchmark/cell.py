@@ -10,15 +10,25 @@ import shutil
 import sys
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
+from medzoo.core.benchmark.figures import Result
 from medzoo.core.cli import main as medzoo
 from medzoo.core.cli.streams import say
-from medzoo.core.io import read_json, write_json
+from medzoo.core.io import read_object, write_json
 
 WANTED, RESULT = "cell.json", "result.json"
 _SIGNAL = 128
 """Exit codes from here on say that a signal stopped the fit, so that the cell is to be run again."""
+
+
+class _Fitted(TypedDict):
+    """What is read of the `results.json` of a fit."""
+
+    metrics: dict[str, float | None]
+    seconds: float
+    samples_per_second: float
+    versions: dict[str, str]
 
 
 def run(folder: Path) -> int:
@@ -33,7 +43,7 @@ def run(folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if finished(folder) is not None:
             return 0
-        arguments = [str(argument) for argument in read_json(folder / WANTED)["arguments"]]
+        arguments = [str(argument) for argument in cast(list[str], read_object(folder / WANTED)["arguments"])]
         shutil.rmtree(folder / "run", ignore_errors=True)
         result, code = measured(arguments, folder / "run")
         if code < _SIGNAL:
@@ -41,19 +51,19 @@ def run(folder: Path) -> int:
         return code
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
+def finished(folder: Path) -> Result | None:
     """Return what a cell that ended well left; None where it has not, or has failed, and is to be run (again)."""
     result = outcome(folder)
     return result if result is not None and result["status"] == "ok" else None
 
 
-def outcome(folder: Path) -> dict[str, Any] | None:
+def outcome(folder: Path) -> Result | None:
     """Return what a cell that ended left, well or not; None where there is nothing."""
     path = folder / RESULT
-    return dict(read_json(path)) if path.is_file() else None
+    return cast(Result, read_object(path)) if path.is_file() else None
 
 
-def measured(arguments: list[str], run_folder: Path) -> tuple[dict[str, Any], int]:
+def measured(arguments: list[str], run_folder: Path) -> tuple[Result, int]:
     """Fit and test, between two measurements of the machine's speed; return the figures and the exit code."""
     import torch
 
@@ -74,8 +84,8 @@ def measured(arguments: list[str], run_folder: Path) -> tuple[dict[str, Any], in
         said = [line for line in messages.getvalue().splitlines() if line.startswith("medzoo: ")]
         return {"status": "failed", "error": said[-1] if said else f"medzoo fit ended with code {code}"}, code
     rate = (before + reference_rate(device)) / 2
-    results = read_json(run_folder / "results.json")
-    return {
+    results = cast(_Fitted, read_object(run_folder / "results.json"))
+    found: Result = {
         "status": "ok",
         "metrics": results["metrics"],
         "seconds": results["seconds"],
@@ -83,10 +93,12 @@ def measured(arguments: list[str], run_folder: Path) -> tuple[dict[str, Any], in
         "reference_samples_per_second": round(rate, 3),
         "speed": results["samples_per_second"] / rate,
         "memory_mb": round(peak_memory(), 1),
-        **({"gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1)} if device == "cuda" else {}),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "versions": results["versions"],
-    }, 0
+    }
+    if device == "cuda":
+        found["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return found, 0
 
 
 def peak_memory() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from scipy.special import stdtrit
@@ -28,8 +28,62 @@ TOLERANCE = {"metric": 0.005, "speed": 0.5, "memory_mb": 0.1}
 """Relative changes that are never marked: rounding on another processor, other work on the machine, other libraries."""
 
 
-Row = Mapping[str, Any]
-"""Of `summary`."""
+Measure = Literal["speed", "memory_mb", "gpu_memory_mb", "seconds"]
+MEASURES: tuple[Measure, ...] = ("speed", "memory_mb", "gpu_memory_mb", "seconds")
+
+
+class Result(TypedDict):
+    """What a cell left that ended well, with status `ok`, or failed, with an error."""
+
+    status: Literal["ok", "failed"]
+    error: NotRequired[str]
+    metrics: NotRequired[dict[str, float | None]]
+    seconds: NotRequired[float]
+    samples_per_second: NotRequired[float]
+    reference_samples_per_second: NotRequired[float]
+    speed: NotRequired[float]
+    memory_mb: NotRequired[float]
+    gpu_memory_mb: NotRequired[float]
+    device: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+
+
+class Spread(TypedDict):
+    """Values over seeds; the standard deviation is None of one value."""
+
+    mean: float
+    sd: float | None
+    values: list[float]
+
+
+class Row(TypedDict):
+    """A model on a data module."""
+
+    model: str
+    data: str
+    seeds: list[int]
+    metrics: dict[str, Spread]
+    speed: NotRequired[Spread]
+    memory_mb: NotRequired[Spread]
+    gpu_memory_mb: NotRequired[Spread]
+    seconds: NotRequired[Spread]
+
+
+class Report(TypedDict):
+    """What `benchmark.json` holds."""
+
+    schema: str
+    medzoo: str
+    commit: str | None
+    date: str
+    command: str
+    budget: str
+    arguments: list[str]
+    device: str | None
+    versions: dict[str, str]
+    rows: list[Row]
+    failed: dict[str, str]
+    waiting: list[str]
 
 
 @dataclass(frozen=True)
@@ -62,33 +116,31 @@ def headlines(metrics: Mapping[str, float | None]) -> dict[str, float]:
     return {name: known[name] for name in whole or chosen or known}
 
 
-def summary(results: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(results: Mapping[Cell, Result]) -> list[Row]:
     """Return a row for each model and data module: seeds, figures, speed, memory and seconds, each with its spread.
 
     Args:
         results: What the cells that ended well left.
     """
-    rows = []
+    rows: list[Row] = []
     for model, data in dict.fromkeys((cell.model, cell.data) for cell in results):
         own = {cell.seed: result for cell, result in results.items() if (cell.model, cell.data) == (model, data)}
         shown = [headlines(result["metrics"]) for result in own.values()]
         names = [name for name in shown[0] if all(name in part for part in shown)]
-        more = [
-            key for key in ("speed", "memory_mb", "gpu_memory_mb", "seconds") if all(key in r for r in own.values())
-        ]
-        rows.append(
-            {
-                "model": model,
-                "data": data,
-                "seeds": list(own),
-                "metrics": {name: spread([part[name] for part in shown]) for name in names},
-                **{key: spread([result[key] for result in own.values()]) for key in more},
-            }
-        )
+        row: Row = {
+            "model": model,
+            "data": data,
+            "seeds": list(own),
+            "metrics": {name: spread([part[name] for part in shown]) for name in names},
+        }
+        for key in MEASURES:
+            if all(key in result for result in own.values()):
+                row[key] = spread([result[key] for result in own.values()])
+        rows.append(row)
     return rows
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def spread(values: Sequence[float]) -> Spread:
     """Return values with their mean and standard deviation (`n − 1`; None of one value)."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "sd": sd, "values": [float(value) for value in values]}
@@ -109,9 +161,11 @@ def compare(rows: Sequence[Row], earlier: Sequence[Row], speed: bool) -> tuple[l
     known = {(row["model"], row["data"]): row for row in earlier}
     found, compared = [], 0
     for row in rows:
-        old = known.get((row["model"], row["data"]), {"metrics": {}})
+        old = known.get((row["model"], row["data"]))
+        if old is None:
+            continue
         pairs = [(n, "metric", new, old["metrics"][n]) for n, new in row["metrics"].items() if n in old["metrics"]]
-        pairs += [(key, key, row[key], old[key]) for key in ("speed", "memory_mb") if key in row and key in old]
+        pairs += [(key, key, row[key], old[key]) for key in MEASURES[:2] if key in row and key in old]
         for name, kind, new, base in pairs:
             if kind == "speed" and not speed:
                 continue

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from medzoo.core.benchmark.figures import Mark
+from medzoo.core.benchmark.figures import Mark, Measure, Report, Spread
 from medzoo.core.io import markdown_cell
 
+_BESIDE: tuple[Measure, ...] = ("speed", "memory_mb", "seconds")
 
-def markdown(report: Mapping[str, Any], marks: Sequence[Mark]) -> str:
+
+def markdown(report: Report, marks: Sequence[Mark]) -> str:
     """Return the report: what was run, a row a figure, what is marked and what failed.
 
     Args:
@@ -36,7 +37,7 @@ def markdown(report: Mapping[str, Any], marks: Sequence[Mark]) -> str:
         for place, (name, value) in enumerate(row["metrics"].items()):
             mark = marked.get((row["model"], row["data"], name))
             cells = [row["model"], row["data"], len(row["seeds"])] if not place else ["", "", ""]
-            more = [_shown(row.get(key)) for key in ("speed", "memory_mb", "seconds")] if not place else [""] * 3
+            more = [_shown(row.get(key)) for key in _BESIDE] if not place else [""] * 3
             baseline = f"{_limits(mark)} ✗" if mark else ""
             lines.append(_line([*cells, name, _shown(value), baseline, *more]))
     lines += ["", *(f"- ✗ {markdown_cell(mark)}" for mark in marks)]
@@ -54,7 +55,7 @@ def _limits(mark: Mark) -> str:
     return f"at most {mark.high:.4g}" if math.isinf(mark.low) else f"{mark.low:.4g} to {mark.high:.4g}"
 
 
-def _shown(value: Mapping[str, Any] | None) -> str:
+def _shown(value: Spread | None) -> str:
     if value is None:
         return ""
     return f"{value['mean']:.4g}" + ("" if value["sd"] is None else f" ± {value['sd']:.2g}")

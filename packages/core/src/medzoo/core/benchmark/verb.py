@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError, MedzooError, check_choice
 from medzoo.core.spelling import nearest
+
+if TYPE_CHECKING:
+    from medzoo.core.benchmark.figures import Report, Row
+    from medzoo.core.benchmark.plan import Cell
 
 HELP = """usage: medzoo benchmark [--package NAME] [--models NAME ...] [--data NAME ...] [options]
 
@@ -106,7 +110,7 @@ def _benchmark(
 
 
 def _report(
-    cells: list[Any], folder: Path, budget: str, more: list[str], command: str, baseline: list[Any] | None
+    cells: list[Cell], folder: Path, budget: str, more: list[str], command: str, baseline: list[Row] | None
 ) -> None:
     from datetime import UTC, datetime
 
@@ -121,16 +125,18 @@ def _report(
     waiting = [cell.name for cell, result in results.items() if result is None]
     rows = summary(good)
     marks, compared = compare(rows, baseline or [], speed=budget != "smoke")
-    first = next(iter(good.values()), {})
-    report: dict[str, Any] = {
+    first = next(iter(good.values()), None)
+    medzoo, commit = _who()
+    report: Report = {
         "schema": "medzoo.benchmark/1",
-        **_who(),
+        "medzoo": medzoo,
+        "commit": commit,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": command,
         "budget": budget,
         "arguments": more,
-        "device": first.get("device"),
-        "versions": first.get("versions", {}),
+        "device": first.get("device") if first else None,
+        "versions": first.get("versions", {}) if first else {},
         "rows": rows,
         "failed": failed,
         "waiting": waiting,
@@ -157,22 +163,23 @@ def _report(
         raise DriftError("; ".join(map(str, marks[:5])) + (f"; and {len(marks) - 5} more" if len(marks) > 5 else ""))
 
 
-def _who() -> dict[str, str | None]:
+def _who() -> tuple[str, str | None]:
     from importlib.metadata import version
 
     from medzoo.core.runs.results import git_commit
 
-    return {"medzoo": version("medzoo-core"), "commit": git_commit()}
+    return version("medzoo-core"), git_commit()
 
 
 def _claim(folder: Path, budget: str, more: list[str]) -> None:
     """Note what the cells in a folder are of, and refuse a folder with cells of something else."""
-    from medzoo.core.io import read_json, write_json
+    from medzoo.core.io import read_object, write_json
 
-    own = {"schema": 1, **_who(), "budget": budget, "arguments": more}
+    medzoo, commit = _who()
+    own = {"schema": 1, "medzoo": medzoo, "commit": commit, "budget": budget, "arguments": more}
     path = folder / "plan.json"
     if path.is_file():
-        known = read_json(path)
+        known = read_object(path)
         differs = [key for key in own if known.get(key) != own[key]]
         if differs:
             raise ConfigError(f"-o {folder}: holds fits with another {differs[0]}; name another folder, or remove it")
@@ -180,21 +187,24 @@ def _claim(folder: Path, budget: str, more: list[str]) -> None:
         write_json(path, own)
 
 
-def _baseline(path: str, budget: str, more: list[str]) -> list[Any]:
+def _baseline(path: str, budget: str, more: list[str]) -> list[Row]:
     """Return the rows of an earlier report.
 
     Raises:
         ConfigError: It is of another budget or of other arguments.
         DataError: It is no report of a benchmark.
     """
+    from medzoo.core.benchmark.figures import Report
     from medzoo.core.io import read_json
 
-    report = read_json(path)
-    rows = report.get("rows") if isinstance(report, dict) and report.get("schema") == "medzoo.benchmark/1" else None
-    if not isinstance(rows, list):
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != "medzoo.benchmark/1":
+        content = {}
+    if not isinstance(content.get("rows"), list):
         raise DataError(path, "is no report of a benchmark", "give the benchmark.json of medzoo benchmark")
+    report = cast(Report, content)
     if (report.get("budget"), report.get("arguments")) != (budget, more):
         raise ConfigError(
             f"--compare {path}: is of {report.get('budget')} {shlex.join(report.get('arguments') or [])}; give the same"
         )
-    return rows
+    return report["rows"]

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from medzoo.core.cli.streams import say, secure_streams, show
 from medzoo.core.errors import FULL, ConfigError, DataErrors, Interrupted, MedzooError, first_line
@@ -89,7 +88,9 @@ def _dispatch(args: list[str]) -> None:
     elif verb.startswith("-"):
         raise ConfigError(f"the verb comes first: medzoo VERB {verb} …, with VERB one of {', '.join(known)}")
     else:
-        close = get_close_matches(verb, known, n=1)
+        from medzoo.core.spelling import nearest
+
+        close = nearest(verb, known)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
         raise ConfigError(f"no verb {verb!r}; {hint}")
 

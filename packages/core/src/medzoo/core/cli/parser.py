@@ -86,7 +86,7 @@ def _check_local(value: object, where: str = "") -> None:
             _check_local(inner, where)
 
 
-def _check_finite(value: Any, where: str) -> None:
+def _check_finite(value: object, where: str) -> None:
     """Refuse a setting of a model or data module that is infinite or no number, such as `1e400`.
 
     Raises:

@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from medzoo.core.cli.cohorts import add_test_set, take_test_sets
 from medzoo.core.errors import ConfigError
 from medzoo.core.recipes import KINDS, check_number, class_of, class_path_of, packaged_recipe, read_config, recipe_names
 from medzoo.core.registry import Spec, find, registered
+from medzoo.core.spelling import nearest
 
 _VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--test_set")
 _SWITCHES = ("--resume", "--quiet", "--tensorboard", "--help", "-h")
@@ -229,5 +229,5 @@ def _known(kind: str) -> str:
 
 def closest(word: str, words: Iterable[str]) -> str:
     """Return `"; did you mean X?"` where one of `words` is near, else nothing."""
-    close = get_close_matches(word, list(words), n=1)
+    close = nearest(word, words)
     return f"; did you mean {close[0]}?" if close else ""

@@ -6,15 +6,18 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from medzoo.core.names import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class _Outlet(io.FileIO):
     """A file descriptor whose output is dropped once nobody reads it, or once it could not be written."""
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         """Write, or drop where the reader of a pipe has ended; any other failure is reported once."""
         try:
             return super().write(data) or 0
@@ -24,7 +27,7 @@ class _Outlet(io.FileIO):
             os.close(empty)
             if not isinstance(error, BrokenPipeError):
                 raise
-            return len(data)
+            return len(memoryview(data))
 
 
 def secure_streams() -> None:

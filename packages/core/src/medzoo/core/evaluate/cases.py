@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.evaluate.judged import UNKNOWN
@@ -99,7 +99,7 @@ def key_of(row: Mapping[str, object], columns: Sequence[Column]) -> Key:
     return str(row[columns[1].name]) if len(columns) > 1 else "", str(row[columns[0].name])
 
 
-def about(file: File, options: Options) -> dict[Key, dict[str, Any]]:
+def about(file: File, options: Options) -> dict[Key, dict[str, str]]:
     """Return source, patient and groups of each case that a table names, by source and id.
 
     Args:
@@ -117,7 +117,7 @@ def about(file: File, options: Options) -> dict[Key, dict[str, Any]]:
     columns = key_columns(file, options)
     more = [name for name in (patient, *groups.values()) if name]
     table = file.read([*columns, *(Column(name, optional=True) for name in more)])
-    found: dict[Key, dict[str, Any]] = {}
+    found: dict[Key, dict[str, str]] = {}
     for place, row in enumerate(table.rows):
         key = key_of(row, columns)
         facts = {"patient": str(row[patient]) if patient else ""}
@@ -127,7 +127,7 @@ def about(file: File, options: Options) -> dict[Key, dict[str, Any]]:
     return found
 
 
-def facts_of(facts: Mapping[Key, dict[str, Any]], key: Key, groups: Sequence[str]) -> dict[str, Any]:
+def facts_of(facts: Mapping[Key, dict[str, str]], key: Key, groups: Sequence[str]) -> dict[str, str]:
     """Return patient and groups of a case; `unknown` where the table does not have it."""
     found = facts.get(key) or next((value for other, value in facts.items() if other[1] == key[1]), None)
     return found or {"patient": "", **{f"group_{name}": UNKNOWN for name in groups}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ Floats = NDArray[np.float64]
 Figure = Callable[[Floats], Floats]
 """Maps weights `(R, N)` of the cases in R draws to figures `(R, F)`, NaN where a draw has none."""
 UNKNOWN = "unknown"
+Row = dict[str, str | float]
+"""A case, by column."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Judged:
         unknown: Predictions that the truth does not have.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     names: tuple[str, ...]
     figure: Callable[[NDArray[np.intp]], Figure]
     unpredicted: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ def parts(judged: Judged, groups: Sequence[str], seed: int = 0, resamples: int =
     for source in sources if len(sources) > 1 else ():
         chosen[str(source)] = [i for i, row in enumerate(rows) if row["source"] == source]
     for name in groups:
-        for value in sorted({row[f"group_{name}"] for row in rows}, key=lambda value: (value == UNKNOWN, value)):
+        for value in sorted({str(row[f"group_{name}"]) for row in rows}, key=lambda value: (value == UNKNOWN, value)):
             chosen[f"{name}={value}"] = [i for i, row in enumerate(rows) if row[f"group_{name}"] == value]
     owners = np.array([f"{row['source']}\0{row['patient'] or row['id']}" for row in rows])
     found = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
 from medzoo.core.evaluate.cases import File, Key, Options, about, facts_of, join
-from medzoo.core.evaluate.judged import Figure, Floats, Judged
+from medzoo.core.evaluate.judged import Figure, Floats, Judged, Row
 from medzoo.core.io import read_image
 from medzoo.core.io.listing import image_files, no_image
 
@@ -36,7 +35,7 @@ def judge_masks(predictions: str, truth: str, cases: File | None, options: Optio
     guessed, known = _files(Path(predictions)), _files(Path(truth))
     joined = join(guessed, known, predictions)
     facts = about(cases, options) if cases is not None else {}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     values = np.empty((len(joined.keys), len(FIGURES)))
     for i, key in enumerate(joined.keys):
         values[i] = overlap(joined.predicted[i], joined.truth[i])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,8 @@ from medzoo.core.io import Column
 from medzoo.core.metrics.classification import intervals
 
 SAMPLES = "samples.csv"
+Chosen = Callable[[list[Key]], Figure]
+"""Returns the figure of chosen cases."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,12 @@ def differences(first: Tested, second: Tested, seed: int = 0, resamples: int = 1
     found = []
     for part, own in parts.items():
         known = [key for key in own if math.isfinite(first.errors[key]) and math.isfinite(second.errors[key])]
-        figures = [(f"error{f', {u}' if (u := first.units[own[0]]) else ''}", known, *map(_mean, (first, second)))]
+        unit = first.units[own[0]]
+        figures = [(f"error, {unit}" if unit else "error", known, [_mean(first), _mean(second)])]
         if len(ranked) == 2 and len({key[0] for key in own}) == 1:
             both_ranked = [key for key in own if all(key in places for places, _ in ranked)]
-            figures.append(("auroc", both_ranked, *(_chosen(places, figure) for places, figure in ranked)))
-        for name, cases, one, other in figures:
+            figures.append(("auroc", both_ranked, [_chosen(places, figure) for places, figure in ranked]))
+        for name, cases, (one, other) in figures:
             if cases:
                 found.append(_difference(part, name, cases, one(cases), other(cases), first.patients, seed, resamples))
     return found
@@ -156,7 +158,7 @@ def _difference(
     return Difference(part, name, len(cases), before, after, (moved, float(low[0]), float(high[0])))
 
 
-def _mean(tested: Tested) -> Any:
+def _mean(tested: Tested) -> Chosen:
     def of(cases: list[Key]) -> Figure:
         errors = np.array([tested.errors[key] for key in cases])
         return lambda weights: (weights @ errors / weights.sum(1))[:, None]
@@ -164,7 +166,7 @@ def _mean(tested: Tested) -> Any:
     return of
 
 
-def _ranked(tested: Tested) -> tuple[dict[Key, int], Any] | None:
+def _ranked(tested: Tested) -> tuple[dict[Key, int], Callable[[NDArray[np.intp]], Figure]] | None:
     """Return the places of the cases, and the figure of chosen places whose first column is the AUROC."""
     file = tested.file
     if not file.has("label") or not (file.has("score") or file.starting("p_")):
@@ -173,10 +175,10 @@ def _ranked(tested: Tested) -> tuple[dict[Key, int], Any] | None:
         judged = judge_classes(file, file, file, Options())
     except DataError:  # labels of one kind only, or points, whose score is of something else
         return None
-    return {(row["source"], row["id"]): i for i, row in enumerate(judged.rows)}, judged.figure
+    return {(str(row["source"]), str(row["id"])): i for i, row in enumerate(judged.rows)}, judged.figure
 
 
-def _chosen(places: Mapping[Key, int], figure: Any) -> Any:
+def _chosen(places: Mapping[Key, int], figure: Callable[[NDArray[np.intp]], Figure]) -> Chosen:
     def of(cases: list[Key]) -> Figure:
         index: NDArray[np.intp] = np.array([places[key] for key in cases], dtype=np.intp)
         made: Figure = figure(index)

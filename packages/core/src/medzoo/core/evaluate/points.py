@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
 from medzoo.core.evaluate.cases import File, Key, Options, about, facts_of, join, key_columns, key_of
-from medzoo.core.evaluate.judged import Figure, Floats, Judged
+from medzoo.core.evaluate.judged import Figure, Floats, Judged, Row
 from medzoo.core.io import Column
 
 _RADII = {"mm": (2.0, 2.5, 3.0, 4.0), "px": (4.0, 8.0, 16.0)}
@@ -64,7 +63,7 @@ def judge_points(predictions: File, truth: File, cases: File, options: Options) 
     scale, unit = _scale(truth, options)
     facts = about(cases, options)
     errors = np.full((len(joined.keys), len(names)), math.nan)
-    rows = []
+    rows: list[Row] = []
     for i, (key, guess, points) in enumerate(zip(joined.keys, joined.predicted, joined.truth, strict=True)):
         for k, name in enumerate(names):
             target = np.array(points.get(name, _NOWHERE))
@@ -107,7 +106,7 @@ def _scale(truth: File, options: Options) -> tuple[dict[str, float], str]:
     return {}, "px"
 
 
-def _summary(errors: Floats) -> dict[str, Any]:
+def _summary(errors: Floats) -> dict[str, float]:
     found = errors[np.isfinite(errors)]
     lost = int(np.isinf(errors).sum())
     mean = float(found.mean()) if len(found) else math.inf if lost else math.nan

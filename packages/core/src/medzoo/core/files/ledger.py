@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.io import read_json, replacing, write_json
+from medzoo.core.io import read_object, replacing, write_json
 
 ABOUT, LINES = "about.json", "predictions.jsonl"
+
+
+Record = dict[str, object]
+"""The answer to a file, with its `path`, `id` and `sha256`."""
 
 
 class Ledger:
@@ -23,11 +26,11 @@ class Ledger:
         ConfigError: The folder holds predictions that were made with something else, or other files.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, about: dict[str, object]) -> None:
         self.folder, self.about = folder, about
         path = folder / ABOUT
         if path.is_file():
-            earlier = read_json(path)
+            earlier = read_object(path)
             differs = [key for key in about if key != "checkpoint" and earlier.get(key) != about[key]]
             if differs:
                 problem = f"holds predictions with another {differs[0]}"
@@ -38,7 +41,7 @@ class Ledger:
             write_json(path, about)
         self.records = self._read()
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[Record]:
         """Return the whole lines; what a killed call left of one is dropped from the file."""
         path = self.folder / LINES
         if not path.is_file():
@@ -50,7 +53,7 @@ class Ledger:
                 part.write_text(whole + end, encoding="utf-8")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: Record) -> None:
         """Append a record, and hand it to the system at once."""
         self.records.append(record)
         with (self.folder / LINES).open("a", encoding="utf-8") as file:
@@ -58,7 +61,7 @@ class Ledger:
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each file that has a record."""
-        return {record["path"]: record["sha256"] for record in self.records}
+        return {str(record["path"]): str(record["sha256"]) for record in self.records}
 
     def drop(self, path: str) -> None:
         """Forget the record of a file that has changed since."""

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -26,10 +25,10 @@ from medzoo.core.zoo import load_checkpoint
 class Predictor:
     """Answers image files with a trained model, as `medzoo predict CKPT PATH` does.
 
-    Example:
-        predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
-        answer = predictor("film.png")
-        answer.record["landmarks_px"]["right apex"]
+    Examples:
+        >>> predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
+        >>> answer = predictor("film.png")
+        >>> answer.record["landmarks_px"]["right apex"]
 
     Args:
         weights: A checkpoint, or a folder of `medzoo pack`.
@@ -50,7 +49,7 @@ class Predictor:
     """
 
     def __init__(
-        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: Any
+        self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: object
     ) -> None:
         model = load_checkpoint(weights)
         content = read_checkpoint(weights)
@@ -58,12 +57,12 @@ class Predictor:
         if not isinstance(model, Method) or told is None:
             raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
         self.model, self.spec = model, told.spec
-        self._reader = load(reader_of(told.spec.task))
-        unknown = next((name for name in options if name not in self._reader.options), None)
+        self._kind = load(reader_of(told.spec.task))
+        unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
             raise ConfigError(f"--{unknown}: is not for {told.spec.task}")
         kept = trained.settings if trained else {}
-        self.settings = {name: kept[name] for name in self._reader.kept if kept.get(name) is not None} | options
+        self.settings = {name: kept[name] for name in self._kind.kept if kept.get(name) is not None} | options
         self.source = source_of(model, source)
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)  # devices and advertisements
@@ -93,26 +92,26 @@ class Predictor:
             DataError: The file cannot be read.
         """
         name = os.fspath(path)
-        return self._answer(self._data({stem(name): name}), 0)
+        return self._answer(self.reader({stem(name): name}), 0)
 
     def answers(self, files: Mapping[str, str]) -> Iterator[tuple[str, Prediction | MedzooError]]:
         """Answer files by id in turn; of one that fails, the reason stands in the place of its answer."""
-        data = self._data(files)
+        data = self.reader(files)
         for index, path in enumerate(files.values()):
             try:
                 yield path, self._answer(data, index)
             except MedzooError as error:
                 yield path, error
 
-    def _data(self, files: Mapping[str, str]) -> MedzooDataModule:
-        """Return a reader of the files, attached to the model as in a run."""
-        data: MedzooDataModule = self._reader(dict(files), self.source, **self.settings)
+    def reader(self, files: Mapping[str, str]) -> MedzooDataModule:
+        """Return the task's reader of files by id, attached to the model as in a run."""
+        data: MedzooDataModule = self._kind(dict(files), self.source, **self.settings)
         data.trainer = self._trainer
         vars(self._trainer)["datamodule"] = data  # Lightning's types do not name it
         return data
 
     def _answer(self, data: MedzooDataModule, index: int) -> Prediction:
-        dataset: Any = data.predict_dataloader().dataset
+        dataset = data.predict_dataloader().dataset
         batch = collate([dataset[index]], data.sample)
         with torch.no_grad():
             moved = self.model.transfer_batch_to_device(batch, self.device, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
@@ -73,15 +72,14 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.ledger import Ledger
     from medzoo.core.files.predict import Predictor
     from medzoo.core.io import write_csv
-    from medzoo.core.runs.packed import SUMS, is_packed
 
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
     folder = Path(values["--out"])
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "model": predictor.spec.name,
         "checkpoint": checkpoint,
-        "model_sha256": sha256(Path(checkpoint) / SUMS if is_packed(checkpoint) else checkpoint),
+        "model_sha256": weights_sha256(checkpoint),
         "medzoo": version("medzoo-core"),
         "source": predictor.source,
         "settings": predictor.settings,
@@ -102,7 +100,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
                 ledger.drop(path)
     if len(files) - len(todo) - len(failed):
         say(f"skipped, for they have an answer: {len(files) - len(todo) - len(failed)} files")
-    by_id = named(todo, {record["id"]: record["path"] for record in ledger.records})
+    by_id = named(todo, {str(record["id"]): str(record["path"]) for record in ledger.records})
     for path, answer in predictor.answers(by_id) if todo else ():
         if isinstance(answer, MedzooError):
             failed[path] = str(answer)
@@ -120,6 +118,14 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     say(f"answers to {len(files) - len(failed)} of {len(files)} files: {folder / 'predictions.json'} ({NOTICE})")
     if failed:
         raise SomeFailedError(f"{len(failed)} of {len(files)} files have no answer, see {table}")
+
+
+def weights_sha256(path: str) -> str:
+    """Return the SHA-256 that stands for a checkpoint, or for packed weights (that of their list of checksums)."""
+    from medzoo.core.files.paths import sha256
+    from medzoo.core.runs.packed import SUMS, is_packed
+
+    return sha256(Path(path) / SUMS if is_packed(path) else path)
 
 
 def _spacing(text: str) -> float:

@@ -5,7 +5,7 @@ Axes: arrays are indexed `[channel, (z,) y, x]`; sizes, spacings and coordinates
 
 from __future__ import annotations
 
-from medzoo.core.io.files import read_json, replacing, write_csv, write_image, write_json
+from medzoo.core.io.files import read_json, read_object, replacing, write_csv, write_image, write_json
 from medzoo.core.io.image import is_image, read_header, read_image
 from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
@@ -28,6 +28,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_json",
+    "read_object",
     "read_table",
     "replacing",
     "spacing_fault",

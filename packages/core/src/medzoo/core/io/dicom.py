@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ def _spacing(path: str, data: Dataset) -> tuple[float, float]:
     pair = _found(data, "PixelSpacing") or _found(data, "ImagerPixelSpacing")
     if pair is None:
         return (math.nan, math.nan)
-    values = [float(value) for value in pair]
+    values = [float(value) for value in (cast(Sequence[SupportsFloat], pair) if isinstance(pair, Sequence) else ())]
     if len(values) != 2 or any(map(math.isnan, values)):
         raise DataError(path, f"has the impossible spacing {values} mm", "correct PixelSpacing")
     if fault := spacing_fault(values[::-1]):
@@ -184,16 +184,17 @@ def _rescaled(path: str, data: Dataset, stored: NDArray[np.generic]) -> NDArray[
     return (values - np.float32(bottom)) / np.float32(top - bottom)
 
 
-def _found(data: Dataset, keyword: str) -> Any:
+def _found(data: Dataset, keyword: str) -> object:
     """Return an attribute, of enhanced objects from the groups that hold it; None where it is missing or empty."""
-    value = data.get(keyword)
+    value: object = data.get(keyword)
     if value is None or value == "" or (isinstance(value, Sequence) and len(value) == 0):
         for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
             for group in data.get(groups) or []:
                 for inner in _GROUPS:
                     for item in group.get(inner) or []:
                         if item.get(keyword) not in (None, ""):
-                            return item.get(keyword)
+                            found: object = item.get(keyword)
+                            return found
         return None
     return value
 
@@ -203,7 +204,7 @@ def _number(path: str, data: Dataset, keyword: str, default: float | None = None
     if value is None and default is not None:
         return float(default)
     try:
-        return float(value)
+        return float(cast(SupportsFloat, value))
     except (TypeError, ValueError) as error:
         raise DataError(path, f"has {keyword} {str(value)[:40]!r}, expected a number", f"correct {keyword}") from error
 

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +124,7 @@ def write_image(
         image.save(part, format="PNG", **options)
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str]) -> object:
     """Read a JSON file of at most 256 MB.
 
     Raises:
@@ -137,7 +136,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         if os.path.getsize(name) > _MAX_JSON:
             raise DataError(name, f"has more than {_MAX_JSON} bytes", "split it")
         text = Path(name).read_text(encoding="utf-8-sig")
-        return json.loads(text, parse_constant=_refuse_constant)
+        content: object = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise DataError(f"{name}:{error.lineno}:{error.colno}", f"is no JSON ({error.msg})", "correct it") from error
     except UnicodeDecodeError as error:
@@ -148,6 +147,19 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(name, str(error), "use null or a number") from error
     except OSError as error:
         raise DataError(name, f"cannot be read ({error.strerror})", "check the path") from error
+    return content
+
+
+def read_object(path: str | os.PathLike[str]) -> dict[str, object]:
+    """Read a JSON file of names with values.
+
+    Raises:
+        DataError: See `read_json`; or it holds a list, a text or a number.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(os.fspath(path), f"holds a {type(content).__name__}, expected names with values", "correct it")
+    return content
 
 
 def _refuse_constant(name: str) -> float:

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,14 +194,18 @@ def _bits(path: str, image: Pillow.Image) -> int:
         with open(path, "rb") as file:
             return file.read(25)[24]
     if image.format == "TIFF":
-        bits = _tag(image, _BITS, 1)
-        return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+        return int(max(_entries(image, _BITS) or (1,)))
     return 8
 
 
-def _tag(image: Pillow.Image, tag: int, default: int) -> Any:
-    value = getattr(image, "tag_v2", {}).get(tag, default)
-    return value[0] if isinstance(value, tuple) and tag != _BITS else value
+def _entries(image: Pillow.Image, tag: int) -> tuple[int, ...]:
+    """Return the values of a tag of TIFF, empty where there is none; those of densities are fractions."""
+    value = getattr(image, "tag_v2", {}).get(tag)
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
+def _tag(image: Pillow.Image, tag: int, default: int) -> int:
+    return (_entries(image, tag) or (default,))[0]
 
 
 def _orientation(image: Pillow.Image) -> int:
@@ -262,7 +265,7 @@ def _check_end(path: str, image: Pillow.Image) -> None:
     if pixels > ratio * size:
         raise DataError(path, f"claims {pixels} pixels in {size} bytes", DAMAGED)
     if image.format == "TIFF" and _tag(image, _COMPRESSION, 1) == 1:
-        held = sum(_tuple(getattr(image, "tag_v2", {}).get(279))) or size
+        held = sum(_entries(image, 279)) or size
         if held < image.size[1] * ((image.size[0] * _bits(path, image) + 7) // 8):
             raise DataError(path, f"is cut short or claims too much: {held} bytes for {pixels} pixels", DAMAGED)
 
@@ -282,20 +285,16 @@ def _check_png_end(path: str, size: int) -> None:
 def _last_byte(image: Pillow.Image) -> int:
     """Return how long the file must be to hold all strips or tiles that its header lists."""
     if image.format == "TIFF":
-        tags = getattr(image, "tag_v2", {})
-        starts = _tuple(tags.get(273)) + _tuple(tags.get(324))
-        lengths = _tuple(tags.get(279)) + _tuple(tags.get(325))
+        starts = _entries(image, 273) + _entries(image, 324)
+        lengths = _entries(image, 279) + _entries(image, 325)
         return max((start + length for start, length in zip(starts, lengths, strict=False)), default=0)
-    return max((tile[2] + tile[3][1] * image.size[1] for tile in _raw_tiles(image)), default=0)
+    return max((start + length * image.size[1] for start, length in _raw_lines(image)), default=0)
 
 
-def _raw_tiles(image: Pillow.Image) -> list[Any]:
-    tiles = getattr(image, "tile", [])
-    return [tile for tile in tiles if tile[0] == "raw" and isinstance(tile[3], tuple) and isinstance(tile[3][1], int)]
-
-
-def _tuple(value: Any) -> tuple[int, ...]:
-    return () if value is None else tuple(value) if isinstance(value, tuple) else (value,)
+def _raw_lines(image: Pillow.Image) -> list[tuple[int, int]]:
+    """Return where unpacked pixels start in the file, and the bytes of a line."""
+    raw = [tile for tile in getattr(image, "tile", []) if tile[0] == "raw" and isinstance(tile[3], tuple)]
+    return [(tile[2], tile[3][1]) for tile in raw if isinstance(tile[3][1], int)]
 
 
 def _too_large(path: str, problem: str) -> DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medzoo.core.errors import DataError
 from medzoo.core.io.types import DAMAGED, MAX_PIXELS
 
-_LETTERS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q"}
+_LETTERS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 13: "I", 16: "Q"}  # whole numbers
 _MOST = 2**20  # entries of one tag, which are as many as there are strips
 _MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -33,7 +33,8 @@ class PlainTiff:
     """
 
     def __init__(self, path: str) -> None:
-        self.path, self.tags = path, _tags(path)
+        self.path = path
+        high_first, self.tags = _tags(path)
         bits, kind = self._one(258, 1), self._one(339, 1)
         samples, coding, white = self._one(277, 1), self._one(259, 1), self._one(262, 1)
         self.size = (self._one(256, 0), self._one(257, 0))
@@ -51,7 +52,7 @@ class PlainTiff:
             raise DataError(
                 path, f"is TIFF of {name} with photometric interpretation {white}, which is not read", _CURE
             )
-        order = ">" if self.tags[0] == (b"MM",) else "<"
+        order = ">" if high_first else "<"
         self.dtype, self.inverted = np.dtype(f"{order}{_KINDS[kind]}{bits // 8}"), white == 0
         needed, held = math.prod(self.size) * self.dtype.itemsize, sum(self.tags.get(279, ()))
         ends = [start + count for start, count in zip(self.tags.get(273, ()), self.tags.get(279, ()), strict=False)]
@@ -85,8 +86,8 @@ def is_tiff(path: str) -> bool:
         return file.read(4) in _MARKS
 
 
-def _tags(path: str) -> dict[int, tuple[Any, ...]]:
-    """Return the tags of the only page, the byte order under number 0."""
+def _tags(path: str) -> tuple[bool, dict[int, tuple[int, ...]]]:
+    """Return whether the last byte of a number is its lowest, and the tags of the only page."""
     with open(path, "rb") as file:
         mark = file.read(4)
         order, big = "<" if mark[:2] == b"II" else ">", b"+" in mark
@@ -98,7 +99,7 @@ def _tags(path: str) -> dict[int, tuple[Any, ...]]:
         (count,) = _unpacked(path, file, order + ("Q" if big else "H"))
         if count > 4096:
             raise DataError(path, f"claims {count} tags", DAMAGED)
-        tags: dict[int, tuple[Any, ...]] = {0: (mark[:2],)}
+        tags: dict[int, tuple[int, ...]] = {}
         for _ in range(count):
             number, code, length = _unpacked(path, file, f"{order}HH{wide}")
             place = file.tell()
@@ -111,10 +112,10 @@ def _tags(path: str) -> dict[int, tuple[Any, ...]]:
             file.seek(place + size)
         if _unpacked(path, file, order + wide)[0]:
             raise DataError(path, "holds several pages, expected 1", "save each page as a file")
-    return tags
+    return order == ">", tags
 
 
-def _unpacked(path: str, file: BinaryIO, pattern: str) -> tuple[Any, ...]:
+def _unpacked(path: str, file: BinaryIO, pattern: str) -> tuple[int, ...]:
     content = file.read(struct.calcsize(pattern))
     if len(content) < struct.calcsize(pattern):
         raise DataError(path, "is cut short within its header", DAMAGED)

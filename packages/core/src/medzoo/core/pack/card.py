@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from medzoo.core.io import markdown_cell
 from medzoo.core.registry import Spec
 
 
-def card(model: Spec, about: Mapping[str, Any], images: Sequence[str]) -> str:
+class About(TypedDict):
+    """What `model.json` says of a model beside its settings."""
+
+    model: str
+    package: str
+    medzoo: str
+    task: str
+    data: str | None
+    seed: object
+    commit: object
+    figures: Mapping[str, object]
+    notice: str
+
+
+def card(model: Spec, about: About, images: Sequence[str]) -> str:
     """Return the text of `README.md`.
 
     Args:

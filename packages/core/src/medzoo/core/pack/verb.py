@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.cli.streams import say, show
 from medzoo.core.cli.words import words_and_out
@@ -49,7 +48,7 @@ def _pack(run_path: Path, folder: Path) -> None:
 
     from torch import Tensor
 
-    from medzoo.core.pack.card import card
+    from medzoo.core.pack.card import About, card
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.packed import TRAINING, write_packed
     from medzoo.core.runs.saved import saved
@@ -59,8 +58,8 @@ def _pack(run_path: Path, folder: Path) -> None:
     if model is None:
         raise CheckpointError(f"{checkpoint}: does not tell its model; pack a checkpoint of medzoo fit")
     results, environment = (_read(checkpoint.parent.parent / name) for name in ("results.json", "environment.json"))
-    tested = Path(str(results.get("ckpt_path", ""))).name == checkpoint.name
-    about: dict[str, Any] = {
+    tested, metrics = Path(str(results.get("ckpt_path", ""))).name == checkpoint.name, results.get("metrics")
+    about: About = {
         "model": model.spec.name,
         "package": model.spec.package,
         "medzoo": version("medzoo-core"),
@@ -68,7 +67,7 @@ def _pack(run_path: Path, folder: Path) -> None:
         "data": data.spec.name if data else None,
         "seed": results.get("seed"),
         "commit": environment.get("git_commit"),
-        "figures": results.get("metrics", {}) if tested else {},
+        "figures": metrics if tested and isinstance(metrics, dict) else {},
         "notice": "for research, not for diagnosis",
     }
     images = [name for name, value in content.items() if name not in TRAINING and _holds(value, Tensor)]
@@ -79,7 +78,7 @@ def _pack(run_path: Path, folder: Path) -> None:
         say(f"it holds images of the training data ({', '.join(images)}); see that you may share them")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     from medzoo.core.io import read_json
 
     content = read_json(path) if path.is_file() else {}

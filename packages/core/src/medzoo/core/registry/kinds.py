@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, distributions, entry_points
+from typing import NamedTuple
 
 GROUP = "medzoo.kinds"
 """Entry points `name = "module:Base"` of this group add a kind, with plug-ins in the group `medzoo.<name>s`."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of plug-in.
 
     Attributes:

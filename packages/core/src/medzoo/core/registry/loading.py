@@ -31,15 +31,16 @@ def load(spec: Spec) -> Any:
         raise PluginError(f"{owner} failed to load: {type(error).__name__}: {first_line(error)}") from error
     if base is None and not callable(loaded):
         raise PluginError(f"{owner} is not a function: {spec.target}")
-    if base is not None and not (isinstance(loaded, type) and issubclass(loaded, base)):
+    if isinstance(base, type) and not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise PluginError(f"{owner} is not a {base.__name__}: {spec.target}")
     return loaded
 
 
-def _named(target: str) -> Any:
+def _named(target: str) -> object:
     """Return what `module:attribute` names; None for an empty text."""
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute) if target else None
+    found: object = getattr(importlib.import_module(module), attribute) if target else None
+    return found
 
 
 def broken(spec: Spec, patience: float = 60.0) -> str | None:

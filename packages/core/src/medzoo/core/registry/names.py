@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from medzoo.core.errors import PluginError, first_line
 from medzoo.core.registry.cards import front_matter
 from medzoo.core.registry.kinds import discovered, kinds, look_again
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """What is known of a plug-in without importing it."""
 
     name: str
@@ -146,8 +144,10 @@ def find(kind: str, name: str) -> Spec:
             f"{kind} {short!r} is provided by both {owners}; write {_owner(claims[0])[0]}:{short} to choose"
         )
     if not claims:
+        from medzoo.core.spelling import nearest
+
         known = names(kind)
-        close = get_close_matches(short, known, n=3, cutoff=0.5)
+        close = nearest(short, known, count=3, cutoff=0.5)
         what = kinds()[kind].noun
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
         raise PluginError(f"no {what} named {name!r}; {hint}")

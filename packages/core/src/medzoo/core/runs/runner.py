@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -14,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io import read_json, write_json
+from medzoo.core.io import read_object, write_json
 from medzoo.core.method import Method
 from medzoo.core.runs.bar import TrainingBar
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
@@ -294,8 +295,7 @@ class Run:
 def _finished(folder: Path) -> Results:
     """Return what a finished stage wrote; empty where it has not finished."""
     path = folder / "results.json"
-    found: Results = read_json(path) if path.is_file() else {}
-    return found
+    return cast(Results, read_object(path)) if path.is_file() else {}
 
 
 def flat_metrics(trainer: Trainer) -> dict[str, float]:

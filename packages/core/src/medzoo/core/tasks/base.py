@@ -14,8 +14,11 @@ from medzoo.core.io import write_csv
 from medzoo.core.sample import Batch
 from medzoo.core.values import Row
 
-Outputs = TypeVar("Outputs")
-"""What a model of a task gives for a batch: a dataclass of batched tensors, with gradients."""
+Outputs = TypeVar("Outputs", contravariant=True)
+"""What a model of a task gives for a batch: a dataclass of batched tensors, with gradients.
+
+`Evaluation[Never]` is the type of an evaluation of any task.
+"""
 
 
 class Evaluation(ABC, Generic[Outputs]):

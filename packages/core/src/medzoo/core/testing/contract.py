@@ -23,6 +23,7 @@ from medzoo.core.registry import Spec, find, load
 from medzoo.core.runs.callbacks import BEST, LAST
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.core.runs.schema import settings_of
+from medzoo.core.testing.data import text
 from medzoo.core.testing.processes import Command, pair
 from medzoo.core.testing.replay import GRADIENTS, differences, killed_at, snapshots, watching
 from medzoo.core.testing.watch import TESTED, watching_a_test
@@ -96,7 +97,7 @@ class ModelContract:
     def arguments(cls, verb: str, *more: str) -> list[str]:
         """Return the command line of a tiny run."""
         options = {"trainer.max_epochs": 2, "trainer.accelerator": "cpu", **cls.tiny}
-        flags = [part for key, value in options.items() for part in (f"--{key}", _text(value))]
+        flags = [part for key, value in options.items() for part in (f"--{key}", text(value))]
         return [verb, "--model", cls.name, "--quiet", *flags, *more]
 
     def stages(self, run: Path) -> list[Path]:
@@ -270,10 +271,6 @@ class ModelContract:
         assert err.count("\n") == 0, err
         assert option in err
         assert not Path("wrong").exists()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _spread(items: list[Path], number: int | None) -> list[Path]:

@@ -6,9 +6,9 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import ParamSpec, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,10 @@ from medzoo.core.metrics.fairness_tests import (
 )
 from medzoo.fairness.audit.attributes import Groups, pairs_of_values
 from medzoo.fairness.audit.cohort import Cohort
+from medzoo.fairness.audit.facts import Attribute, Difference, Figures, Gap, Group, Metric
 
 Resampled = dict[str, Floats]
+Arguments = ParamSpec("Arguments")
 _PARTS = 4
 """Tasks that the shuffles of an attribute are divided into; fixed, so that figures do not depend on the processors."""
 _LEVEL = 0.95
@@ -76,7 +78,7 @@ class _Seeds:
         return np.random.default_rng([self.seed, key, self.used[key], purpose])
 
 
-def measure(cohort: Cohort, settings: Settings) -> dict[str, Any]:
+def measure(cohort: Cohort, settings: Settings) -> Figures:
     """Return the figures of an audit, as the JSON holds them: `overall`, `attributes` and `warnings`."""
     seeds = _Seeds(settings.seed)
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
@@ -133,8 +135,8 @@ class _Cell:
         parts = [self.settings.metrics(c) for c in bootstrap(self.cases, self.settings.repeats, generator)]
         return {name: np.concatenate([part[name] for part in parts]) for name in NEEDS}
 
-    def facts(self, name: str, resampled: Resampled | None) -> dict[str, Any]:
-        metrics = {
+    def facts(self, name: str, resampled: Resampled | None) -> Group:
+        metrics: dict[str, Metric] = {
             metric: {
                 "value": self.values[metric],
                 "interval": interval(resampled[metric], _LEVEL) if resampled else (math.nan, math.nan),
@@ -156,6 +158,15 @@ class _Cell:
         }
 
 
+class _Submit(Protocol):
+    """Starts a task."""
+
+    def __call__(
+        self, task: Callable[Arguments, Resampled], /, *args: Arguments.args, **more: Arguments.kwargs
+    ) -> Future[Resampled]:
+        """Start a task with these arguments."""
+
+
 class _Attribute:
     """One attribute: its tasks start at once, `result` waits for them."""
 
@@ -165,7 +176,7 @@ class _Attribute:
         groups: Groups,
         settings: Settings,
         seeds: _Seeds,
-        submit: Callable[..., Any],
+        submit: _Submit,
     ) -> None:
         self.groups, self.settings = groups, settings
         self.cells = [_Cell(cohort, np.flatnonzero(groups.codes == g), settings) for g in range(len(groups.names))]
@@ -201,7 +212,7 @@ class _Attribute:
             parts.append({name: np.stack([one[name] for one in each]) for name in NEEDS})
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in NEEDS}
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Attribute:
         resampled = [task.result() for task in self.tasks]
         nulls = [task.result() for task in self.nulls]
         null = {name: np.concatenate([part[name] for part in nulls], axis=1)[self.rank] for name in NEEDS if nulls}
@@ -225,7 +236,7 @@ class _Attribute:
         centre = float(self.together[metric])
         return p_value(abs(self.cells[g].values[metric] - centre), np.abs(null[metric][g] - centre))
 
-    def _gaps(self, resampled: Sequence[Resampled], null: Resampled) -> dict[str, Any]:
+    def _gaps(self, resampled: Sequence[Resampled], null: Resampled) -> dict[str, Gap]:
         allowed = {m: np.array([cell.enough(m) for cell in self.cells], dtype=bool) for m in NEEDS}
         values = {m: np.array([cell.values[m] for cell in self.cells]) for m in NEEDS}
         values = {m: np.where(allowed[m], v, np.nan) for m, v in values.items()}
@@ -234,14 +245,14 @@ class _Attribute:
         drawn = {m: np.stack([r[m] for r in resampled]) if len(resampled) else none for m in NEEDS}
         spread = group_gaps({m: np.where(allowed[m][:, None], v, np.nan) for m, v in drawn.items()})
         shuffled = group_gaps({m: np.where(allowed[m][:, None], v, np.nan) for m, v in null.items()}) if null else {}
-        found: dict[str, Any] = {}
+        found: dict[str, Gap] = {}
         for name, needs in GAPS.items():
             value = float(observed[name])
             by_chance = shuffled.get(name, np.empty(0))
             small = name in ("dp_ratio", "worst_auc")
             sign = -1.0 if small else 1.0
             limit = _quantile(by_chance, 0.05 if small else 0.95)
-            fact: dict[str, Any] = {
+            fact: Gap = {
                 "value": value,
                 "interval": interval(spread[name], _LEVEL) if not math.isnan(value) else (math.nan, math.nan),
                 "by_chance_95": limit if not math.isnan(value) else math.nan,
@@ -256,7 +267,7 @@ class _Attribute:
             found[name] = fact
         return found
 
-    def _delong(self) -> dict[str, Any] | None:
+    def _delong(self) -> Difference | None:
         areas = [(*delong(cell.counts), name) for cell, name in zip(self.cells, self.groups.names, strict=True)]
         valid = [a for a, cell in zip(areas, self.cells, strict=True) if cell.enough("auc") and not math.isnan(a[1])]
         if len(valid) < 2:
@@ -293,6 +304,6 @@ def _quantile(values: Floats, level: float) -> float:
     return float(np.quantile(valid, level)) if len(valid) else math.nan
 
 
-def settings_facts(settings: Settings) -> dict[str, Any]:
+def settings_facts(settings: Settings) -> dict[str, object]:
     """Return what the report says of the settings."""
     return {**asdict(settings), "interval": "percentile bootstrap of patients within groups", "level": _LEVEL}

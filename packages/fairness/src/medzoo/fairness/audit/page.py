@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from medzoo.core.names import printable
+from medzoo.fairness.audit.facts import Attribute, Curves, GroupCurves, Report, ThresholdFacts
 from medzoo.fairness.audit.pictures import SWEEP, Line, picture, style
 from medzoo.fairness.audit.tables import GUIDELINES, NOTE, REPORTING, SHOWN, gap_rows, group_rows, number
 
@@ -24,7 +24,7 @@ svg { width: 19rem; max-width: 100%; } text { fill: currentColor; } .t { font-si
 """
 
 
-def page(report: dict[str, Any]) -> str:
+def page(report: Report) -> str:
     """Return the page of a report."""
     told, threshold = report["input"], report["threshold"]
     facts = [
@@ -58,7 +58,7 @@ def page(report: dict[str, Any]) -> str:
     return "".join([*parts, "</body></html>\n"])
 
 
-def _attribute(attribute: dict[str, Any], curves: dict[str, Any], report: dict[str, Any]) -> list[str]:
+def _attribute(attribute: Attribute, curves: Curves, report: Report) -> list[str]:
     heads = [attribute["name"], "cases", "positives", "negatives", *SHOWN.values()]
     parts = [f"<h2>{_safe(attribute['name'])}</h2>"]
     parts.append(_table(heads, group_rows(attribute, report["overall"], tuple(SHOWN))))
@@ -81,7 +81,7 @@ def _attribute(attribute: dict[str, Any], curves: dict[str, Any], report: dict[s
     return parts
 
 
-def _pictures(groups: Sequence[dict[str, Any]]) -> list[str]:
+def _pictures(groups: Sequence[GroupCurves]) -> list[str]:
     roc = [Line(g["group"], g["roc"]["fpr"], g["roc"]["tpr"]) for g in groups]
     reliable = [
         Line(
@@ -124,7 +124,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
-def _file(threshold: dict[str, Any]) -> str:
+def _file(threshold: ThresholdFacts) -> str:
     return f" on {threshold['file']}, SHA-256 {threshold['sha256']}" if threshold["file"] else ""
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from medzoo.core.metrics.calibration import reliability
 from medzoo.core.metrics.fairness import ScoreCounts, rates
 from medzoo.core.names import printable
 from medzoo.fairness.audit.cohort import Cohort
+from medzoo.fairness.audit.facts import Bin, Curves, GroupCurves
 from medzoo.fairness.audit.measure import Settings
 
 _POINTS = 200
@@ -25,32 +25,32 @@ _DASHES = ("", "6 3", "2 2")
 _SIDE, _PAD = 260, 34
 
 
-def curves(cohort: Cohort, settings: Settings) -> list[dict[str, Any]]:
+def curves(cohort: Cohort, settings: Settings) -> list[Curves]:
     """Return the curves of each attribute's groups; a group without both classes has none."""
-    found = []
+    found: list[Curves] = []
     for groups in cohort.groups:
-        own = []
+        own: list[GroupCurves] = []
         for g, name in enumerate(groups.names):
             rows = np.flatnonzero(groups.codes == g)
             counts = ScoreCounts.of(cohort.scores[rows], cohort.labels[rows])
             if counts.positives.sum() and counts.negatives.sum():
-                own.append({"group": name, **_curves(counts, settings)})
+                own.append(_curves(name, counts, settings))
         found.append({"attribute": groups.name, "groups": own})
     return found
 
 
-def _curves(counts: ScoreCounts, settings: Settings) -> dict[str, Any]:
+def _curves(name: str, counts: ScoreCounts, settings: Settings) -> GroupCurves:
     tpr = np.append(0, counts.positives[::-1].cumsum()) / counts.positives.sum()
     fpr = np.append(0, counts.negatives[::-1].cumsum()) / counts.negatives.sum()
     kept = np.unique(np.linspace(0, len(tpr) - 1, min(_POINTS, len(tpr))).round().astype(int))
     cases, mean, share = reliability(counts.scores, counts.negatives, counts.positives, settings.bins)
-    bins = [
+    bins: list[Bin] = [
         {"cases": int(n), "mean_score": float(m), "share": float(s), "interval": wilson(float(s), int(n))}
         for n, m, s in zip(cases, mean, share, strict=True)
         if n
     ]
     sweep = [{"threshold": t, **{k: float(v) for k, v in rates(counts, t).items()}} for t in SWEEP]
-    return {"roc": {"fpr": fpr[kept], "tpr": tpr[kept]}, "reliability": bins, "sweep": sweep}
+    return {"group": name, "roc": {"fpr": fpr[kept], "tpr": tpr[kept]}, "reliability": bins, "sweep": sweep}
 
 
 def wilson(share: float, cases: int, z: float = 1.959964) -> tuple[float, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+
+from medzoo.fairness.audit.facts import Attribute, Group, Report
 
 SHOWN = {
     "auc": "AUC",
@@ -66,10 +67,11 @@ def ranged(value: float, ends: Sequence[float]) -> str:
     return number(value) if math.isnan(ends[0]) else f"{number(value)} [{number(ends[0])}, {number(ends[1])}]"
 
 
-def group_rows(attribute: dict[str, Any], overall: dict[str, Any], metrics: Sequence[str]) -> list[list[str]]:
+def group_rows(attribute: Attribute, overall: Group, metrics: Sequence[str]) -> list[list[str]]:
     """Return a row a group, that of unknown cases and that of all; a star marks what is too few for a gap."""
     rows = []
-    for cell in (*attribute["groups"], *filter(None, [attribute["unknown"]]), overall):
+    unknown = attribute["unknown"]
+    for cell in (*attribute["groups"], *([unknown] if unknown else []), overall):
         row = [cell["name"], str(cell["cases"]), str(cell["positives"]), str(cell["negatives"])]
         for metric in metrics:
             fact = cell["metrics"][metric]
@@ -79,14 +81,14 @@ def group_rows(attribute: dict[str, Any], overall: dict[str, Any], metrics: Sequ
     return rows
 
 
-def gap_rows(attribute: dict[str, Any]) -> list[list[str]]:
+def gap_rows(attribute: Attribute) -> list[list[str]]:
     """Return a row a gap, with the groups at its ends and their absolute values."""
     rows = []
     for name, fact in attribute["gaps"].items():
         ends = ""
         if "lowest" in fact:
             metric = next(m for m in (name.removesuffix("_gap"), *_OF.get(name, ())) if m in _names(attribute))
-            low, high = (_value(attribute, fact[end], metric) for end in ("lowest", "highest"))
+            low, high = (_value(attribute, end, metric) for end in (fact["lowest"], fact["highest"]))
             ends = f"{fact['lowest']} {number(low)} … {fact['highest']} {number(high)}"
         value = ranged(fact["value"], fact["interval"])
         rows.append(
@@ -104,16 +106,16 @@ _OF = {
 }
 
 
-def _names(attribute: dict[str, Any]) -> set[str]:
+def _names(attribute: Attribute) -> set[str]:
     return set(attribute["groups"][0]["metrics"])
 
 
-def _value(attribute: dict[str, Any], group: str, metric: str) -> float:
+def _value(attribute: Attribute, group: str, metric: str) -> float:
     cell = next(cell for cell in attribute["groups"] if cell["name"] == group)
     return float(cell["metrics"][metric]["value"])
 
 
-def lines(report: dict[str, Any]) -> list[str]:
+def lines(report: Report) -> list[str]:
     """Return what the terminal shows."""
     told, threshold = report["input"], report["threshold"]
     source = f"{threshold['source']} on {threshold['file']}" if threshold["file"] else threshold["source"]

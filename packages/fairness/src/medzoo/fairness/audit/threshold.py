@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.metrics.fairness import ScoreCounts
 from medzoo.fairness.audit.cohort import Cohort, Columns, read_cohort
+from medzoo.fairness.audit.facts import ThresholdFacts
 
 _FROM = "from:"
 
@@ -23,9 +24,10 @@ class Threshold:
     file: str | None = None
     sha256: str | None = None
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> ThresholdFacts:
         """Return what the report says of it."""
-        return {**asdict(self), "rule": "positive where score >= value"}
+        rule = "positive where score >= value"
+        return {"value": self.value, "source": self.source, "file": self.file, "sha256": self.sha256, "rule": rule}
 
 
 def choose(text: str, cohort: Cohort, columns: Columns) -> Threshold:

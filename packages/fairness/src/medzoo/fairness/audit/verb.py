@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.spelling import nearest
+
+if TYPE_CHECKING:
+    from medzoo.fairness.audit.facts import Report
 
 HELP = """usage: medzoo audit FILE --label COLUMN --score COLUMN --group COLUMN [options]
 
@@ -104,14 +107,16 @@ def _audit(path: str, values: dict[str, str], groups: list[str], no_finding: boo
     threshold = choose(values.get("--threshold", "0.5"), cohort, columns)
     settings = Settings(threshold.value, minimum, repeats, tnr=tnr, no_finding=no_finding, seed=seed)
     figures = measure(cohort, settings)
-    report: dict[str, Any] = {
+    report: Report = {
         "schema": "medzoo.audit/1",
         "input": {"file": path, "sha256": cohort.sha256, "rows": cohort.rows, "audited": len(cohort.scores)},
         "columns": asdict(columns),
         "exclusions": cohort.excluded,
         "threshold": threshold.facts(),
         "settings": settings_facts(settings),
-        **figures,
+        "overall": figures["overall"],
+        "attributes": figures["attributes"],
+        "warnings": figures["warnings"],
         "curves": curves(cohort, settings),
     }
     folder = Path(values.get("--out", "audit"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.spelling import nearest
+from medzoo.core.values import Row
 
 HELP = """usage: medzoo biased-split FILE --label COLUMN --bias COLUMN --aligned N --rho R [options]
 
@@ -103,7 +102,7 @@ def _split(path: str, values: dict[str, str]) -> None:
     parts = biased_split(codes[0], codes[1], patients, wanted, numbers["--seed"])
     leaks = shared_patients(parts, patients)
     assert not leaks, leaks
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {name: image, label: int(y), bias: int(b), **({patient: whose} if patient else {}), "split": part}
         for image, y, b, whose, part in zip(table.texts(name), *codes, patients, parts, strict=True)
         if part

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded
-from medzoo.core.classifier.data.module import ClassificationDataModule
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError
 
 Numbers = NDArray[np.int64]
@@ -54,7 +54,7 @@ class LesionPhantoms(ClassificationDataModule):
         flipped: float = 0.0,
         missing: float = 0.0,
         conflict: float | None = None,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)
@@ -137,7 +137,7 @@ class ShortcutPhantoms(LesionPhantoms):
         overlap: float = 0.06,
         conflict: float = 0.05,
         augment: float = 0.0,
-        **common: Any,
+        **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(
             train, val, test, pixels, dark=0.0, overlap=overlap, conflict=conflict, augment=augment, **common
@@ -174,7 +174,7 @@ class LesionStructures(ClassificationDataModule):
         decay: float = 0.62,
         deleted: float = 0.3,
         strength: float = 1.0,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from medzoo.core.classifier.data.folder import FileClasses
+from medzoo.core.classifier.data.folder import FileClasses, FileOptions, PartOptions
 from medzoo.core.classifier.data.items import KINDS, Cases, Item, file_item, filled
 from medzoo.core.classifier.data.module import check_classes
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
@@ -33,6 +34,7 @@ class PublicClasses(FileClasses):
 
     Args:
         root: Folder of the data set.
+        colour: Read images in colour; otherwise in grey.
         common: Options of all files of classification.
     """
 
@@ -40,8 +42,8 @@ class PublicClasses(FileClasses):
     notes: tuple[str, ...] = ()
     """What was left out, for the summary."""
 
-    def __init__(self, root: str, **common: Any) -> None:
-        super().__init__(root, **{"colour": True, **common})
+    def __init__(self, root: str, colour: bool = True, **common: Unpack[PartOptions]) -> None:
+        super().__init__(root, colour, **common)
 
     def images(self, *folders: str) -> dict[str, str]:
         """Return the images of the folders that exist, by name without ending.
@@ -96,7 +98,7 @@ class Fitzpatrick17k(PublicClasses):
         common: Options of all files of classification.
     """
 
-    def __init__(self, root: str, target: Literal["nine", "malignant"] = "nine", **common: Any) -> None:
+    def __init__(self, root: str, target: Literal["nine", "malignant"] = "nine", **common: Unpack[FileOptions]) -> None:
         super().__init__(root, **common)
         check_choice("data.target", target, ("nine", "malignant"))
         self._target = target
@@ -143,7 +145,7 @@ class Isic2019(PublicClasses):
         common: Options of all files of classification.
     """
 
-    def __init__(self, root: str, **common: Any) -> None:
+    def __init__(self, root: str, **common: Unpack[FileOptions]) -> None:
         super().__init__(root, **common)
         self.group_names = {"sex": SEX, "age": AGE}
 
@@ -196,7 +198,7 @@ class Ham10000(PublicClasses):
 
     _MALIGNANT = frozenset(("akiec", "bcc", "mel"))
 
-    def __init__(self, root: str, target: Literal["dx", "malignant"] = "dx", **common: Any) -> None:
+    def __init__(self, root: str, target: Literal["dx", "malignant"] = "dx", **common: Unpack[FileOptions]) -> None:
         super().__init__(root, **common)
         check_choice("data.target", target, ("dx", "malignant"))
         self._target = target
@@ -239,6 +241,7 @@ class CheXpert(PublicClasses):
         labels: Columns of the labels.
         blank: What a label is that the report does not mention: `negative` or `unknown`.
         lateral: Take lateral views too.
+        colour: Read images in colour; otherwise in grey.
         common: Options of all files of classification.
     """
 
@@ -248,9 +251,10 @@ class CheXpert(PublicClasses):
         labels: list[str] | None = None,
         blank: Literal["negative", "unknown"] = "negative",
         lateral: bool = False,
-        **common: Any,
+        colour: bool = False,
+        **common: Unpack[PartOptions],
     ) -> None:
-        super().__init__(root, **{"colour": False, **common})
+        super().__init__(root, colour, **common)
         check_choice("data.blank", blank, ("negative", "unknown"))
         self._labels = labels or ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
         if len(self._labels) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
 from medzoo.fairness.method import DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
-from medzoo.fairness.training_scores import of_batch, read_column, training_scores
+from medzoo.fairness.training_scores import Scores, of_batch, read_column, training_scores
 
 TABLE = "pseudo_bias.csv"
 
@@ -101,7 +101,7 @@ class PBBL(DebiasingMethod):
         self.log("train/loss", loss)
         return loss
 
-    def hand_over(self, folder: Path) -> dict[str, Any]:
+    def hand_over(self, folder: Path) -> dict[str, object]:
         """Label the bias of every training image, and write `pseudo_bias.csv` and what is known of it."""
         rows = training_scores(self)
         scores = torch.tensor([row["logits"] for row in rows], dtype=torch.float64).softmax(1)[:, 1]
@@ -117,7 +117,7 @@ class PBBL(DebiasingMethod):
             write_json(path.with_suffix(".json"), facts)
         return {"pseudo": str(path)}
 
-    def _agreement(self, rows: list[dict[str, Any]], bias: Tensor) -> dict[str, float]:
+    def _agreement(self, rows: list[Scores], bias: Tensor) -> dict[str, float]:
         """Compare pseudo with true bias labels, where the data know them: the training never does.
 
         Of all images the figure is close to 1 even where none of the conflicting ones is recognised.

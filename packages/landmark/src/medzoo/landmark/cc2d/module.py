@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.data.wants import Wants
@@ -20,20 +19,17 @@ from medzoo.core.sample import Batch
 from medzoo.landmark.cc2d.losses import Target, voting_loss
 from medzoo.landmark.cc2d.network import Voters, VotingUNet
 from medzoo.landmark.found import Found
-from medzoo.landmark.labelling import write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
 from medzoo.landmark.matching.search import LossVariant, contrast_of
-from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import vote
-from medzoo.landmark.networks.embedding import Embedders, EmbeddingUNet, SideBySide, matchers
+from medzoo.landmark.networks.embedding import EmbeddingUNet, SideBySide, matchers
 from medzoo.landmark.networks.vgg import Norm
-from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.shots import Domains, standardise
-from medzoo.landmark.views import View
+from medzoo.landmark.two_stages import MatchThenDetect
 
 
-class CC2D(LandmarkMethod):
+class CC2D(MatchThenDetect):
     """Cascade comparing to detect (MICCAI 2021): landmarks from one annotated image and images without labels.
 
     With several domains in the data, each has networks of its own.
@@ -75,11 +71,6 @@ class CC2D(LandmarkMethod):
         augment: Strength of the deformation and intensity changes of whole images in both stages; the paper has 0.
     """
 
-    stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
-    prefixes: ClassVar[dict[str, str]] = {"all": "match_", "stage1": "match_", "stage2": "detect_"}
-    keeps_shots: ClassVar[bool] = True
-    trains_in_parts: ClassVar[bool] = True
-
     def __init__(
         self,
         stage: str = "stage1",
@@ -117,22 +108,14 @@ class CC2D(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_choice("model.stage", stage, ("all", *self.stages))
         check_choice("model.loss", loss, ("classic", "v2"))
         if detect_batch < 2:
             raise ConfigError(
                 f"--model.detect_batch: expected at least 2, a shot and another image, got {detect_batch}"
             )
-        self.stage = stage
-        self.cascade = Cascade(contrast_of(loss, window), upsampling=upsampling)
-        self.network: nn.Module | None = None
-        self.patch_network: Embedders | None = None
-        self.labels: PseudoLabels | None = None
-        self.view = View(self.input_size, augment)
-        self.sample = patch_sampler(patch, points, augment, 0.8 if loss == "v2" else None)
+        sample = patch_sampler(patch, points, augment, 0.8 if loss == "v2" else None)
+        self.begin(stage, Cascade(contrast_of(loss, window), upsampling=upsampling), augment, sample)
         self.build_for_domains(domains)
-
-    # What the method asks of the data and the runner.
 
     def wants(self) -> Wants:
         """A batch of stage 2 has an image less, in whose place comes the shot."""
@@ -143,8 +126,6 @@ class CC2D(LandmarkMethod):
     def radius(self) -> int:
         """Radius of the discs in pixels."""
         return max(1, int(self.hparams["radius"] * max(self.input_size)))
-
-    # Networks and what they need besides weights.
 
     def build(self, domains: Domains) -> None:
         """Make the networks of this stage, one for each domain."""
@@ -158,32 +139,16 @@ class CC2D(LandmarkMethod):
         self.network, self.patch_network = matchers(len(domains), h["loss"], matcher)
 
     @property
-    def _matcher(self) -> Embedders:
-        """The network of stage 1 for whole images."""
-        assert isinstance(self.network, Embedders)
-        return self.network
-
-    @property
-    def embedder(self) -> Embedders | None:
-        """The network of stage 1."""
-        return None if self.stage == "stage2" else self._matcher
-
-    @property
     def _voters(self) -> Voters:
         """The network of stage 2."""
         assert isinstance(self.network, Voters)
         return self.network
 
-    def setup(self, stage: str) -> None:
-        """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
-        super().setup(stage)
-        if stage != "fit":
-            return
+    def start(self) -> None:
+        """Take the VGG's weights to start from."""
         for network in (self.network, self.patch_network):
             if isinstance(network, SideBySide):
                 start_from(self.hparams["vgg_weights"], network.load_vgg)
-        if self.stage == "stage2":
-            self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a rate that falls in steps, or AdamW with warm-up and cosine decay."""
@@ -191,22 +156,13 @@ class CC2D(LandmarkMethod):
             return adamw(self, self.stage_hparam("lr"))
         return adam_in_steps(self, self.stage_hparam("lr"), self.stage_hparam("decay"))
 
-    # Training.
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Take one batch of one domain."""
-        domain = int(batch["domain"][0])
-        if self.stage == "stage2":
-            image, points = self.view(*self.with_shot(batch, domain))
-            assert points is not None
-            h = self.hparams
-            heat, offset_x, offset_y = self._voters(standardise(image), domain)
-            loss = voting_loss(heat, offset_x, offset_y, points, self.radius, h["heat_weight"], h["target"])
-        else:
-            image, _ = self.view(batch["image"])
-            loss = torch.stack(self.cascade.loss(self._matcher, self.patch_network, image, domain, self.sample)).sum()
-        self.log("train/loss", loss)
-        return loss
+    def detection_loss(self, batch: Batch, domain: int) -> Tensor:
+        """Return the loss of the votes of a batch and a shot."""
+        image, points = self.view(*self.with_shot(batch, domain))
+        assert points is not None
+        h = self.hparams
+        heat, offset_x, offset_y = self._voters(standardise(image), domain)
+        return voting_loss(heat, offset_x, offset_y, points, self.radius, h["heat_weight"], h["target"])
 
     def with_shot(self, batch: Batch, domain: int) -> tuple[Tensor, Tensor]:
         """Put one shot, drawn where there are several, before the pseudo-labelled images of a batch.
@@ -226,18 +182,7 @@ class CC2D(LandmarkMethod):
         image = torch.cat([shots["image"][drawn].to(batch["image"]), batch["image"][others]])
         return image, torch.cat([shots["points"][drawn].to(points), points[others]])
 
-    # Prediction.
-
-    def forward(self, image: Tensor, domain: int) -> Found:
-        """Find the landmarks of a domain: by the shots in stage 1, by votes in stage 2.
-
-        The score is the similarity to the shot in stage 1 and the share of votes in stage 2.
-        """
-        if self.stage == "stage2":
-            heat, offset_x, offset_y = self._voters(standardise(image), domain)
-            return Found(*vote(heat, offset_x, offset_y, self.radius), heat)
-        return self.cascade.find(self._matcher, self.shots[domain], image, domain)
-
-    def hand_over(self, folder: Path) -> dict[str, object]:
-        """Write the labels of all training images for stage 2."""
-        return write_labels(self, folder, "cc2d")
+    def detect(self, image: Tensor, domain: int) -> Found:
+        """Find landmarks by votes; the score is the share of votes."""
+        heat, offset_x, offset_y = self._voters(standardise(image), domain)
+        return Found(*vote(heat, offset_x, offset_y, self.radius), heat)

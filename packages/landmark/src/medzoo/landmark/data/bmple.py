@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import apply, resize_affine
 from medzoo.core.io import read_json
 from medzoo.core.io.listing import image_files
 from medzoo.core.tasks.landmark_types import Domain
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
@@ -138,7 +139,7 @@ class Bmple(FolderDataModule):
 
     layout_name = "leg"
 
-    def __init__(self, root: str, test_set: Part = "test", **common: Any) -> None:
+    def __init__(self, root: str, test_set: Part = "test", **common: Unpack[FolderOptions]) -> None:
         super().__init__(root, **common)
         if test_set not in ("test", "test1", "test2"):
             raise ConfigError(f"--data.test_set: expected test, test1 or test2, got {test_set}")

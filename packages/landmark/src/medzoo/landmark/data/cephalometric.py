@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import image_files
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, point_table
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
@@ -169,7 +170,9 @@ class Cephalometric(FolderDataModule):
 
     layout_name = "head"
 
-    def __init__(self, root: str, gt: Truth = "mean", test_set: Part = "pooled", **common: Any) -> None:
+    def __init__(
+        self, root: str, gt: Truth = "mean", test_set: Part = "pooled", **common: Unpack[FolderOptions]
+    ) -> None:
         super().__init__(root, **common)
         if gt not in ("mean", "junior", "senior", "challenge"):
             raise ConfigError(f"--data.gt: expected mean, junior, senior or challenge, got {gt}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root, first_folder, some_images
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, read_count
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named
 from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 
@@ -92,7 +92,9 @@ class Chest(FolderDataModule):
 
     layout_name = "chest"
 
-    def __init__(self, root: str, test_fraction: float = 0.2, allow_unlabelled: bool = False, **common: Any) -> None:
+    def __init__(
+        self, root: str, test_fraction: float = 0.2, allow_unlabelled: bool = False, **common: Unpack[FolderOptions]
+    ) -> None:
         super().__init__(root, **common)
         check_fractions(test_fraction=test_fraction, val_fraction=self._val_fraction)
         self._test_fraction, self._allow_unlabelled = test_fraction, allow_unlabelled

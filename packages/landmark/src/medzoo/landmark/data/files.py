@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from medzoo.core.data.splits import Split
+from medzoo.core.io.point_tables import LabelTable
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.datasets import Resize
 from medzoo.landmark.data.folder import TableSource
 from medzoo.landmark.data.module import LandmarkDataModule
 from medzoo.landmark.data.sources import FileImages, LandmarkSource
-from medzoo.landmark.data.tables import LabelTable
 
 
 class LandmarkFiles(LandmarkDataModule):

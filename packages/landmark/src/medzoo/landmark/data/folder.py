@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root, some_images
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, spacing_fault
 from medzoo.core.io.listing import files_in, image_files, stem, unread_images
+from medzoo.core.io.point_json import json_labels, labelme_table
+from medzoo.core.io.point_tables import LabelTable, read_labels
 from medzoo.core.spelling import nearest
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.checks import misplaced
-from medzoo.landmark.data.json_labels import json_labels, labelme_table
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 from medzoo.landmark.data.strays import unread_labels
-from medzoo.landmark.data.tables import LabelTable, read_labels
 
 LAYOUT = (
     "images (in the folder or in images/) and landmarks.csv with a header such as id,x0,y0,x1,y1, or a COCO keypoints "
@@ -147,7 +148,7 @@ class LandmarkFolder(FolderDataModule):
         spacing: float | list[float] | None = None,
         thresholds: list[float] | None = None,
         annotator: str | None = None,
-        **common: Any,
+        **common: Unpack[FolderOptions],
     ) -> None:
         super().__init__(root, **common)
         check_fractions(test_fraction=test_fraction, val_fraction=self._val_fraction)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root, first_folder, some_images
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import stem
 from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_table
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
@@ -124,7 +124,9 @@ class HandAtlas(FolderDataModule):
 
     layout_name = "hand"
 
-    def __init__(self, root: str, wrist: tuple[int, int] = (0, 4), test_fraction: float = 0.33, **common: Any) -> None:
+    def __init__(
+        self, root: str, wrist: tuple[int, int] = (0, 4), test_fraction: float = 0.33, **common: Unpack[FolderOptions]
+    ) -> None:
         super().__init__(root, **common)
         if tuple(wrist) not in ((0, 4), (1, 5)):
             raise ConfigError(f"--data.wrist: expected [0, 4] or [1, 5], got {list(wrist)}")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medzoo.core.data.files import existing_root, first_folder, some_images
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io.listing import files_in
 from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.chest import NAMES, RatioSource
-from medzoo.landmark.data.module import FolderDataModule
+from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
@@ -150,7 +150,7 @@ class Jsrt(FolderDataModule):
 
     layout_name = "jsrt"
 
-    def __init__(self, root: str, test_fraction: float = 0.2, **common: Any) -> None:
+    def __init__(self, root: str, test_fraction: float = 0.2, **common: Unpack[FolderOptions]) -> None:
         super().__init__(root, **common)
         check_fractions(test_fraction=test_fraction, val_fraction=self._val_fraction)
         self._test_fraction = test_fraction

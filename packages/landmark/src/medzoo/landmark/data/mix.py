@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import find, load, registered
-from medzoo.landmark.data.module import LandmarkDataModule
+from medzoo.landmark.data.module import LandmarkDataModule, LandmarkOptions
 from medzoo.landmark.data.shots import ALL, Wanted
 from medzoo.landmark.data.sources import LandmarkSource
 
-_OF_THE_MIX = ("size", "fit", "batch_size", "num_workers", "cache_mb")
+_OF_THE_MIX = ("size", "resize", "batch_size", "num_workers", "cache_mb")
 
 
 class LandmarkMix(LandmarkDataModule):
@@ -23,10 +24,15 @@ class LandmarkMix(LandmarkDataModule):
 
     Args:
         parts: Data sets, each `{data: NAME}` with the options of that data set; `shots` and `seed` are the mix's
-            unless a part gives its own, `size`, `fit`, `batch_size`, `num_workers` and `cache_mb` are the mix's alone.
+            unless a part gives its own; `size`, `resize`, `batch_size`, `num_workers` and `cache_mb` are the mix's
+            alone.
     """
 
-    def __init__(self, parts: list[dict[str, Any]], **common: Any) -> None:
+    def __init__(
+        self,
+        parts: list[dict[str, Any]],
+        **common: Unpack[LandmarkOptions],
+    ) -> None:
         super().__init__(**common)
         if not parts:
             raise ConfigError("--data.parts: expected at least one part such as {data: landmark-phantoms}")

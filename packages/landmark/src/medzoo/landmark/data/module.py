@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from medzoo.core.data.cache import ImageCache, Key
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError, DataError, raise_all
 from medzoo.core.sample import LandmarkSample
 from medzoo.core.tasks.landmark_types import Domain
@@ -24,6 +25,14 @@ from medzoo.landmark.data.sources import LandmarkSource
 
 _LISTED = 10
 """Shots named in the summary at most."""
+
+
+class LandmarkOptions(DataOptions, total=False):
+    """Options of `LandmarkDataModule`."""
+
+    shots: int | str | list[str | int]
+    resize: Resize
+    cache_mb: int
 
 
 class LandmarkDataModule(MedzooDataModule):
@@ -244,6 +253,14 @@ class LandmarkDataModule(MedzooDataModule):
         return self.evaluation_loader(images, images.groups)
 
 
+class FolderOptions(LandmarkOptions, total=False):
+    """Options of `FolderDataModule`."""
+
+    all_test: bool
+    val_fraction: float
+    name: str | None
+
+
 class FolderDataModule(LandmarkDataModule):
     """Base of the data modules that read a folder.
 
@@ -259,7 +276,12 @@ class FolderDataModule(LandmarkDataModule):
     layout_name = "folder"
 
     def __init__(
-        self, root: str, all_test: bool = False, val_fraction: float = 0.0, name: str | None = None, **common: Any
+        self,
+        root: str,
+        all_test: bool = False,
+        val_fraction: float = 0.0,
+        name: str | None = None,
+        **common: Unpack[LandmarkOptions],
     ) -> None:
         super().__init__(**common)
         self._root, self._all_test, self._val_fraction, self._name = Path(root), all_test, val_fraction, name

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import Header, Image
 from medzoo.core.phantoms import ANATOMIES, Phantom, radiograph
 from medzoo.core.sides import check_area, sides
 from medzoo.core.tasks.landmark_types import Domain
-from medzoo.landmark.data.module import LandmarkDataModule
+from medzoo.landmark.data.module import LandmarkDataModule, LandmarkOptions
 from medzoo.landmark.data.sources import NO_SPACING, Images, LandmarkSource, Points, Size
 
 _THRESHOLDS = {"head": (2.0, 2.5, 3.0, 4.0)}
@@ -116,7 +116,7 @@ class LandmarkPhantoms(LandmarkDataModule):
         n_val: int = 0,
         n_test: int = 50,
         image_size: int | list[int] = 256,
-        **common: Any,
+        **common: Unpack[LandmarkOptions],
     ) -> None:
         super().__init__(**common)
         unknown = [name for name in domains if name not in ANATOMIES]

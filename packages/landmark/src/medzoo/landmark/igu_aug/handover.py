@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +18,10 @@ from medzoo.landmark.igu_aug.sampling import CLASSES, OPERATORS, Intervals, clas
 
 if TYPE_CHECKING:
     from medzoo.landmark.igu_aug.module import IGUAug
+
+
+_Intensities = dict[str, dict[str, tuple[float, float]]]
+"""Of a domain: by class of pixels and operator, smallest and largest."""
 
 
 def write_intensities(method: IGUAug, path: Path) -> None:
@@ -107,7 +110,7 @@ def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]
     Raises:
         DataError: The file is missing, no JSON, or lacks a domain, class or operator.
     """
-    content = read_json(path)
+    content = cast(dict[str, dict[str, _Intensities]], read_json(path))  # what it is not, raises below
     try:
         return {name: _intervals(content["domains"][name]) for name in domains}
     except (KeyError, TypeError, ValueError) as error:
@@ -115,7 +118,7 @@ def read_intervals(path: str | Path, domains: list[str]) -> dict[str, Intervals]
         raise DataError(path, problem, "give the one that round1 wrote") from error
 
 
-def _intervals(content: Mapping[str, Mapping[str, Sequence[float]]]) -> Intervals:
+def _intervals(content: _Intensities) -> Intervals:
     found: Intervals = {}
     for kind in CLASSES:
         found[kind] = {}

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
-from medzoo.core.errors import check_choice
 from medzoo.core.geometry.points import to_network
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.landmark.found import Found
-from medzoo.landmark.labelling import write_labels
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, patch_sampler
-from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.networks.decode import DecoderName
 from medzoo.landmark.networks.heatmaps import Target, find_points, heatmap_loss
 from medzoo.landmark.networks.vgg import Norm
-from medzoo.landmark.pseudo import PseudoLabels
 from medzoo.landmark.shots import Domains, standardise
 from medzoo.landmark.uod.network import DATR, UVGG
+from medzoo.landmark.uod.self_training import SelfTraining
 from medzoo.landmark.uod.swin import AttentionMode, MLPMode, Residual, load_swin
-from medzoo.landmark.uod.training import detector, matchers, own_labels, paper_optimizers, relabel
-from medzoo.landmark.views import View
+from medzoo.landmark.uod.training import detector, matchers, paper_optimizers
 
 
-class UOD(LandmarkMethod):
+class UOD(SelfTraining):
     """Universal one-shot detection of anatomical landmarks (MICCAI 2023): one annotated image for each domain.
 
     Args:
@@ -88,11 +82,6 @@ class UOD(LandmarkMethod):
         augment: Strength of the deformation and intensity changes of whole images in both stages; the paper has 0.
     """
 
-    stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
-    prefixes: ClassVar[dict[str, str]] = {"all": "match_", "stage1": "match_", "stage2": "detect_"}
-    keeps_shots: ClassVar[bool] = True
-    trains_in_parts: ClassVar[bool] = True
-
     def __init__(
         self,
         stage: str = "stage1",
@@ -144,20 +133,10 @@ class UOD(LandmarkMethod):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_choice("model.stage", stage, ("all", *self.stages))
-        self.stage = stage
         contrast = search.Contrast(window, temperature, margin, clamp=clamp)
-        self.cascade = Cascade(contrast, fuse, upsampling)
-        self.network: nn.Module | None = None
-        self.patch_network: UVGG | None = None
-        self.labels: PseudoLabels | None = None
-        self.own_labels_of: int | None = None
-        """Epoch for which the model labelled the training images itself; None while the labels are those of stage 1."""
-        self.view = View(self.input_size, augment)
-        self.sample = patch_sampler(patch, points, augment)
+        sample = patch_sampler(patch, points, augment)
+        self.begin(stage, Cascade(contrast, fuse, upsampling), augment, sample)
         self.build_for_domains(domains)
-
-    # Networks and what they need besides weights.
 
     def build(self, domains: Domains) -> None:
         """Make the networks of this stage."""
@@ -167,54 +146,23 @@ class UOD(LandmarkMethod):
             self.network, self.patch_network = matchers(self, domains)
 
     @property
-    def _matcher(self) -> UVGG:
-        """The network of stage 1."""
-        assert isinstance(self.network, UVGG)
-        return self.network
-
-    @property
-    def embedder(self) -> UVGG | None:
-        """The network of stage 1."""
-        return None if self.stage == "stage2" else self._matcher
-
-    @property
     def _detector(self) -> DATR:
         """The network of stage 2."""
         assert isinstance(self.network, DATR)
         return self.network
 
-    def setup(self, stage: str) -> None:
-        """Take the shots from the data to train on, the weights to start from, and the labels of stage 1."""
-        super().setup(stage)
-        if stage != "fit":
-            return
+    def start(self) -> None:
+        """Take the weights to start from, and the radiographs to rehearse."""
         if self.stage == "stage2":
             start_from(self.hparams["swin_weights"], lambda weights: load_swin(self._detector.encoder, weights))
-            self.labels = PseudoLabels.of_training_images(self.hparams["pseudo_labels"], self.data)
             self.rehearsals.prepare()
         else:
             start_from(self.hparams["vgg_weights"], self._fill_matchers)
 
     def _fill_matchers(self, weights: Mapping[str, Tensor]) -> None:
-        for network in filter(None, (self._matcher, self.patch_network)):
-            network.load_vgg(weights)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Keep labels of its own making."""
-        super().on_save_checkpoint(checkpoint)
-        if self.labels is not None and self.own_labels_of is not None:
-            checkpoint["own_labels"] = (self.own_labels_of, self.labels.points, self.labels.scores)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Take the labels back.
-
-        Raises:
-            CheckpointError: They are not what was saved.
-        """
-        super().on_load_checkpoint(checkpoint)
-        if "own_labels" in checkpoint:
-            self.own_labels_of, points, scores = own_labels(checkpoint["own_labels"])
-            self.labels = PseudoLabels(self.hparams["domains"], points, scores)
+        for network in (self.network, self.patch_network):
+            if isinstance(network, UVGG):
+                network.load_vgg(weights)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the paper's schedule, or AdamW with warm-up and cosine decay."""
@@ -222,29 +170,8 @@ class UOD(LandmarkMethod):
             return adamw(self, self.stage_hparam("lr"))
         return paper_optimizers(self, self.stage_hparam("lr"))
 
-    # Training.
-
-    def on_train_epoch_start(self) -> None:
-        """Label the training images anew after the rehearsal, and in each epoch once the self-training has begun."""
-        epoch = self.current_epoch
-        itself = epoch >= 1 and self.rehearsals.share_done >= self.hparams["self_training"]
-        rehearsed = bool(self.rehearsals) and not self.rehearsals.running and self.own_labels_of is None
-        # A run that is resumed within an epoch has the labels of its beginning, from the checkpoint.
-        if self.stage == "stage2" and (itself or rehearsed) and self.own_labels_of != epoch:
-            self.labels, self.own_labels_of = relabel(self, begun=itself), epoch
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Take one batch of one domain."""
-        domain = int(batch["domain"][0])
-        loss = self._detection_loss(batch, domain) if self.stage == "stage2" else self._matching_loss(batch, domain)
-        self.log("train/loss", loss)
-        return loss
-
-    def _matching_loss(self, batch: Batch, domain: int) -> Tensor:
-        image, _ = self.view(batch["image"])
-        return torch.stack(self.cascade.loss(self._matcher, self.patch_network, image, domain, self.sample)).sum()
-
-    def _detection_loss(self, batch: Batch, domain: int) -> Tensor:
+    def detection_loss(self, batch: Batch, domain: int) -> Tensor:
+        """Return the loss of the heat maps of a batch, drawn radiographs while the training rehearses."""
         assert self.labels is not None
         drawn = self.rehearsals.draw(batch)
         if drawn is not None:
@@ -257,18 +184,7 @@ class UOD(LandmarkMethod):
         logits = self._detector(standardise(image), domain)
         return heatmap_loss(logits, points, self.hparams["sigma"], self.hparams["target"])
 
-    # Prediction.
-
-    def forward(self, image: Tensor, domain: int) -> Found:
-        """Find the landmarks of a domain: by the shots in stage 1, from heat maps in stage 2.
-
-        The score is the similarity to the shot in stage 1, and that of `find_points` in stage 2.
-        """
-        if self.stage == "stage2":
-            h = self.hparams
-            return find_points(self._detector(standardise(image), domain), h["target"], h["decoder"], h["sigma"])
-        return self.cascade.find(self._matcher, self.shots[domain], image, domain)
-
-    def hand_over(self, folder: Path) -> dict[str, object]:
-        """Write the labels of all training images for stage 2."""
-        return write_labels(self, folder, "uod")
+    def detect(self, image: Tensor, domain: int) -> Found:
+        """Find landmarks by heat maps; the score is that of `find_points`."""
+        h = self.hparams
+        return find_points(self._detector(standardise(image), domain), h["target"], h["decoder"], h["sigma"])

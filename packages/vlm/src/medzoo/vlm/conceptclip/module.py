@@ -7,20 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzoo.core.backbones.pretrained import start_from
-from medzoo.core.backbones.weights import load_weights
-from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.optim.schedules import adamw
+from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
-from medzoo.core.sides import sides
 from medzoo.vlm.conceptclip.concepts import ConceptFinder, Span, names_of
 from medzoo.vlm.conceptclip.losses import image_text, region_concept
 from medzoo.vlm.conceptclip.network import Heads
-from medzoo.vlm.images import ImageEncoder, ImageFeatures
-from medzoo.vlm.method import ImageTextMethod
-from medzoo.vlm.processor import FITS, Processor, ReportWants
+from medzoo.vlm.images import ImageFeatures
+from medzoo.vlm.method import ImageTextMethod, check_least
 from medzoo.vlm.text.encoder import TextFeatures
-from medzoo.vlm.text.prompts import presets
 from medzoo.vlm.text.rewrite import Rewriter
 
 
@@ -28,19 +22,6 @@ class ConceptCLIP(ImageTextMethod):
     """ConceptCLIP: wholes are aligned by SigLIP's loss, and patches with the concepts that a caption names.
 
     Args:
-        backbone: Image network of timm, such as vit_base_patch16_224 or resnet50.
-        weights: File with weights of it; empty: random ones. Nothing is downloaded.
-        size: Height and width of the images, one number for a square.
-        fit: How images of another shape are brought to size: stretch, or pad with black.
-        mean: Mean grey level, in [0, 1].
-        spread: Standard deviation of the grey levels.
-        stride: Pixels of a patch, of a convolutional network.
-        text: Local Hugging Face folder of a BERT; empty: a small one whose vocabulary is made of the reports.
-        width: Size of all features.
-        text_layers: Layers of the small BERT.
-        pieces: Most pieces of its vocabulary.
-        words: Most words of a caption, with the pieces that begin and end it.
-        mask_padding: Leave out places without a word.
         sentences: Sentences of the report that make a caption.
         concept_weight: Weight of the loss of patches and concepts; 0 is the first of the paper's two stages.
         denied_concepts: A concept that a caption denies («no effusion») counts as named, as in the paper; otherwise
@@ -49,90 +30,37 @@ class ConceptCLIP(ImageTextMethod):
             in the paper, makes it wrong.
         alpha: Share of the patches in a score.
         nearest: Patches whose similarity counts in a score, the nearest ones.
-        prompts: Preset by which names of classes become sentences.
-        candidates: Most reports among which a validation or test looks for each image's own.
         lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
         epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Pairs a batch.
-        network: What a checkpoint keeps of text encoder and classes; empty for a new model.
+        kwargs: Options of all methods of image and text.
     """
 
     def __init__(
         self,
-        backbone: str = "vit_base_patch16_224",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        fit: str = "stretch",
-        mean: float = 0.5,
-        spread: float = 0.5,
-        stride: int = 16,
-        text: str | None = None,
-        width: int = 768,
-        text_layers: int = 12,
-        pieces: int = 8000,
-        words: int = 77,
-        mask_padding: bool = True,
         sentences: int = 8,
         concept_weight: float = 0.5,
         denied_concepts: bool = True,
         shared_concepts: bool = False,
         alpha: float = 0.5,
         nearest: int = 128,
-        prompts: str = "carzero",
-        candidates: int = 1000,
         lr: float = 3e-4,
         epochs: int = 20,
-        steps: int | None = None,
-        batch: int = 128,
-        network: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        check_choice("model.fit", fit, FITS)
-        check_choice("model.prompts", prompts, presets())
-        for option, number, least in (
-            ("width", width, 1), ("words", words, 3), ("sentences", sentences, 1), ("nearest", nearest, 1),
-            ("concept_weight", concept_weight, 0),
-        ):  # fmt: skip
-            if number < least:
-                raise ConfigError(f"--model.{option}: expected at least {least}, got {number}")
+        super().__init__(sentences=sentences, lr=lr, epochs=epochs, **kwargs)
+        check_least(nearest=(nearest, 1), concept_weight=(concept_weight, 0))
         if not 0 <= alpha <= 1:
             raise ConfigError(f"--model.alpha: expected 0 to 1, got {alpha}")
-        self.processor = Processor(sides("model.size", size), fit)
-        try:
-            self.image = ImageEncoder(backbone, self.processor.size, width, mean, spread, stride)
-        except ValueError as error:
-            raise ConfigError(f"--model.backbone: {error}") from error
-        self.heads = Heads(width)
+        self.heads = Heads(self.hparams["width"])
         self._finder: ConceptFinder | None = None
         self._rewriter = Rewriter()
-        self.restore_text()
-
-    def wants(self) -> ReportWants:
-        """Images of `size` with captions; no label is trained on."""
-        h = self.hparams
-        return ReportWants(
-            self.processor.size, int(h["batch"]), processor=self.processor, sentences=int(h["sentences"])
-        )
 
     def setup(self, stage: str) -> None:
         """Build the text encoder, start from the weights that are given, and take the concepts of the lexicon."""
         super().setup(stage)
-        if stage == "fit":
-            start_from(self.hparams["weights"], lambda given: load_weights(self.image.model, given, "--model.weights"))
         assert self.tokenizer is not None
         lexicon = self._rewriter.lexicon.items()
         self._finder = ConceptFinder(names_of((c, words.names) for c, words in lexicon), self.tokenizer.words)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay."""
-        return adamw(self, self.hparams["lr"])
-
-    def encode_image(self, image: Tensor) -> ImageFeatures:
-        """Return the features of images `(B, 1, H, W)` in [0, 1]."""
-        found: ImageFeatures = self.image(image)
-        return found
 
     def similarity(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return `(1 − α)` of the logits of the wholes and `α` of those of the nearest patches, `(images, texts)`."""

@@ -6,11 +6,21 @@ import ast
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.classifier.data.items import Loaded
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError, check_choice
-from medzoo.vlm.data.layouts import CHEXPERT, PublicFiles, Row, below, known_classes, mark, read_rows, stretched
+from medzoo.vlm.data.layouts import (
+    CHEXPERT,
+    PublicFiles,
+    PublicOptions,
+    Row,
+    below,
+    known_classes,
+    mark,
+    read_rows,
+    stretched,
+)
 
 _PADCHEST = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 _FRONTAL = ("PA", "AP", "AP_horizontal")
@@ -40,7 +50,7 @@ class PadChest(PublicFiles):
         least: int = 1,
         frontal: bool = True,
         physician: bool = True,
-        **common: Any,
+        **common: Unpack[PublicOptions],
     ) -> None:
         super().__init__(root, **common)
         self._table, self._least, self._frontal, self._physician = table, least, frontal, physician
@@ -100,7 +110,12 @@ class CheXpert(PublicFiles):
     layout = "train.csv, valid.csv, train/ and valid/"
 
     def __init__(
-        self, root: str, part: str = "valid", uncertain: int | None = None, frontal: bool = True, **common: Any
+        self,
+        root: str,
+        part: str = "valid",
+        uncertain: int | None = None,
+        frontal: bool = True,
+        **common: Unpack[PublicOptions],
     ) -> None:
         super().__init__(root, **common)
         check_choice("data.part", part, ("valid", "train", "test"))

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medzoo.core.classifier.data.items import PARTS, Item, Loaded, read_file
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_image
 from medzoo.core.names import listed
 from medzoo.vlm.data.module import ReportCases
-from medzoo.vlm.data.table import ReportFiles
+from medzoo.vlm.data.table import ReportFileOptions, ReportFiles
 
 _MOST_BYTES = 2**29
 CHEXPERT = (
@@ -52,6 +52,12 @@ class Row:
     part: str = ""
 
 
+class PublicOptions(ReportFileOptions, total=False):
+    """Options of `PublicFiles`."""
+
+    skip_missing: bool
+
+
 class PublicFiles(ReportFiles):
     """Base of the readers of public data sets.
 
@@ -63,7 +69,12 @@ class PublicFiles(ReportFiles):
     layout = ""
     """What the root should hold, for messages."""
 
-    def __init__(self, root: str, skip_missing: bool = False, **common: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        skip_missing: bool = False,
+        **common: Unpack[ReportFileOptions],
+    ) -> None:
         super().__init__(root, **common)
         self._skip = skip_missing
         self.missing: list[str] = []

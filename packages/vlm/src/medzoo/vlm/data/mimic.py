@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
-from medzoo.vlm.data.layouts import CHEXPERT, PublicFiles, Row, mark, read_rows
+from medzoo.vlm.data.layouts import CHEXPERT, PublicFiles, PublicOptions, Row, mark, read_rows
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()-]{2,60}):", re.MULTILINE)
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -30,7 +30,13 @@ class MimicCxr(PublicFiles):
 
     layout = "files/p10/p10000032/s50414267/ID.jpg and the tables mimic-cxr-2.0.0-….csv.gz"
 
-    def __init__(self, root: str, reports: str | None = None, frontal: bool = True, **common: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        reports: str | None = None,
+        frontal: bool = True,
+        **common: Unpack[PublicOptions],
+    ) -> None:
         super().__init__(root, **common)
         self._reports, self._frontal = Path(reports or root), frontal
 

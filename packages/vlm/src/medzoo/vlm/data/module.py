@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, NotRequired, cast
+from typing import ClassVar, NotRequired, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
-from medzoo.core.classifier.data.module import ClassificationDataModule
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.cache import ImageCache, Prepared
 from medzoo.core.data.loaders import ResumableLoader
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import check_choice
 from medzoo.core.sample import ImageSample
 from medzoo.vlm.processor import Processor, ReportWants
@@ -59,6 +60,13 @@ class ReportCases(Cases):
     textless: tuple[str, ...] = ()
 
 
+class ReportOptions(ClassificationOptions, total=False):
+    """Options of `ReportDataModule`."""
+
+    captions: str
+    shuffled: bool
+
+
 class ReportDataModule(ClassificationDataModule):
     """Base of the data modules of images with reports: a subclass finds them, everything else is here.
 
@@ -72,7 +80,12 @@ class ReportDataModule(ClassificationDataModule):
     sample: ClassVar[type] = ReportSample
     train_sample: ClassVar[type | None] = PairSample
 
-    def __init__(self, captions: str = "both", shuffled: bool = False, **common: Any) -> None:
+    def __init__(
+        self,
+        captions: str = "both",
+        shuffled: bool = False,
+        **common: Unpack[ClassificationOptions],
+    ) -> None:
         super().__init__(**common)
         check_choice("data.captions", captions, CAPTIONS)
         self._captions, self._shuffled = captions, shuffled
@@ -195,24 +208,24 @@ class ReportImages(Images):
         self.processor, self.texts, self.pools = processor, cases.texts, pools
         self.sentences, self.labels = sentences, labels
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, object]:
         index, epoch = key if isinstance(key, tuple) else (key, None)
         item = self.items[index]
         prepared = self._prepared(item)
         image = torch.from_numpy(prepared.image[None].astype(np.float32))
         affine = self.processor.affine(*prepared.size)
-        told: dict[str, Any] = {}
+        more: dict[str, object] = {}
         if epoch is None:
-            told["text"] = self.texts.get(item.id, "")
+            more["text"] = self.texts.get(item.id, "")
             if isinstance(item.label, tuple):
-                told["label"] = torch.tensor(item.label)
+                more["label"] = torch.tensor(item.label)
         else:
             assert self.pools is not None
             rng, said = np.random.default_rng((self.seed, epoch, index)), self.pools[item.id]
             drawn = rng.choice(len(said), min(self.sentences, len(said)), replace=False)
-            told |= {"captions": [said[place] for place in drawn], "said": list(said)}
+            more |= {"captions": [said[place] for place in drawn], "said": list(said)}
             if self.labels and isinstance(item.label, tuple):
-                told["label"] = torch.tensor(item.label)
+                more["label"] = torch.tensor(item.label)
             if self.augment:
                 image, affine = self._varied(image, affine, rng)
         return {
@@ -226,7 +239,7 @@ class ReportImages(Images):
             "original_size": torch.tensor(prepared.size),
             "spacing": torch.tensor(prepared.spacing, dtype=torch.float32),
             **({"groups": dict(item.groups)} if item.groups else {}),
-            **told,
+            **more,
         }
 
     def _prepared(self, item: Item) -> Prepared:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
 from medzoo.core.io.listing import image_files
-from medzoo.vlm.data.layouts import PublicFiles, Row, read_rows
+from medzoo.vlm.data.layouts import PublicFiles, PublicOptions, Row, read_rows
 
 LABELS = {
     name: (name.lower().replace("_", " "),)
@@ -38,7 +38,12 @@ class OpenI(PublicFiles):
 
     layout = "ecgen-radiology/*.xml and PNG files, or indiana_reports.csv, indiana_projections.csv and images"
 
-    def __init__(self, root: str, frontal: bool = True, **common: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        frontal: bool = True,
+        **common: Unpack[PublicOptions],
+    ) -> None:
         super().__init__(root, **common)
         self._frontal = frontal
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Item, Loaded
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
-from medzoo.vlm.data.module import ReportCases, ReportDataModule
+from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 
 class ReportPhantoms(ReportDataModule):
@@ -26,6 +27,7 @@ class ReportPhantoms(ReportDataModule):
         pixels: Height and width that images are drawn at.
         denials: Mean number of denied findings in a report.
         doubt: Part of the findings that a report leaves open.
+        diagnoses: Give four labels more that follow from the findings by rules, such as heart failure.
         common: Options of all images with reports.
     """
 
@@ -37,7 +39,8 @@ class ReportPhantoms(ReportDataModule):
         pixels: int = 64,
         denials: float = 3.0,
         doubt: float = 0.1,
-        **common: Any,
+        diagnoses: bool = False,
+        **common: Unpack[ReportOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)
@@ -47,13 +50,14 @@ class ReportPhantoms(ReportDataModule):
         if not 0 <= doubt <= 1:
             raise ConfigError(f"--data.doubt: expected 0 to 1, got {doubt}")
         self._counts, self._pixels = {"train": train, "val": val, "test": test}, pixels
-        self._denials, self._doubt = denials, doubt
+        self._denials, self._doubt, self._diagnoses = denials, doubt, diagnoses
 
     def make_cases(self) -> ReportCases:
         """Draw who has which finding, and write the reports; no image is drawn."""
-        from medzoo.vlm.phantoms.findings import FINDINGS, draw_findings
+        from medzoo.vlm.phantoms.findings import DIAGNOSES, FINDINGS, draw_findings
         from medzoo.vlm.phantoms.reports import report_on
 
+        rules = DIAGNOSES if self._diagnoses else {}
         parts: dict[str, tuple[Item, ...]] = {}
         texts: dict[str, str] = {}
         for number, part in enumerate(PARTS):
@@ -64,10 +68,11 @@ class ReportPhantoms(ReportDataModule):
                 findings = draw_findings(rng)
                 texts[name] = report_on(findings, rng, self._denials, self._doubt)
                 has = {finding.name for finding in findings}
-                label = tuple(float(finding in has) for finding in FINDINGS)
+                found = [finding in has for finding in FINDINGS] + [rule(has) for rule in rules.values()]
+                label = tuple(map(float, found))
                 items.append(Item(name, partial(_drawn, findings, seed, self._pixels), label, name))
             parts[part] = tuple(items)
-        return ReportCases("phantoms", tuple(FINDINGS), parts, multi_label=True, texts=texts)
+        return ReportCases("phantoms", (*FINDINGS, *rules), parts, multi_label=True, texts=texts)
 
 
 def _drawn(findings: Any, seed: tuple[int, ...], pixels: int) -> Loaded:

@@ -6,19 +6,27 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.classifier.data.items import KINDS, PARTS, Item, file_item, filled
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import image_files, no_image, stem
-from medzoo.vlm.data.module import ReportCases, ReportDataModule
+from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
 SEPARATOR = "|"
+
+
+class ReportFileOptions(ReportOptions, total=False):
+    """Options of `ReportFiles`."""
+
+    val_fraction: float
+    test_fraction: float
+    predict: str | None
 
 
 class ReportFiles(ReportDataModule):
@@ -38,7 +46,7 @@ class ReportFiles(ReportDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         predict: str | None = None,
-        **common: Any,
+        **common: Unpack[ReportOptions],
     ) -> None:
         super().__init__(**common)
         check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
@@ -121,7 +129,7 @@ class ReportTable(ReportFiles):
         patient: str = "patient",
         split: str = "split",
         groups: list[str] | None = None,
-        **common: Any,
+        **common: Unpack[ReportFileOptions],
     ) -> None:
         super().__init__(root, **common)
         self._labels, self._groups, self._rewritten, self._least = labels or [], groups or [], rewritten, least

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,6 +205,14 @@ FINDINGS: dict[str, Kind] = {
     "rib fracture": Kind(0.02, True, _fracture),
 }
 """What can be drawn, in the order of classes; the last three are rare."""
+
+DIAGNOSES: dict[str, Callable[[Collection[str]], bool]] = {
+    "heart failure": lambda has: "cardiomegaly" in has or "pulmonary edema" in has,
+    "malignancy": lambda has: "lung mass" in has or ("lung nodule" in has and "calcified granuloma" not in has),
+    "infection": lambda has: "consolidation" in has and "lung mass" not in has,
+    "chronic lung disease": lambda has: "emphysema" in has or "pulmonary fibrosis" in has,
+}
+"""What follows from the findings, by rules made up for tests of models that reason; no report names it."""
 
 
 def draw_findings(rng: np.random.Generator) -> tuple[Finding, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,17 @@ class Bert(nn.Module):
             ids: `(B, T)` int64.
             mask: `(B, T)` bool, false for padding.
         """
-        states = [self.embeddings(ids)]
-        for layer in self.encoder.layer:  # type: ignore[union-attr]
+        return self.of_vectors(self.embeddings.word_embeddings(ids), mask)
+
+    def of_vectors(self, vectors: Tensor, mask: Tensor) -> list[Tensor]:
+        """Return the same for vectors in the place of the pieces' embeddings, such as learned ones.
+
+        Args:
+            vectors: `(B, T, width)`.
+            mask: `(B, T)` bool, false for padding.
+        """
+        states = [self.embeddings(vectors)]
+        for layer in cast(nn.ModuleList, self.encoder.layer):
             states.append(layer(states[-1], mask[:, None, None, :]))
         return states
 
@@ -74,12 +84,10 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(size.width, eps=1e-12)
         self.dropout = nn.Dropout(size.dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device)
+    def forward(self, vectors: Tensor) -> Tensor:
+        places = torch.arange(vectors.shape[1], device=vectors.device)
         kind = self.token_type_embeddings.weight[0]
-        found: Tensor = self.dropout(
-            self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(places) + kind)
-        )
+        found: Tensor = self.dropout(self.LayerNorm(vectors + self.position_embeddings(places) + kind))
         return found
 
 
@@ -98,15 +106,15 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(size.dropout)
 
     def forward(self, state: Tensor, mask: Tensor) -> Tensor:
-        parts = self.attention["self"]
-        query, key, value = (_split(parts[name](state), self.heads) for name in ("query", "key", "value"))  # type: ignore[index]
+        parts = cast(nn.ModuleDict, self.attention["self"])
+        query, key, value = (_split(parts[name](state), self.heads) for name in ("query", "key", "value"))
         rate = self.rate if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
-        state = self._added(self.attention["output"], mixed.transpose(1, 2).flatten(2), state)
+        state = self._added(cast(nn.ModuleDict, self.attention["output"]), mixed.transpose(1, 2).flatten(2), state)
         return self._added(self.output, functional.gelu(self.intermediate["dense"](state)), state)
 
-    def _added(self, part: nn.Module, new: Tensor, state: Tensor) -> Tensor:
-        found: Tensor = part["LayerNorm"](state + self.dropout(part["dense"](new)))  # type: ignore[index]
+    def _added(self, part: nn.ModuleDict, new: Tensor, state: Tensor) -> Tensor:
+        found: Tensor = part["LayerNorm"](state + self.dropout(part["dense"](new)))
         return found
 
 

@@ -73,14 +73,21 @@ class TextEncoder(nn.Module):
             ids: `(B, T)` int64, as `medzoo.vlm.text.wordpiece.Tokens` has them.
             words: `(B, T)` int64, number of each piece's word, −1 for padding.
         """
-        states = self.bert(ids, words >= 0)[-self.last :]
-        pieces = torch.stack(states).sum(0)
+        return self._summed(self.bert(ids, words >= 0), words)
+
+    def of_vectors(self, vectors: Tensor, words: Tensor) -> TextFeatures:
+        """Return the features of texts whose pieces are given as vectors, `(B, T, width of the BERT)`."""
+        return self._summed(self.bert.of_vectors(vectors, words >= 0), words)
+
+    def _summed(self, states: list[Tensor], words: Tensor) -> TextFeatures:
+        """Add up the last layers, and the pieces of each word."""
+        pieces = torch.stack(states[-self.last :]).sum(0)
         slots = int(words.max()) + 1 if self.masked else self.slots
-        sums = pieces.new_zeros(len(ids), slots + 1, pieces.shape[2])  # the last slot takes the padding
+        sums = pieces.new_zeros(len(words), slots + 1, pieces.shape[2])  # the last slot takes the padding
         place = torch.where(words >= 0, words, slots)
         tokens = sums.scatter_add(1, place[:, :, None].expand_as(pieces), pieces)[:, :slots]
         count = words.amax(1) + 1
-        mask = torch.arange(slots, device=ids.device) < count[:, None]
+        mask = torch.arange(slots, device=words.device) < count[:, None]
         if not self.masked:
             return TextFeatures(tokens.mean(1), tokens, torch.ones_like(mask))
         return TextFeatures(tokens.sum(1) / count[:, None], tokens, mask)

@@ -71,7 +71,7 @@ def presets() -> tuple[str, ...]:
 
 
 def from_preset(name: str, classes: Sequence[str]) -> Prompts:
-    """Return prompts for classes by a preset: `carzero`, `chexzero`, `ctclip` or `clip`.
+    """Return prompts for classes by a preset, see `presets`.
 
     Raises:
         ConfigError: There is no such preset, or a class is empty.
@@ -119,6 +119,28 @@ def read_prompts(text: str, preset: str = "carzero") -> Prompts:
         Prompt(name, *(_texts(path, name, part.get(key)) for key in ("positive", "negative"))) for name, part in parts
     ]
     return Prompts(tuple(made), "pair" if made and all(prompt.negative for prompt in made) else "logit")
+
+
+def clinical_prompts(file: str | None, preset: str, classes: Sequence[str], denied: bool) -> tuple[Prompt, ...]:
+    """Return the descriptions of classes from a file, else the sentences of a preset, in the order of the classes.
+
+    Args:
+        file: YAML file as of `read_prompts`; None for none.
+        preset: How names become sentences where there is no file.
+        classes: Names of the classes.
+        denied: Whether each needs a sentence that denies it.
+
+    Raises:
+        ConfigError: A class is not in the file, or has no sentence of a kind that is needed.
+    """
+    found = from_preset(preset, classes) if file is None else read_prompts(file, preset)
+    by_name = {prompt.name: prompt for prompt in found.classes}
+    for name in classes:
+        if name not in by_name:
+            raise ConfigError(f"--model.clinical: no description of {name!r} in {file}; add one")
+        if denied and not by_name[name].negative:
+            raise ConfigError(f"--model.clinical: no negative sentence of {name!r} in {file}; add one")
+    return tuple(by_name[name] for name in classes)
 
 
 def _texts(path: Path, name: str, value: object) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_image
 from medzoo.core.io.listing import stem
+from medzoo.core.values import Row
 from medzoo.vlm.method import ImageTextMethod
 from medzoo.vlm.scoring import Scorer
 from medzoo.vlm.text.prompts import Prompts, from_preset
@@ -43,7 +44,7 @@ class Scored:
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     peaks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """Return a row of a table with a column for each class."""
         return {
             "id": self.id,

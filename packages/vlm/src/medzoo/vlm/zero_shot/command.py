@@ -15,7 +15,8 @@ predictions.csv (a row an image: the logit of each class, where its map is highe
 that the model has a threshold of) and overlays/ in the pixels of the images. Not for diagnosis.
   IMAGES            a file, or a folder of files
   --prompts TEXT    names with ; between them, or a YAML file with classes and their sentences
-  --preset NAME     how names become sentences: carzero, chexzero, clip or ctclip (default: that of the model)
+  --preset NAME     how names become sentences: biovil, carzero, chexzero, clip, ctclip, gloria or name (default: that
+                    of the model)
   --overlays N      write the maps of the N classes with the highest logits of each image (default: 0)
   --batch N         images at a time; results do not depend on it (default: 16)
   --run_dir DIR     folder of the results (default: runs/zero-shot/NAME/N)

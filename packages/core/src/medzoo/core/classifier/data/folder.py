@@ -5,16 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_item, filled
-from medzoo.core.classifier.data.module import ClassificationDataModule, check_classes
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions, check_classes
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions, read_patients
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, unread_images
 
 _LAYOUT = "one folder a class, or train/, val/ and test/ with such folders"
+
+
+class PartOptions(ClassificationOptions, total=False):
+    """Options of `FileClasses` but for the colour."""
+
+    val_fraction: float
+    test_fraction: float
+    predict: str | None
+
+
+class FileOptions(PartOptions, total=False):
+    """Options of `FileClasses`."""
+
+    colour: bool
 
 
 class FileClasses(ClassificationDataModule):
@@ -36,7 +50,7 @@ class FileClasses(ClassificationDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         predict: str | None = None,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
@@ -72,7 +86,7 @@ class ClassesFolder(FileClasses):
         common: Options of all files of classification.
     """
 
-    def __init__(self, root: str, patient_pattern: str | None = None, **common: Any) -> None:
+    def __init__(self, root: str, patient_pattern: str | None = None, **common: Unpack[FileOptions]) -> None:
         super().__init__(root, **common)
         try:
             self.pattern = re.compile(patient_pattern) if patient_pattern else None

@@ -15,6 +15,7 @@ from medzoo.core.classifier.data.order import ORDERS, Order, cells_of, drawn_bat
 from medzoo.core.data.cache import ImageCache
 from medzoo.core.data.loaders import EpochBatches, ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
+from medzoo.core.data.options import DataOptions
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.core.io import read_header
 from medzoo.core.io.listing import same_content
@@ -23,6 +24,14 @@ from medzoo.core.tasks.classification import ClassificationSample
 
 _MEMORY = 2**29
 """Bytes of decoded images that are kept; what does not fit is decoded again in each epoch."""
+
+
+class ClassificationOptions(DataOptions, total=False):
+    """Options of `ClassificationDataModule`."""
+
+    augment: float
+    order: Order
+    order_by: str | None
 
 
 class ClassificationDataModule(MedzooDataModule):

@@ -6,20 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded, filled
-from medzoo.core.classifier.data.module import ClassificationDataModule, check_classes
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions, check_classes
+from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io.types import check_plain
-
-_SMALL, _PACKED = 2**28, 100  # bytes that a file may unpack to, or this many times its own
-_Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
+from medzoo.core.io.arrays import read_labelled
 
 
 class ClassesNpz(ClassificationDataModule):
@@ -35,14 +31,20 @@ class ClassesNpz(ClassificationDataModule):
         common: Options of all data of classification.
     """
 
-    def __init__(self, root: str, classes: list[str] | None = None, val_fraction: float = 0.15, **common: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        classes: list[str] | None = None,
+        val_fraction: float = 0.15,
+        **common: Unpack[ClassificationOptions],
+    ) -> None:
         super().__init__(**common)
         check_fractions(val_fraction=val_fraction)
         self.root, self._names, self._fraction = Path(root), classes, val_fraction
 
     def make_cases(self) -> Cases:
         """Read the arrays."""
-        arrays = self._read()
+        arrays = read_labelled(self.root, PARTS, ["train"])
         called = {part: part for part in PARTS}
         if "test" not in arrays:
             if "val" not in arrays:
@@ -87,43 +89,6 @@ class ClassesNpz(ClassificationDataModule):
                 cure = "remove one of each two: a test on known images tells nothing"
                 found.append(DataError(self.root, problem, cure))
         return found
-
-    def _read(self) -> dict[str, _Part]:
-        check_plain(self.root)
-        try:
-            with np.load(self.root, allow_pickle=False) as arrays:
-                _check_sizes(self.root, arrays.zip)
-                there = [part for part in PARTS if f"{part}_images" in arrays.files]
-                if "train" not in there:
-                    raise DataError(self.root, "has no array train_images", "give a MedMNIST file")
-                found = {part: (arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in there}
-        except FileNotFoundError as error:
-            raise DataError(self.root, "does not exist", "check the path") from error
-        except DataError:
-            raise
-        except KeyError as error:
-            raise DataError(self.root, f"has no array {error.args[0].split()[0]}", "give a MedMNIST file") from error
-        except Exception as error:  # whatever the bytes of a damaged archive lead to
-            raise DataError(self.root, f"cannot be read ({type(error).__name__})", "download it again") from error
-        return {part: self._checked(part, *pair) for part, pair in found.items()}
-
-    def _checked(self, part: str, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> _Part:
-        plain = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
-        if not plain or images.dtype != np.uint8 or not images.size:
-            problem = f"has {part}_images of {images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"
-            raise DataError(self.root, problem, "give a MedMNIST file of images")
-        if labels.ndim not in (1, 2) or len(labels) != len(images) or labels.dtype.kind not in "iub":
-            problem = f"has {part}_labels of {labels.dtype} {labels.shape}, expected whole numbers (N,) or (N, labels)"
-            raise DataError(self.root, problem, f"give one row for each of the {len(images)} images")
-        return images, labels.reshape(len(labels), -1).astype(np.int64)
-
-
-def _check_sizes(path: Path, archive: ZipFile) -> None:
-    """Refuse an archive whose arrays are far larger than images and labels that are packed can be."""
-    declared, size = sum(record.file_size for record in archive.infolist()), path.stat().st_size
-    if declared > max(_SMALL, _PACKED * size):
-        problem = f"has {size} bytes that unpack to {declared}, more than {_PACKED} times as many"
-        raise DataError(path, problem, "save it with np.savez")
 
 
 def _items(part: str, images: NDArray[np.uint8], labels: NDArray[np.int64], multi: bool) -> Sequence[Item]:

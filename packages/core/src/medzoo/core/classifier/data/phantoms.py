@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from medzoo.core.classifier.data.items import PARTS, UNKNOWN, Cases, Item, Loaded
-from medzoo.core.classifier.data.module import ClassificationDataModule
+from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 
 _CLEAR = "clear"
@@ -39,7 +39,7 @@ class ClassPhantoms(ClassificationDataModule):
         classes: int = 3,
         multi_label: bool = False,
         missing: float = 0.0,
-        **common: Any,
+        **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, test=test, val=val)

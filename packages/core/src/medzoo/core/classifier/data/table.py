@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
-from medzoo.core.classifier.data.folder import FileClasses
+from medzoo.core.classifier.data.folder import FileClasses, FileOptions
 from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_item, filled
 from medzoo.core.classifier.data.module import check_classes
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
@@ -45,7 +45,7 @@ class ClassesTable(FileClasses):
         patient: str = "patient",
         split: str = "split",
         groups: list[str] | None = None,
-        **common: Any,
+        **common: Unpack[FileOptions],
     ) -> None:
         super().__init__(root, **common)
         self._labels, self._groups = labels or ["label"], groups or []

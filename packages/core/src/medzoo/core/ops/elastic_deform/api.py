@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import checks, cpu, cuda
 from medzoo.core.ops.elastic_deform.op import elastic_warp, native_backend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, sample
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp, sample
 from medzoo.core.ops.elastic_deform.spline import KINDS, coefficients, evaluate, evaluate_gradient
 from medzoo.core.seams import watched
 
@@ -261,7 +261,7 @@ def _run(
     if _use_torch(backend, field.device):
         checks.check_finite(field if where.kind != KINDS["dense"] else None, "control")
         checks.check_finite(affine, "affine")
-        outputs = sample(ready, field, affine, where, list(rules))
+        outputs = sample(Warp(ready, field, affine, where, list(rules)))
     else:
         orders, paddings, fills = [r.order for r in rules], [r.padding for r in rules], [r.fill for r in rules]
         warp_now = elastic_warp if _alone([*ready, field, affine]) else torch.ops.medzoo.elastic_warp

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.ops.elastic_deform.build import BuildError, best_instruction_set, library_path
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Rule, Warp
 from medzoo.core.ops.elastic_deform.spline import KINDS, knots
 
 _CALL = struct.Struct("=8q3q3q3q3q3d3d6q")
@@ -37,30 +37,18 @@ class Library:
         for function in (self._forward, self._backward):
             function.argtypes, function.restype = [ctypes.c_char_p, ctypes.c_char_p], ctypes.c_int64
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs."""
-        inputs, field = [t.contiguous() for t in inputs], field.contiguous()
-        affine = affine if affine is None else affine.contiguous()
-        outputs = [t.new_empty(t.shape[0], t.shape[1], *where.size) for t in inputs]
-        items = b"".join(_item(t, o, 0, rule) for t, o, rule in zip(inputs, outputs, rules, strict=True))
-        _check(self._forward(_call(inputs, field, affine, where, (0, 0, 0)), items))
+        warp = _contiguous(warp)
+        outputs = [t.new_empty(t.shape[0], t.shape[1], *warp.where.size) for t in warp.inputs]
+        items = b"".join(_item(t, o, 0, rule) for t, o, rule in zip(warp.inputs, outputs, warp.rules, strict=True))
+        _check(self._forward(_call(warp, (0, 0, 0)), items))
         return outputs
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
-        inputs, field = [t.contiguous() for t in inputs], field.contiguous()
-        affine = affine if affine is None else affine.contiguous()
+        warp = _contiguous(warp)
+        inputs, field, affine, where, rules = warp
         dense = where.kind == KINDS["dense"]
         batch, shared = inputs[0].shape[0], field.shape[0] == 1
         none = field.new_empty(0)
@@ -81,7 +69,7 @@ class Library:
         )
         pointer = g_field.data_ptr() if need[0] else 0
         outputs = (0 if dense else pointer, pointer if dense else 0, g_affine.data_ptr() if g_affine.numel() else 0)
-        _check(self._backward(_call(inputs, field, affine, where, outputs), items))
+        _check(self._backward(_call(warp, outputs), items))
         if need[0]:
             g_field = (g_field.sum(0, keepdim=True) if dense and shared and batch > 1 else g_field).to(field.dtype)
         return [
@@ -116,9 +104,13 @@ def _item(tensor: Tensor, out: Tensor, grad: int, rule: Rule) -> bytes:
     )
 
 
-def _call(
-    inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, outputs: tuple[int, int, int]
-) -> bytes:
+def _contiguous(warp: Warp) -> Warp:
+    affine = warp.affine if warp.affine is None else warp.affine.contiguous()
+    return Warp([t.contiguous() for t in warp.inputs], warp.field.contiguous(), affine, warp.where, warp.rules)
+
+
+def _call(warp: Warp, outputs: tuple[int, int, int]) -> bytes:
+    inputs, field, affine, where, _ = warp
     nd, first = len(where.size), inputs[0]
     lead = [1] * (3 - nd)
     dense = where.kind == KINDS["dense"]

@@ -6,48 +6,38 @@ import logging
 import math
 import subprocess
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medzoo.core.errors import first_line
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.launch import Tile, launch
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 from medzoo.core.ops.elastic_deform.spline import KINDS, basis_matrix, knots
 
 
 class CudaBackend:
     """The kernels on the device of their tensors; the torch formulation where they do not compile, said once."""
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs."""
         try:
-            with torch.cuda.device_of(field):
-                return TritonBackend().forward(inputs, field, affine, where, rules)
+            with torch.cuda.device_of(warp.field):
+                return TritonBackend().forward(warp)
         except _build_errors() as error:
             _give_up(error)
-            return TorchBackend().forward(inputs, field, affine, where, rules)
+            return TorchBackend().forward(warp)
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
         try:
-            with torch.cuda.device_of(field):
-                return TritonBackend().backward(grads, inputs, field, affine, where, rules, need)
+            with torch.cuda.device_of(warp.field):
+                return TritonBackend().backward(grads, warp, need)
         except _build_errors() as error:
             _give_up(error)
-            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+            return TorchBackend().backward(grads, warp, need)
 
 
 def _build_errors() -> tuple[type[Exception], ...]:
@@ -71,12 +61,11 @@ def _give_up(error: Exception) -> None:
 class TritonBackend:
     """`forward` and `backward` as in `op.Backend` for float32 fields; double precision takes the torch formulation."""
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs, one launch each."""
+        inputs, field, affine, where, rules = warp
         if field.dtype == torch.float64:
-            return TorchBackend().forward(inputs, field, affine, where, rules)
+            return TorchBackend().forward(warp)
         from medzoo.core.ops.elastic_deform.triton_kernels import forward_kernel
 
         geometry, options = _geometry(inputs[0], field, affine, where)
@@ -90,25 +79,20 @@ class TritonBackend:
                 if t.dtype == torch.bool:
                     image, target = image.view(torch.uint8), out.view(torch.uint8)
                 fill = _constant(rule.fill, torch.float32 if rule.order == 1 else image.dtype, t.device)
-                forward_kernel[(tile.programs(where.size) * t.shape[0],)](
-                    image, target, fill, *geometry.arguments(t), ORDER=rule.order, PADDING=rule.padding,
-                    **tile.options(), **options,
-                )  # fmt: skip
+                launch(
+                    forward_kernel,
+                    (tile.programs(where.size) * t.shape[0], 1, 1),
+                    (image, target, fill, *geometry.arguments(t)),
+                    {**options, "ORDER": rule.order, "PADDING": rule.padding, **tile.constants()},
+                    tile.num_warps,
+                )
         return outputs
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`; what is not needed is empty."""
+        inputs, field, affine, where, rules = warp
         if field.dtype == torch.float64:
-            return TorchBackend().backward(grads, inputs, field, affine, where, rules, need)
+            return TorchBackend().backward(grads, warp, need)
         none = field.new_empty(0)
         g_field = torch.zeros_like(field) if need[0] else none
         g_affine = torch.zeros_like(affine) if affine is not None and need[1] else none
@@ -143,7 +127,7 @@ class _Geometry(NamedTuple):
         return (self.lines, self.affine, self.table, image.shape[1], *self.sizes)
 
 
-def _geometry(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> tuple[_Geometry, dict[str, Any]]:
+def _geometry(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame) -> tuple[_Geometry, dict[str, int]]:
     """Reduce z and y of the coefficients to `lines (B | 1, nd, rows, n_x)`; returns the kernels' options with them."""
     nd, dense = len(where.size), where.kind == KINDS["dense"]
     rows, width, n = math.prod(where.size[:-1]), where.size[-1], field.shape[-1]
@@ -159,7 +143,7 @@ def _geometry(image: Tensor, field: Tensor, affine: Tensor | None, where: Frame)
     steps = (int(field.shape[0] > 1), int(affine is not None and affine.shape[0] > 1))
     sizes = (depth, where.size[-2], width, n, *lead, *image.shape[2:], *steps, *[0] * (3 - nd), *where.offset)
     big = max(math.prod(image.shape[2:]), rows * max(width, n)) >= 2**31
-    options = {"ND": nd, "DENSE": dense, "AFFINE": affine is not None, "BIG": big, "enable_fp_fusion": True}
+    options = {"ND": nd, "DENSE": dense, "AFFINE": affine is not None, "BIG": big}
     return _Geometry(lines, lines if affine is None else affine.contiguous(), table, sizes), options
 
 
@@ -170,17 +154,20 @@ def _evaluate_rows(coefficients: Tensor, tables: list[Tensor], where: Frame) -> 
     batch, nd, *shape = coefficients.shape
     depth, height, n = math.prod(where.size[:-2]), where.size[-2], shape[-1]
     lines = coefficients.new_empty((batch, nd, depth * height, n))
-    columns = 16 if n <= 16 else 32 if n <= 32 else 64
-    grid = (batch * nd * depth * -(-height // 32), -(-n // columns))
+    rows, columns = 32, 16 if n <= 16 else 32 if n <= 32 else 64
     sizes = (shape[0] if nd == 3 else 1, shape[-2], n, depth, height)
-    lines_kernel[grid](
-        coefficients, lines, tables[0], tables[-2], *sizes, ND=nd, TR=32, TN=columns, num_warps=4, enable_fp_fusion=True
+    launch(
+        lines_kernel,
+        (batch * nd * depth * -(-height // rows), -(-n // columns), 1),
+        (coefficients, lines, tables[0], tables[-2], *sizes),
+        {"ND": nd, "TR": rows, "TN": columns},
+        num_warps=4,
     )
     return lines
 
 
 def _image_gradient(
-    geometry: _Geometry, options: dict[str, Any], g: Tensor, t: Tensor, where: Frame, rule: Rule
+    geometry: _Geometry, options: dict[str, int], g: Tensor, t: Tensor, where: Frame, rule: Rule
 ) -> Tensor:
     """Return the gradient of one image in float32; bit-equal from run to run where torch is asked for it."""
     from medzoo.core.ops.elastic_deform.triton_kernels import image_gradient_kernel
@@ -190,11 +177,14 @@ def _image_gradient(
     if fixed:  # the largest gradient maps to 2**31: 2**32 of them still fit
         scale = 2.0**31 / g.abs().max().clamp_min(1e-30).reshape(1)
     found = torch.zeros(t.shape, dtype=torch.int64 if fixed else torch.float32, device=t.device)
-    tile = _tile(where.size)
-    image_gradient_kernel[(tile.programs(where.size) * t.shape[0],)](
-        g, found, scale, *geometry.arguments(t), ORDER=rule.order, PADDING=rule.padding, FIXED=fixed,
-        **tile.options(), **options,
-    )  # fmt: skip
+    tile = _tile(where.size, scatters=True)
+    launch(
+        image_gradient_kernel,
+        (tile.programs(where.size) * t.shape[0], 1, 1),
+        (g, found, scale, *geometry.arguments(t)),
+        {**options, "ORDER": rule.order, "PADDING": rule.padding, "FIXED": fixed, **tile.constants()},
+        tile.num_warps,
+    )
     return (found.to(torch.float64) / scale).to(torch.float32) if fixed else found
 
 
@@ -203,7 +193,7 @@ PROGRAMS = 1024
 
 
 def _field_gradient(
-    geometry: _Geometry, options: dict[str, Any], g: Tensor, t: Tensor, where: Frame, rule: Rule
+    geometry: _Geometry, options: dict[str, int], g: Tensor, t: Tensor, where: Frame, rule: Rule
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of the lines (or the dense field) and of each row's affine part."""
     from medzoo.core.ops.elastic_deform.triton_kernels import field_gradient_kernel
@@ -211,7 +201,7 @@ def _field_gradient(
     nd, batch, device = len(where.size), t.shape[0], t.device
     rows, width = math.prod(where.size[:-1]), where.size[-1]
     n = geometry.sizes[3]
-    ty, tx, tn = 16, 32, 16 if n <= 16 or options["DENSE"] else 32 if n <= 32 else 64
+    ty, tx, tn = 16 if nd == 3 else 32, 32, 16 if n <= 16 or options["DENSE"] else 32 if n <= 32 else 64
     bands = -(-where.size[-2] // ty) * (rows // where.size[-2]) * batch
     parts = max(1, min(PROGRAMS // bands, width // (2 * tx)))
     span = -(-width // (parts * tx)) * tx
@@ -225,39 +215,25 @@ def _field_gradient(
         d_lines = torch.empty(parts, batch, nd, rows, padded, device=device)
     d_rows = torch.empty(parts if options["AFFINE"] else 0, batch, nd, rows, 2, device=device)
     tensors = (t.contiguous(), g.to(torch.float32).contiguous(), d_lines, d_rows, basis)
-    field_gradient_kernel[(bands * parts, padded // tn)](
-        *tensors, _constant(rule.fill, torch.float32, device), padded, span, *geometry.arguments(t),
-        PADDING=rule.padding, TY=ty, TX=tx, TN=tn, num_warps=4, num_stages=1, **options,
-    )  # fmt: skip
+    launch(
+        field_gradient_kernel,
+        (bands * parts, padded // tn, 1),
+        (*tensors, _constant(rule.fill, torch.float32, device), padded, span, *geometry.arguments(t)),
+        {**options, "PADDING": rule.padding, "TY": ty, "TX": tx, "TN": tn},
+        num_warps=2,
+        num_stages=1,
+    )
     if options["DENSE"]:
         return d_lines, d_rows.sum(0)
     return d_lines[0] if parts == 1 else d_lines.sum(0), d_rows.sum(0)
 
 
-class _Tile(NamedTuple):
-    """What one program computes (see `triton_kernels.places`)."""
-
-    TY: int
-    TX: int
-    LX: int
-    num_warps: int
-
-    def options(self) -> dict[str, int]:
-        """Return it as arguments of a kernel."""
-        return {"TY": self.TY, "TX": self.TX, "LX": self.LX, "num_warps": self.num_warps}
-
-    def programs(self, size: list[int]) -> int:
-        """Return how many tiles cover one sample."""
-        lanes = 32 // self.LX
-        height, width = self.TY * lanes, self.TX // lanes
-        return math.prod(size[:-2]) * -(-size[-2] // height) * -(-size[-1] // width)
-
-
-def _tile(size: list[int]) -> _Tile:
-    """Return tiles of 2 rows and 128 columns (256 in 2-D), the fastest of 27 on an H200; one row if there is one."""
-    if size[-2] == 1:
-        return _Tile(1, 128, 32, 4)
-    return _Tile(1, 256 if len(size) == 3 else 512, 16, 4)
+def _tile(size: list[int], scatters: bool = False) -> Tile:
+    """Return the fastest of 27 tiles on an H200: rows of 32 for atomic additions, patches for reading a volume."""
+    rows = 2 if size[-2] > 1 else 1
+    if len(size) == 2:
+        return Tile(2 * rows, 128, 32, 4)
+    return Tile(rows, 128, 32, 4) if scatters or rows == 1 else Tile(2, 256, 16, 4)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Registration with `torch.library`: schema, fake kernels, autograd, and one backend per device.
+"""Registration with `torch.library`: schema, fake kernels, autograd, and one backend per device (see `sampling.Warp`).
 
 `inputs` are `(B, C, *S)`; `field` holds coefficients `(B | 1, nd, *n)` or displacements `(B | 1, nd, *size)` by
 `kind` (see `spline.KINDS`); `affine (B | 1, nd, nd + 1)` float64 is added to the displacement as `affine · [x, 1]`;
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medzoo.core.ops.elastic_deform import cpu, cuda
 from medzoo.core.ops.elastic_deform.fallback import TorchBackend
-from medzoo.core.ops.elastic_deform.sampling import Frame, Rule
+from medzoo.core.ops.elastic_deform.sampling import Frame, Rule, Warp
 from medzoo.core.ops.elastic_deform.spline import KINDS
 
 _WHERE = (
@@ -29,22 +29,11 @@ _KIND_NUMBERS = frozenset(KINDS.values())
 class Backend(Protocol):
     """What a compiled implementation offers; arguments as in the schema."""
 
-    def forward(
-        self, inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]
-    ) -> list[Tensor]:
+    def forward(self, warp: Warp) -> list[Tensor]:
         """Return the warped inputs."""
         ...
 
-    def backward(
-        self,
-        grads: list[Tensor],
-        inputs: list[Tensor],
-        field: Tensor,
-        affine: Tensor | None,
-        where: Frame,
-        rules: list[Rule],
-        need: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, grads: list[Tensor], warp: Warp, need: list[bool]) -> list[Tensor]:
         """Return `[∂field, ∂affine, *∂inputs]`, an empty tensor where `need` (in the same order) is false."""
         ...
 
@@ -54,15 +43,15 @@ def native_backend(device: torch.device) -> Backend | None:
     return {"cpu": cpu.library, "cuda": cuda.kernels}.get(device.type, lambda: None)()
 
 
-def _choose(field: Tensor, affine: Tensor | None, kind: int) -> Backend:
-    both = (
-        kind == KINDS["dense"] and affine is not None
-    )  # no public function asks for this; the compiled code leaves it out
-    return (None if both else native_backend(field.device)) or TorchBackend()
+def _choose(warp: Warp) -> Backend:
+    # No public function asks for both; the compiled code leaves it out.
+    both = warp.where.kind == KINDS["dense"] and warp.affine is not None
+    return (None if both else native_backend(warp.field.device)) or TorchBackend()
 
 
-def _verify(inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]) -> None:
+def _verify(warp: Warp) -> None:
     """Refuse what would make compiled code read out of bounds: the operator can be called directly."""
+    inputs, field, affine, where, rules = warp
     kind, size, offset, frame = where
     nd, shape, grid, device = len(size), inputs[0].shape, list(field.shape), field.device
     batch, size_in, precision = shape[0], shape[2:], field.dtype
@@ -113,9 +102,9 @@ def elastic_warp(
     Raises:
         ValueError: If shapes, dtypes or numbers do not fit each other.
     """
-    where, rules = Frame(kind, size, offset, frame), _rules(orders, paddings, fills)
-    _verify(inputs, field, affine, where, rules)
-    return _choose(field, affine, kind).forward(inputs, field, affine, where, rules)
+    warp = Warp(inputs, field, affine, Frame(kind, size, offset, frame), _rules(orders, paddings, fills))
+    _verify(warp)
+    return _choose(warp).forward(warp)
 
 
 def _backward(
@@ -132,16 +121,14 @@ def _backward(
     fills: list[float],
     need: list[bool],
 ) -> list[Tensor]:
-    where, rules = Frame(kind, size, offset, frame), _rules(orders, paddings, fills)
-    _verify(inputs, field, affine, where, rules)
+    warp = Warp(inputs, field, affine, Frame(kind, size, offset, frame), _rules(orders, paddings, fills))
+    _verify(warp)
     for g, t in zip(grads, inputs, strict=True):
         if list(g.shape) != [*t.shape[:2], *size]:
             raise ValueError(
                 f"grads must have the shape of the outputs, got {tuple(g.shape)} for {tuple(t.shape)} and size {size}"
             )
-    return _choose(field, affine, kind).backward(
-        [g.contiguous() for g in grads], inputs, field, affine, where, rules, need
-    )
+    return _choose(warp).backward([g.contiguous() for g in grads], warp, need)
 
 
 def _fake_forward(

@@ -41,6 +41,24 @@ class Rule(NamedTuple):
     fill: float
 
 
+class Warp(NamedTuple):
+    """One call of the operator.
+
+    Attributes:
+        inputs: Tensors `(B, C, *S)`.
+        field: Coefficients `(B | 1, nd, *n)` or displacements `(B | 1, nd, *size)`, by `where.kind`.
+        affine: Added to the displacement as `affine · [x, 1]`, `(B | 1, nd, nd + 1)` float64, or nothing.
+        where: The output.
+        rules: How each of the inputs is sampled.
+    """
+
+    inputs: list[Tensor]
+    field: Tensor
+    affine: Tensor | None
+    where: Frame
+    rules: list[Rule]
+
+
 def displacement(field: Tensor, affine: Tensor | None, where: Frame) -> Tensor:
     """Return `φ(x) - x` as `(B, nd, *size)`: the field plus the affine part `affine · [x, 1]`."""
     d = field if where.kind == KINDS["dense"] else evaluate(field, where.kind, where.size, where.offset, where.frame)
@@ -55,16 +73,9 @@ def displacement(field: Tensor, affine: Tensor | None, where: Frame) -> Tensor:
     return d + total.to(d.dtype)
 
 
-def sample(inputs: list[Tensor], field: Tensor, affine: Tensor | None, where: Frame, rules: list[Rule]) -> list[Tensor]:
-    """Warp `inputs (B, C, *S)` by one field; differentiable.
-
-    Args:
-        inputs: Tensors to warp; those of order 1 have the dtype of `field`.
-        field: Coefficients `(B | 1, nd, *n)` or displacements `(B | 1, nd, *size)`, float32 or float64.
-        affine: `(B | 1, nd, nd + 1)` float64, added to the displacement as `affine · [x, 1]`.
-        where: The output grid.
-        rules: Sampling of each tensor.
-    """
+def sample(warp: Warp) -> list[Tensor]:
+    """Warp the inputs; differentiable. Those of order 1 have the dtype of the field, float32 or float64."""
+    inputs, field, affine, where, rules = warp
     batch, size_in = inputs[0].shape[0], list(inputs[0].shape[2:])
     d: Tensor | None = None
     grid: Tensor | None = None

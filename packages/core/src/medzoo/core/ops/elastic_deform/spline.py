@@ -105,7 +105,8 @@ def coefficients(control: Tensor, kind: int) -> Tensor:
     batch, nd, *shape = control.shape
     small = math.prod([n * (n + 2) for n in shape]) <= LARGEST_PREFILTER
     if small and control.device.type == "cuda" and not torch.compiler.is_compiling():
-        flat = control.reshape(batch * nd, -1) @ _prefilter(tuple(shape), control.dtype, control.device)
+        matrix = _prefilter(tuple(shape), control.dtype, control.device)
+        flat = torch.nn.functional.linear(control.reshape(batch * nd, -1), matrix)
         return flat.reshape(batch, nd, *[n + 2 for n in shape])
     precise = control.to(torch.float64) if control.device.type == "cpu" else control
     grid, before = precise, batch * nd
@@ -124,12 +125,12 @@ LARGEST_PREFILTER = 2**20
 
 @lru_cache(maxsize=32)
 def _prefilter(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix `(prod n, prod (n + 2))` that turns a flat control grid into flat coefficients."""
+    """Return the matrix `(prod (n + 2), prod n)` that turns a flat control grid into flat coefficients."""
     with torch.inference_mode(False):
         matrix = torch.ones(1, 1, dtype=torch.float64, device=device)
         for n in shape:
             matrix = torch.kron(matrix, _interpolation_matrix(n, torch.float64, device))
-        return matrix.T.contiguous().to(dtype)
+        return matrix.to(dtype)
 
 
 def _repeated(n: int, count: int, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from medzoo.core.classifier.data.items import PARTS
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.names import listed
@@ -93,7 +94,10 @@ class MaskDataModule(MedzooDataModule):
     channels: int = 1
     group_names: Mapping[str, tuple[str, ...]] = {}
 
-    def __init__(self, **common: Any) -> None:
+    def __init__(
+        self,
+        **common: Unpack[DataOptions],
+    ) -> None:
         super().__init__(**common)
 
     @abstractmethod

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from medzoo.core.classifier.data.items import PARTS
 from medzoo.core.data.module import check_drawn
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.phantoms.blobs import blob
 from medzoo.core.segmenter.data.module import MaskDataModule, MaskItem
@@ -41,7 +42,7 @@ class MaskPhantoms(MaskDataModule):
         minority: float = 0.2,
         contrast: float = 0.4,
         offset: float = 0.2,
-        **common: Any,
+        **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(**common)
         check_drawn(train=train, val=val, test=test)

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
-from medzoo.landmark.data.sources import Points
+from medzoo.core.io.tables import Column, Table, read_table
 
 V = TypeVar("V")
+Points = NDArray[np.float64]
+"""`(K, 2)` x and y of an image's landmarks in pixels, 0 at the centre of the first; NaN where missing."""
 _ID = ("id", "name", "image", "filename", "file")
 _HEADER = "give a header such as id,x0,y0,x1,y1 or id,sella_x,sella_y or id,landmark,x,y"
 PARTS = ("train", "val", "test")

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from medzoo.core.errors import DataError
-from medzoo.core.io import read_json
+from medzoo.core.io.files import read_json
 from medzoo.core.io.listing import stem
-from medzoo.landmark.data.sources import Points
-from medzoo.landmark.data.tables import LabelTable, same_but_case
+from medzoo.core.io.point_tables import LabelTable, Points, same_but_case
 
 _EXPORT = "export keypoints as COCO JSON"
 _SAVE = "save the picture again in labelme"

@@ -1,0 +1,44 @@
+"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING and CHANGELOG. A hook of mkdocs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parent.parent
+OUTSIDE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+
+
+def linked(text: str, inside: bool) -> str:
+    """Return the text of a page with links as they are on the site; what is not there keeps its name only.
+
+    Args:
+        text: Markdown.
+        inside: Whether the page lies in docs/ (else at the root of the repository).
+    """
+    for page, file in OUTSIDE.items():
+        text = re.sub(rf"\]\((?:\.\./)*{re.escape(file)}", f"]({page}", text)
+    if not inside:
+        text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
+    elsewhere = r"\.\./|\.ci/|packages/|tests/|benchmarks(?!/\w+\.md)|CITATION|LICENSE|Makefile"
+    return re.sub(rf"\[([^\]]+)\]\((?:{elsewhere})[^)]*\)", r"\1", text)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages."""
+    from mkdocs.structure.files import File
+
+    for page, name in OUTSIDE.items():
+        files.append(File.generated(config, page, content=linked((ROOT / name).read_text(encoding="utf8"), False)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Mend the links of pages in docs/."""
+    return markdown if page.file.src_uri in OUTSIDE else linked(markdown, True)

@@ -1,0 +1,179 @@
+"""ECAMP as a Lightning module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.backbones.weights import load_weights
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.optim.schedules import adamw
+from medzoo.core.sample import Batch
+from medzoo.core.sides import sides
+from medzoo.vlm.ecamp.losses import all_words, hidden_patches, sharper
+from medzoo.vlm.ecamp.masking import DESCRIPTORS, hide_words
+from medzoo.vlm.ecamp.method import ReadingMethod
+from medzoo.vlm.ecamp.network import Autoencoder, draw_kept, window_about
+from medzoo.vlm.ecamp.report import FilledIn, FilledInEvaluation
+from medzoo.vlm.method import check_least
+from medzoo.vlm.processor import FITS, Processor
+from medzoo.vlm.text.wordpiece import MASK
+
+WINDOWS = ("attention", "centre")
+ENCODER = "encoder.safetensors"
+
+
+class ECAMP(ReadingMethod):
+    """ECAMP (Medical Image Analysis 2025): a vision transformer learns to rebuild radiographs and hidden report words.
+
+    Args:
+        backbone: Vision transformer of timm; a test writes its weights to encoder.safetensors.
+        weights: File with weights of it; empty: random ones. Nothing is downloaded.
+        size: Height and width of the images, one number for a square; the data give twice that.
+        fit: How images of another shape are brought to size: stretch, or pad with black.
+        mean: Mean grey level, in [0, 1].
+        spread: Standard deviation of the grey levels.
+        mask: Share of the patches that is hidden.
+        decoder: Width of the image decoder.
+        decoder_layers: Its layers.
+        decoder_heads: Its attention heads.
+        sr_final_relu: Cut off what is darker than the mean in the super-resolution, as the public code does.
+        window: Where the super-resolution counts: about what words look at (attention), or in the middle (centre).
+        width: Of the language model.
+        text_layers: Its layers.
+        text_heads: Its attention heads.
+        inner: Width of its feed-forward parts.
+        pieces: Most pieces of its vocabulary, which is made of the reports.
+        words: Pieces of a report, with those that begin and end it; shorter ones are filled up.
+        sentences: Most sentences of a report.
+        descriptors: Words before an entity are hidden as others (same), always or never.
+        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
+        epochs: Epochs.
+        steps: Steps instead of epochs.
+        batch: Images a batch.
+        network: What a checkpoint keeps of the vocabulary; empty for a new model.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "vit_base_patch16_224",
+        weights: str | None = None,
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        fit: str = "stretch",
+        mean: float = 0.4721,
+        spread: float = 0.3037,
+        mask: float = 0.75,
+        decoder: int = 512,
+        decoder_layers: int = 4,
+        decoder_heads: int = 16,
+        sr_final_relu: bool = True,
+        window: str = "attention",
+        width: int = 768,
+        text_layers: int = 6,
+        text_heads: int = 6,
+        inner: int = 1536,
+        pieces: int = 30_000,
+        words: int = 256,
+        sentences: int = 100,
+        descriptors: str = "same",
+        lr: float = 1.5e-4,
+        epochs: int = 120,
+        steps: int | None = None,
+        batch: int = 256,
+        network: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value, allowed in (
+            ("fit", fit, FITS),
+            ("window", window, WINDOWS),
+            ("descriptors", descriptors, DESCRIPTORS),
+        ):
+            check_choice(f"model.{option}", value, allowed)
+        check_least(words=(words, 3), sentences=(sentences, 1))
+        if not 0 < mask < 1:
+            raise ConfigError(f"--model.mask: expected a share between 0 and 1, got {mask}")
+        if not spread > 0:
+            raise ConfigError(f"--model.spread: expected more than 0, got {spread}")
+        self.small = sides("model.size", size)
+        self.processor = Processor((2 * self.small[0], 2 * self.small[1]), fit)
+        try:
+            self.image = Autoencoder(backbone, self.small, decoder, decoder_layers, decoder_heads, sr_final_relu)
+        except ValueError as error:
+            raise ConfigError(f"--model.backbone: {error}") from error
+        self.restore()
+
+    def setup(self, stage: str) -> None:
+        """Make the vocabulary, and start from the weights that are given."""
+        self.configure_model()
+        if stage == "fit":
+            start_from(self.hparams["weights"], lambda given: load_weights(self.image.vit, given, "--model.weights"))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay."""
+        return adamw(self, self.hparams["lr"])
+
+    def outputs(self, batch: Batch) -> FilledIn:
+        """Return how well hidden patches and words are filled in, with gradients to the images."""
+        assert self.reader is not None
+        h, draws = self.hparams, self.draws(batch)
+        large = ((batch["image"] - h["mean"]) / h["spread"]).expand(-1, 3, -1, -1)
+        small = functional.interpolate(large, self.small, mode="bicubic", align_corners=False, antialias=True)
+        count = len(self.image.positions)
+        noise = torch.from_numpy(np.stack([rng.random(count) for rng in draws])).to(self.device)
+        kept, mask = draw_kept(count, h["mask"], noise)
+        rebuilt = self.image(small, kept)
+        assert self.tokenizer is not None
+        words = hide_words(self.tokenizer, self.texts(batch), h["words"], draws, h["descriptors"])
+        ids, masked, entities, counts = (part.to(self.device) for part in words)
+        logits, attention = self.reader(ids.masked_fill(masked, self.tokenizer.places[MASK]), rebuilt.latent)
+        wanted, right, sought = self.image.to_patches(small), (logits.argmax(2) == ids) & masked, entities & masked
+        seen = (wanted * ~mask[..., None]).sum((1, 2)) / (~mask).sum(1) / wanted.shape[2]
+        share = count / mask.sum(1)
+        return FilledIn(
+            hidden_patches(rebuilt.patches, wanted, mask) * share,
+            hidden_patches(seen[:, None, None].expand_as(wanted), wanted, mask) * share,
+            sharper(rebuilt.sharp, large, *self._window(attention, kept, entities)),
+            all_words(logits, ids, counts),
+            right.sum(1), masked.sum(1), (right & sought).sum(1), sought.sum(1),
+        )  # fmt: skip
+
+    def _window(self, attention: Tensor, kept: Tensor, entities: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the corner of each image's window in pixels of the large image, and the window's size there."""
+        grid, patch = self.image.grid, self.image.patch
+        inner = (max(1, grid[0] - 2), max(1, grid[1] - 2))
+        looked = (attention.detach() * entities[..., None]).sum(1) + 1e-6
+        corner = window_about(looked, kept, grid, inner)
+        if self.hparams["window"] == "centre":
+            corner = torch.tensor([(grid[0] - inner[0]) // 2, (grid[1] - inner[1]) // 2]).to(kept).expand(len(kept), 2)
+        scale = torch.tensor([2 * patch[0], 2 * patch[1]], device=kept.device)
+        return corner * scale, (inner[0] * 2 * patch[0], inner[1] * 2 * patch[1])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take one batch of images with their reports."""
+        found = self.outputs(batch)
+        parts = {
+            "patches": found.patches.mean() * self.hparams["mask"],
+            "sharp": found.sharp.mean(),
+            "words": found.words.mean(),
+        }
+        loss: Tensor = torch.stack(list(parts.values())).sum()
+        self.log_dict({"train/loss": loss, **{f"train/{name}": value for name, value in parts.items()}})
+        return loss
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> FilledInEvaluation:
+        """Return an evaluation, after which a test writes the weights of the image network."""
+        return FilledInEvaluation(self.write_encoder)
+
+    def write_encoder(self, folder: Path) -> None:
+        """Write the weights of the vision transformer as timm names them, for `--model.weights` of other models."""
+        save_file(
+            {name: value.contiguous().cpu() for name, value in self.image.vit.state_dict().items()}, folder / ENCODER
+        )

@@ -1,0 +1,55 @@
+"""Labels as concepts and diagnoses, and captions made of concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medzoo.core.errors import ConfigError
+
+NOTHING = "normal"
+"""Caption of an image without a concept."""
+
+
+def caption(names: Sequence[str], present: Sequence[float]) -> str:
+    """Return the names of the concepts that are there, with commas between them (MICA, section 3.1).
+
+    Args:
+        names: Of the concepts.
+        present: 1 for each that is there; 0 or NaN otherwise.
+    """
+    return ", ".join(name for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
+
+
+def known_labels(data: Any, diagnoses: Sequence[str] | None) -> list[str]:
+    """Return the labels of data that are concepts: all but the diagnoses.
+
+    Raises:
+        ConfigError: The data have no labels that may hold together, or none of a diagnosis' name, or no concept.
+    """
+    classes = tuple(getattr(data, "classes", ()))
+    if not classes or not data.multi_label:
+        raise ConfigError(f"--data: {type(data).__name__} has no labels that may hold together, as concepts do")
+    for name in diagnoses or ():
+        if name not in classes:
+            raise ConfigError(f"--model.diagnoses: the data have no label {name!r}, only {', '.join(classes)}")
+    concepts = [name for name in classes if name not in (diagnoses or ())]
+    if not concepts:
+        raise ConfigError("--model.diagnoses: all labels of the data are diagnoses; leave some as concepts")
+    return concepts
+
+
+def part(label: Tensor, classes: Sequence[str], chosen: Sequence[str]) -> Tensor:
+    """Return the columns `(B, len(chosen))` of labels by their names, NaN where the data have no such label.
+
+    Args:
+        label: `(B, len(classes))`.
+        classes: Names of its columns.
+        chosen: Names of the columns that are wanted.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    unknown = torch.full_like(label[:, 0], torch.nan)
+    return torch.stack([label[:, places[name]] if name in places else unknown for name in chosen], 1)

@@ -1,0 +1,1 @@
+"""XCoOp: prompts that are learnt and stay near clinical words."""
