@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.data.splits import check_fractions, split_by_fraction
 from medzoo.core.errors import DataError, check_choice
 from medzoo.core.io.listing import files_in
@@ -53,7 +54,7 @@ class FairSeg(MaskDataModule):
         structure: Literal["disc", "cup"] = "disc",
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
-        **common: Any,
+        **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(**common)
         check_choice("data.structure", structure, ("disc", "cup"))
@@ -130,7 +131,7 @@ def make_fake(root: Path, count: int = 12, names: tuple[str, str] = (IMAGES[0], 
         distance = np.hypot(y - rng.uniform(-4, 4), x - rng.uniform(-4, 4))
         mask = -(distance < 9).astype(np.int8) - (distance < 4 + i % 3)
         image = np.clip(90 - 40.0 * mask + rng.normal(0, 8, mask.shape), 0, 255).astype(np.uint8)
-        facts: dict[str, Any] = {
+        facts: dict[str, int] = {
             "gender": i % 2,
             "race": i % 3,
             "ethnicity": i % 3 - 1,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.data.splits import check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_header, read_image, read_table
@@ -44,7 +45,7 @@ class MasksFolder(MaskDataModule):
         groups: list[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
-        **common: Any,
+        **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(**common)
         check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
@@ -72,6 +73,7 @@ class MasksFolder(MaskDataModule):
                 patients.get(name, ""),
                 {column: codes.get(name, -1) for column, codes in groups.items()},
                 path,
+                own[name],
             )
             for name, path in images.items()
         }
@@ -111,10 +113,10 @@ class MasksFolder(MaskDataModule):
         if found:
             return found
         for item in (item for items in self.parts.values() for item in items):
-            image, mask = item.load.args[0], item.load.args[1]  # type: ignore[attr-defined]
             try:
-                if read_header(image).size != read_header(mask).size:
-                    found.append(DataError(mask, f"has another size than {image}", "give the mask of that image"))
+                if read_header(item.path).size != read_header(item.mask).size:
+                    problem = f"has another size than {item.path}"
+                    found.append(DataError(item.mask, problem, "give the mask of that image"))
             except DataError as error:
                 found.append(error)
         return found
