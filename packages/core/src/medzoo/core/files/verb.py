@@ -14,7 +14,8 @@ from medzoo.core.spelling import nearest
 NOTICE = "for research, not for diagnosis"
 HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 
-Answers files with a trained model (a checkpoint, or a folder of medzoo pack): points, score maps, masks or classes, in
+Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
+hf://org/name): points, score maps, masks or classes, in
 the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
 pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
 ends nothing; the exit code is then 3.
@@ -73,7 +74,9 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.ledger import Ledger
     from medzoo.core.files.predict import Predictor
     from medzoo.core.io import write_csv
+    from medzoo.core.runs.weights import located
 
+    checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
     folder = Path(values["--out"])
