@@ -9,6 +9,7 @@ from typing import Any
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError, MedzooError
+from medzoo.core.files.formats import formats, write_forms
 from medzoo.core.spelling import nearest
 
 NOTICE = "for research, not for diagnosis"
@@ -22,9 +23,11 @@ ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
+  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas; see
+                     medzoo convert
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
-_VALUED = ("--out", "--source", "--spacing", "--trainer.accelerator")
+_VALUED = ("--out", "--source", "--spacing", "--format", "--trainer.accelerator")
 
 
 class SomeFailedError(MedzooError):
@@ -67,6 +70,7 @@ def run(args: list[str]) -> None:
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.paths import expand, named, sha256
 
+    forms = formats(values.get("--format", ""))
     options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
     files = expand(paths)
     from importlib.metadata import version
@@ -79,6 +83,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
+    if forms and predictor.spec.task != "landmark detection":
+        raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])
     about: dict[str, Any] = {
         "model": predictor.spec.name,
@@ -114,6 +120,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
             ledger.add({**answer.record, **saved, "sha256": hashes[path]})
     ledger.close()
     predictor.model.report_predictions(ledger.records, folder)
+    if forms and ledger.records:
+        write_forms(folder, forms)
     table = folder / "failed.csv"
     if failed:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])
