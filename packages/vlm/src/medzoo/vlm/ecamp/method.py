@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +76,6 @@ class ReadingMethod(Method):
         """Choose `loss`, the sum of the three, and the shares of words and entities that were found."""
         names = ("patches", "sharp", "words", "word_accuracy", "entity_accuracy")
         each = {n: [float(v) for k, v in scores.items() if k.endswith(f"/{n}")] for n in names}
-        means: dict[str, Any] = {name: sum(values) / len(values) for name, values in each.items() if values}
+        means = {name: sum(values) / len(values) for name, values in each.items() if values}
         loss = means["patches"] * self.hparams["mask"] + means["sharp"] + means["words"]
         return {"loss": loss, **{name: value for name, value in means.items() if name.endswith("accuracy")}}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -117,7 +118,7 @@ class ECAMP(ReadingMethod):
         if stage == "fit":
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.vit, given, "--model.weights"))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.hparams["lr"])
 

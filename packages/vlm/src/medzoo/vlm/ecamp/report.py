@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from medzoo.core.io import file_name, write_image
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.values import Row
 
 
 @dataclass
@@ -58,7 +58,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
 
     def __init__(self, finish: Callable[[Path], None]) -> None:
         self.finish = finish
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
 
     def update(self, batch: Batch, outputs: FilledIn) -> None:
         """Add a batch.
@@ -98,7 +98,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
                     found[f"{source}/{name}_accuracy"] = float(columns[right].sum() / columns[all_].sum())
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample: words that were found, error of the patches, the parts of both."""
         return self.tested
 
