@@ -1,4 +1,4 @@
-"""How long-tail losses compare as training goes on: `python benchmarks/fairness_tail.py [SEED ...]`.
+"""How long-tail losses compare as training goes on: `python benchmarks/fairness_tail.py [SEED|LOSS ...]`.
 
 Twelve labels of frequency 0.35 · 0.62^k on 24 features, 6000 samples of which training labels lack three in ten
 positives, a perceptron of 64 hidden units, Adam at 2e-3, batches of 64. Prints the mean average precision of the five
@@ -62,10 +62,11 @@ def curve(name: str, seed: int) -> list[float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    seeds = [int(word) for word in sys.argv[1:]] or [0, 1, 2]
+    seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or [0, 1, 2]
+    only = [word for word in sys.argv[1:] if not word.isdigit()]
     print("| loss | " + " | ".join(f"{epochs} epochs" for epochs in EPOCHS) + " |", flush=True)
     print("|---" * (len(EPOCHS) + 1) + "|")
-    for name in LOSSES:
+    for name in only or LOSSES:
         values = np.array([curve(name, seed) for seed in seeds])
         spread = values.std(0, ddof=1) if len(seeds) > 1 else np.zeros(len(EPOCHS))
         cells = [f"{mean:.3f} ± {own:.3f}" for mean, own in zip(values.mean(0), spread, strict=True)]

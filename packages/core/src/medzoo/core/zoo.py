@@ -63,6 +63,9 @@ def create_datamodule(name: str, **arguments: object) -> LightningDataModule:
 def load_checkpoint(path: str | Path) -> LightningModule:
     """Build the model of a run's checkpoint, with its weights, in evaluation mode on the CPU.
 
+    Args:
+        path: A checkpoint, a folder of `medzoo pack`, a name of weights of `list`, or `hf://org/name`.
+
     Only classes that an installed package registers are built, and the file is read as data.
 
     Raises:
@@ -72,7 +75,9 @@ def load_checkpoint(path: str | Path) -> LightningModule:
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import restoring, saved, sized_as
     from medzoo.core.runs.schema import weights_of
+    from medzoo.core.runs.weights import located
 
+    path = located(path)
     checkpoint = read_checkpoint(path)
     kept = saved(checkpoint, "model", path)
     if kept is None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medzoo.fairness.ada_abc.module import AdaABC
     from medzoo.fairness.apple.module import Apple
     from medzoo.fairness.baseline.module import FairBaseline
+    from medzoo.fairness.data.fairseg import FairSeg
     from medzoo.fairness.data.phantoms import LesionPhantoms, LesionStructures, ShortcutPhantoms
     from medzoo.fairness.data.public import CheXpert, Fitzpatrick17k, Ham10000, Isic2019
     from medzoo.fairness.fair_adabn.module import FairAdaBN
@@ -26,6 +27,7 @@ __getattr__, __dir__ = lazy(
         "CheXpert": "data.public",
         "FairAdaBN": "fair_adabn.module",
         "FairBaseline": "baseline.module",
+        "FairSeg": "data.fairseg",
         "Fitzpatrick17k": "data.public",
         "Ham10000": "data.public",
         "Isic2019": "data.public",
@@ -47,6 +49,7 @@ __all__ = [
     "CheXpert",
     "FairAdaBN",
     "FairBaseline",
+    "FairSeg",
     "Fitzpatrick17k",
     "Ham10000",
     "Isic2019",

@@ -36,6 +36,10 @@ _DECIDED: dict[str, tuple[object, str]] = {
 
 def run(request: Request) -> None:
     """Carry out a request and print what came of it."""
+    from medzoo.core.runs.weights import located
+
+    request.ckpt_path = request.ckpt_path and located(request.ckpt_path)
+    request.init_from = request.init_from and located(request.init_from)
     arguments, sized = _from_checkpoint(request) if request.ckpt_path else ([], nullcontext())
     if request.model is None:
         if "--help" in request.switches:

@@ -17,6 +17,7 @@ from medzoo.core.method import Method
 from medzoo.core.registry import Spec, load, specs
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.core.runs.saved import saved
+from medzoo.core.runs.weights import located
 from medzoo.core.sample import collate
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.zoo import load_checkpoint
@@ -31,7 +32,7 @@ class Predictor:
         >>> answer.record["landmarks_px"]["right apex"]
 
     Args:
-        weights: A checkpoint, or a folder of `medzoo pack`.
+        weights: A checkpoint, a folder of `medzoo pack`, a name of weights of `medzoo list`, or `hf://org/name`.
         source: What the files are of (anatomy, category), where the model knows several.
         accelerator: `cpu`, `gpu`, or `auto`.
         options: What the reader of the task takes on files, such as `spacing`, millimetres per pixel of
@@ -51,6 +52,7 @@ class Predictor:
     def __init__(
         self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: object
     ) -> None:
+        weights = located(weights)
         model = load_checkpoint(weights)
         content = read_checkpoint(weights)
         kept_model, trained = saved(content, "model"), saved(content, "datamodule")

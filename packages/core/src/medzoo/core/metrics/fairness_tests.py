@@ -100,10 +100,8 @@ def bootstrap(cases: Cases, repeats: int, generator: np.random.Generator) -> Ite
         if content is None:
             yield cases.counts(generator.multinomial(len(codes), shares, size=now))
             continue
-        drawn = np.empty((patients, now), dtype=np.float32)
-        for r in range(now):
-            drawn[:, r] = _resample(patients, generator)
-        yield cases.counts((content @ drawn).T)
+        drawn = np.stack([_resample(patients, generator) for _ in range(now)])
+        yield cases.counts((content @ drawn.T.astype(np.float32, order="C")).T)
 
 
 def permutations(
@@ -136,9 +134,7 @@ def permutations(
                     rest -= part
                 table[-1, r] = rest
         else:
-            placed = np.empty((len(cases.sizes), now), dtype=np.int16)
-            for r in range(now):
-                placed[:, r] = _shuffled(wanted, generator)
+            placed = np.stack([_shuffled(wanted, generator) for _ in range(now)]).T.copy()
             for g in range(number - 1):
                 table[g] = (content @ (placed == g).astype(np.float32)).T
             table[-1] = colours - table[:-1].sum(0)
@@ -187,14 +183,27 @@ def _shuffled(wanted: NDArray[np.int64], generator: np.random.Generator) -> NDAr
     size = int(wanted.sum())
     drawn = generator.integers(0, 2**16, size, dtype=np.uint16)
     placed = np.zeros(size, dtype=np.int16)
+    above = [size]
     for limit in np.round(np.cumsum(wanted)[:-1] / max(size, 1) * 2**16):
-        placed += drawn >= limit
-    excess = np.bincount(placed, minlength=len(wanted)) - wanted
-    free = [generator.choice(np.flatnonzero(placed == g), excess[g], replace=False) for g in np.flatnonzero(excess > 0)]
+        later = drawn >= limit
+        above.append(int(np.count_nonzero(later)))
+        placed += later
+    excess = -np.diff([*above, 0]) - wanted
+    free = [_some(placed, int(g), int(excess[g]), generator) for g in np.flatnonzero(excess > 0)]
     if free:
         lacking = np.maximum(-excess, 0)
         placed[generator.permutation(np.concatenate(free))] = np.repeat(np.arange(len(wanted)), lacking)
     return placed
+
+
+def _some(placed: NDArray[np.int16], number: int, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return `count` random places of a number, none twice: random places, of which the others are passed over."""
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < count:
+        more = generator.integers(0, len(placed), 4 * count + 16)
+        pool = np.concatenate([found, more[placed[more] == number]])
+        found = pool[np.sort(np.unique(pool, return_index=True)[1])]
+    return found[:count]
 
 
 def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:

@@ -73,6 +73,7 @@ class MasksFolder(MaskDataModule):
                 patients.get(name, ""),
                 {column: codes.get(name, -1) for column, codes in groups.items()},
                 path,
+                own[name],
             )
             for name, path in images.items()
         }
@@ -112,11 +113,10 @@ class MasksFolder(MaskDataModule):
         if found:
             return found
         for item in (item for items in self.parts.values() for item in items):
-            assert isinstance(item.load, partial)
-            image, mask = item.load.args[:2]
             try:
-                if read_header(image).size != read_header(mask).size:
-                    found.append(DataError(mask, f"has another size than {image}", "give the mask of that image"))
+                if read_header(item.path).size != read_header(item.mask).size:
+                    problem = f"has another size than {item.path}"
+                    found.append(DataError(item.mask, problem, "give the mask of that image"))
             except DataError as error:
                 found.append(error)
         return found

@@ -36,6 +36,7 @@ class MaskItem:
         patient: Whose image it is; empty where nobody knows.
         groups: Sensitive attributes by name, −1 where unknown.
         path: Its file; empty where it has none.
+        mask: File of its mask; empty where it has none of its own.
     """
 
     id: str
@@ -43,6 +44,7 @@ class MaskItem:
     patient: str = ""
     groups: Mapping[str, int] = field(default_factory=dict)
     path: str = ""
+    mask: str = ""
 
 
 class MaskImages(Dataset[dict[str, object]]):
