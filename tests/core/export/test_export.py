@@ -141,7 +141,7 @@ def test_the_program_of_the_docs_gives_the_answers_of_predict_without_medzoo(run
             np.testing.assert_allclose(found, mine, rtol=2e-3, atol=0.05 if task == "points" else 2e-3)
 
 
-def test_what_is_not_a_graph_says_where(runs: Path, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_graph_says_where(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = f"{POINTS} {SMALL} --model.decoder component_mean --model.target alpha_power --trainer.max_epochs 1"
     assert main(["fit", *options.split(), "--model.steps", "1", "--run_dir", "fit"]) == 0
     capsys.readouterr()

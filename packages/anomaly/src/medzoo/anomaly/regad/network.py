@@ -53,7 +53,7 @@ def matrix(mode: str, parameters: Tensor) -> Tensor:
         lean = (values.pop(0), values.pop(0)) if mode == "shear" else (-torch.sin(angle), torch.sin(angle))
         cos = torch.cos(angle)
         rows = torch.stack([cos * scale[0], lean[0], shift[0], lean[1], cos * scale[1], shift[1]], 1).reshape(-1, 2, 3)
-    last = rows.new_tensor([0.0, 0.0, 1.0]).expand(len(rows), 1, 3)
+    last = rows.new_tensor([0.0, 0.0, 1.0]).expand(rows.shape[0], 1, 3)
     return torch.cat([rows, last], dim=1)
 
 

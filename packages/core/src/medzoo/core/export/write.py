@@ -112,6 +112,8 @@ def traced(graph: Graph, name: str) -> torch.export.ExportedProgram:
 
 def _why(error: BaseException) -> str:
     """Return the last step of medzoo's that an error came from, and the error's first line."""
+    while error.__cause__ is not None:  # the exporters wrap what went wrong
+        error = error.__cause__
     steps = [frame for frame in traceback.extract_tb(error.__traceback__) if "medzoo" in Path(frame.filename).parts]
     own = [frame for frame in steps if "export" not in Path(frame.filename).parts]
     place = f"{Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].name}) is not a step of a graph: " if own else ""

@@ -65,7 +65,7 @@ class LocalNet(nn.Module):
             return pointwise(self.up[-1](maps, domain), head.weight, head.bias)
 
         rows = image.shape[2]
-        if not self.training and image.device.type == "cpu":
+        if not (self.training or torch.compiler.is_exporting()) and image.device.type == "cpu":
             # A level has half the columns of the one above and up to twice its channels.
             rows = max(8, _STRIP // (len(image) * image.shape[3] * 2 * stem.out_channels))
         taps = [by_rows(enter, [image], rows)]
