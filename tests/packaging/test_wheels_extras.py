@@ -46,7 +46,17 @@ USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-core", "dicom"): [["python", "-c", DICOM]],
     ("medzoo-core", "export"): [
         f"medzoo fit --model padim --run_dir exported --quiet {SMALL}".split(),
-        "medzoo export exported/checkpoints/last.ckpt --format onnx --source gear -o gear.onnx".split(),
+        [
+            "medzoo",
+            "export",
+            "exported/checkpoints/last.ckpt",
+            "--format",
+            "onnx",
+            "--source",
+            "gear",
+            "-o",
+            "gear.onnx",
+        ],
         ["python", "-c", "import onnxruntime; onnxruntime.InferenceSession('gear.onnx')"],
     ],
     ("medzoo-core", "monai"): [["python", "-c", DEFORM]],
