@@ -44,6 +44,11 @@ SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [g
 USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-core", "cuda"): [["python", "-c", "import medzoo.core.ops.elastic_deform.triton_kernels"]],
     ("medzoo-core", "dicom"): [["python", "-c", DICOM]],
+    ("medzoo-core", "export"): [
+        f"medzoo fit --model padim --run_dir exported --quiet {SMALL}".split(),
+        "medzoo export exported/checkpoints/last.ckpt --format onnx --source gear -o gear.onnx".split(),
+        ["python", "-c", "import onnxruntime; onnxruntime.InferenceSession('gear.onnx')"],
+    ],
     ("medzoo-core", "monai"): [["python", "-c", DEFORM]],
     ("medzoo-core", "tensorboard"): [
         f"medzoo fit --model padim --tensorboard --run_dir board --quiet {SMALL}".split(),
@@ -60,6 +65,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         ["python", "-c", "import docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
     ],
     ("medzoo", "lint"): [["ruff", "--version"], ["mypy", "--version"]],
+    ("medzoo", "docs"): [["mkdocs", "--version"], ["python", "-c", "import mkdocstrings_handlers.python, material"]],
 }
 
 

@@ -42,8 +42,9 @@ def test_the_quick_recipe_leads_heads_and_chests() -> None:
     config = resolved("ati-fgsm/default")
     settings, data = config["model"]["init_args"], config["data"]["init_args"]
     assert settings["victim"] == "heatmap"
-    assert settings["eps"] == pytest.approx([2 / 255, 4 / 255, 8 / 255])
-    assert settings["attack_steps"] == 100
+    assert settings["eps"] == pytest.approx([4 / 255, 8 / 255])
+    assert settings["attack_steps"] == 60
+    assert settings["victim_options"] == {"steps": 300, "augment": 0}
     assert data["domains"] == ["head", "chest"]
 
 

@@ -172,7 +172,7 @@ def test_images_at_a_wrong_level_and_odd_names_are_told(tree: Path) -> None:
     shutil.rmtree(tree / "sick" / "more")
     picture(tree / "sick" / "nobody.png", 92)
     (fault,) = ClassesFolder(str(tree), patient_pattern=r"^(person\d+)_").check()
-    assert "nobody.png: tells no patient" in str(fault)
+    assert "nobody.png: has no patient in its name" in str(fault)
     with pytest.raises(ConfigError, match="has no group"):
         ClassesFolder(str(tree), patient_pattern="person")
     shutil.rmtree(tree / "sick")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from inspect import Parameter, signature
-from typing import get_type_hints
+from typing import get_type_hints, is_typeddict
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -27,10 +27,10 @@ def passing_on() -> Iterator[tuple[type, str]]:
                     yield kind, str(parameter.annotation)[len("Unpack[") : -1]
 
 
-def options_of(kind: type) -> dict[str, object]:
-    """Return the options that the first `__init__` of a class's bases takes, with their types, its bases' included."""
+def options_of(bases: tuple[type, ...]) -> dict[str, object]:
+    """Return the options that the first `__init__` of some classes takes, with their types, its bases' included."""
     hints: dict[str, object] = {}
-    for base in reversed(kind.__mro__[1:]):
+    for base in reversed(bases):
         if issubclass(base, MedzooDataModule) and "__init__" in vars(base):
             own, types = signature(base.__init__).parameters, get_type_hints(base.__init__)
             named = [n for n, p in own.items() if n != "self" and p.kind is not Parameter.VAR_KEYWORD]
@@ -42,11 +42,25 @@ def options_of(kind: type) -> dict[str, object]:
 @pytest.mark.parametrize(("kind", "name"), [pytest.param(*case, id=case[0].__name__) for case in passing_on()])
 def test_the_options_passed_on_are_those_of_the_base_class(kind: type, name: str) -> None:
     typed = get_type_hints(getattr(sys.modules[kind.__module__], name))
-    taken = options_of(kind)
-    own = {n for n, p in signature(kind.__init__).parameters.items() if p.kind is not Parameter.VAR_KEYWORD}
+    taken = options_of(kind.__mro__[1:])
     assert {option: taken.get(option) for option in typed} == typed
-    missing = set(taken) - set(typed) - own
-    assert not missing - {"root", "intensity", "val"}, f"{name} lacks {missing}"
+
+
+def titled() -> dict[type, type]:
+    """Return the types of options that are called `Options of X`, by the class X of the same module."""
+    bases = {base for kind, _ in passing_on() for base in kind.__mro__}
+    titles = {(base.__module__, f"Options of `{base.__name__}`."): base for base in bases}
+    found = {}
+    for module in {base.__module__ for base in bases}:
+        for value in vars(sys.modules[module]).values():
+            if is_typeddict(value) and (module, value.__doc__) in titles:
+                found[titles[module, value.__doc__]] = value
+    return found
+
+
+@pytest.mark.parametrize(("base", "options"), titled().items(), ids=lambda kind: kind.__name__)
+def test_a_type_that_is_called_the_options_of_a_class_has_all_of_them(base: type, options: type) -> None:
+    assert set(get_type_hints(options)) == set(options_of(base.__mro__)) - {"root"}
 
 
 @pytest.mark.parametrize("spec", specs("datamodule"), ids=lambda spec: spec.name)

@@ -204,3 +204,31 @@ def test_a_folder_of_something_else_is_not_written_into(workdir: Path) -> None:
     Path("out/mine.txt").write_text("x")
     with pytest.raises(ConfigError, match="is not empty"):
         Ledger(Path("out"), {"model": "m"})
+
+
+def test_landmarks_are_written_for_other_programs_too_and_what_was_corrected_stays(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("points")
+    pictures("new")
+    command = ["predict", CKPT, "new", "-o", "out", "--format", "json,labelme,coco,cvat,slicer"]
+    assert main(command) == 0
+    places = records("out")[0]["landmarks_px"]
+    told = json.loads(Path("out/labelme/im0.json").read_text())
+    assert Path("out/labelme", told["imagePath"]).samefile("new/im0.png")
+    for shape in told["shapes"]:
+        assert shape["points"][0] == pytest.approx([value + 0.5 for value in places[shape["label"]]], abs=0.01)
+    assert {"coco.json", "cvat.xml", "slicer"} <= {path.name for path in Path("out").iterdir()}
+    Path("out/labelme/im0.json").write_text("corrected")
+    Path("new/late.png").write_bytes(Path("new/im2.png").read_bytes())
+    assert main(command) == 0
+    assert Path("out/labelme/im0.json").read_text() == "corrected"
+    assert Path("out/labelme/late.json").is_file()
+    assert len(json.loads(Path("out/coco.json").read_text())["images"]) == 4
+    assert main(["predict", CKPT, "new", "-o", "more", "--format", "labelm"]) == 2
+    assert "--format labelm: expected json, csv, labelme, coco, cvat, slicer" in capsys.readouterr().err
+    assert not Path("more").exists()
+    fit_again = FITS["classes"].split()
+    assert main(["fit", *fit_again, "--run_dir", "classes", "--quiet"]) == 0
+    assert main(["predict", "classes/checkpoints/last.ckpt", "new", "-o", "more", "--format", "labelme"]) == 2
+    assert "--format labelme: is of landmarks" in capsys.readouterr().err

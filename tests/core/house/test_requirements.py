@@ -15,7 +15,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[3]
 NAMES = sorted(p.parent.name for p in (ROOT / "packages").glob("*/pyproject.toml"))
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}  # where a module's name is another
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "open_clip": "open-clip-torch",
+}  # where a module's name is another
 ELSEWHERE = ("anomalib", "worker.py")  # runs in an environment of anomalib, whose requirements exclude medzoo's
 FIXED = {"lightning": "2.6.6", "monai": "1.6", "pillow": "12.3", "pydicom": "3.0.2"}
 """The first versions without the faults of security that were known when the floors were set."""
@@ -47,7 +52,8 @@ def third_party(folder: Path) -> dict[str, str]:
                 names = [node.module or ""]
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
                 names = [node.args[0].value] if isinstance(node.args[0], ast.Constant) else []
-            for top in {str(name).split(".")[0] for name in names} - sys.stdlib_module_names - {"medzoo", ""}:
+            known = {*sys.stdlib_module_names, "medzoo", "", "_typeshed"}  # the last exists for type checkers alone
+            for top in {str(name).split(".")[0] for name in names} - known:
                 found[canonicalize_name(DISTRIBUTIONS.get(top, top))] = f"{path.relative_to(ROOT)}:{node.lineno}"
     return found
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CEILINGS = {
-    "core": (33, 3),
+    "core": (31, 2),
     "core/benchmark": (0, 0),
     "core/convert": (0, 0),
     "core/evaluate": (0, 0),
@@ -18,9 +18,9 @@ CEILINGS = {
     "core/pack": (0, 0),
     "landmark": (3, 1),
     "anomaly": (2, 0),
-    "adversarial": (60, 3),
+    "adversarial": (36, 0),
     "fairness": (8, 4),
-    "vlm": (46, 3),
+    "vlm": (43, 1),
 }
 """Of each part: lines with `Any`, imports and comments included, and lines with `type: ignore`. Lower them at will."""
 

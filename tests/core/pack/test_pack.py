@@ -18,7 +18,7 @@ from medzoo.core.cli import main
 from medzoo.core.errors import CheckpointError
 from medzoo.core.phantoms import radiograph
 from medzoo.core.runs.checkpoint_io import read_checkpoint
-from medzoo.core.runs.packed import SUMS, TOLD, WEIGHTS, read_packed, write_packed
+from medzoo.core.runs.packed import ABOUT, SUMS, WEIGHTS, read_packed, write_packed
 
 IMAGES = "--model padim --data.train 3 --data.test 4 --data.pixels 64 --data.shots 3 --data.test_categories [gear]"
 POINTS = "--model heatmap --data.domains [hand] --data.n_train 4 --data.n_test 2 --data.image_size 48 --model.size 32"
@@ -75,25 +75,25 @@ def test_a_packed_folder_has_the_model_and_its_figures_and_nothing_of_the_traini
     packed: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = packed / "shared"
-    assert {file.name for file in shared.iterdir()} == {"README.md", TOLD, WEIGHTS, SUMS}
+    assert {file.name for file in shared.iterdir()} == {"README.md", ABOUT, WEIGHTS, SUMS}
     original, found = read_checkpoint(packed / "fit" / "checkpoints" / "last.ckpt"), read_checkpoint(shared)
     assert found["state_dict"].keys() == original["state_dict"].keys()
     assert all(torch.equal(found["state_dict"][name], value) for name, value in original["state_dict"].items())
     assert not {"optimizer_states", "loops", "callbacks"} & set(found)
-    told = json.loads((shared / TOLD).read_text())
+    told = json.loads((shared / ABOUT).read_text())
     results = json.loads((packed / "fit" / "results.json").read_text())
     assert told["figures"] == results["metrics"]
     text = (shared / "README.md").read_text()
     assert "not for diagnosis" in text
     assert f"| phantoms/auroc | {results['metrics']['phantoms/auroc']:.4g} |" in text
-    assert str(packed) not in text + (shared / TOLD).read_text()
+    assert str(packed) not in text + (shared / ABOUT).read_text()
     assert main(["pack", str(packed / "fit"), "-o", "again"]) == 0
-    for name in (TOLD, WEIGHTS, SUMS, "README.md"):
+    for name in (ABOUT, WEIGHTS, SUMS, "README.md"):
         assert Path("again", name).read_bytes() == (shared / name).read_bytes()  # packing is exact
     assert main(["pack", str(packed / "fit"), "-o", "again"]) == 2
     assert "exists; name another folder" in capsys.readouterr().err
     assert main(["pack", str(packed / "fit" / "checkpoints" / "best.ckpt"), "-o", "best"]) == 0
-    assert json.loads(Path("best", TOLD).read_text())["figures"] == {}  # those of the run are last.ckpt's
+    assert json.loads(Path("best", ABOUT).read_text())["figures"] == {}  # those of the run are last.ckpt's
     assert "None were measured" in Path("best/README.md").read_text()
 
 
@@ -114,7 +114,7 @@ def test_it_is_tested_and_trained_on_as_a_checkpoint_is(
 
 def test_a_flipped_byte_anywhere_is_refused(packed: Path, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture("new/1.png")
-    for name in (WEIGHTS, TOLD, "README.md", SUMS):
+    for name in (WEIGHTS, ABOUT, "README.md", SUMS):
         content = (packed / "shared" / name).read_bytes()
         for place in (0, len(content) // 3, len(content) // 2, len(content) - 2):
             shutil.copytree(packed / "shared", "bad")
@@ -148,9 +148,9 @@ def test_a_folder_that_somebody_wrote_is_data_and_no_more(
     change: dict[str, Any], message: str, packed: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(packed / "shared", "bad")
-    told = json.loads(Path("bad", TOLD).read_text())
-    Path("bad", TOLD).write_text(json.dumps(told | change))
-    names = ("README.md", TOLD, WEIGHTS)
+    told = json.loads(Path("bad", ABOUT).read_text())
+    Path("bad", ABOUT).write_text(json.dumps(told | change))
+    names = ("README.md", ABOUT, WEIGHTS)
     sums = "".join(f"{hashlib.sha256(Path('bad', n).read_bytes()).hexdigest()}  {n}\n" for n in names)
     Path("bad", SUMS).write_text(sums)
     picture("new/1.png")

@@ -100,6 +100,40 @@ def test_a_page_has_the_figures_curves_cases_and_pictures_of_a_run_and_is_whole(
     assert page.tags.count("img") == 2
 
 
+def test_a_page_fits_a_phone_and_can_be_read_by_keyboard_and_ear(workdir: Path) -> None:
+    run_folder("run", cases=4)
+    assert main(["report", "run", "-o", "page.html"]) == 0
+    text = Path("page.html").read_text(encoding="utf8")
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style
+    rules = dict(re.findall(r"([^{}]+?)\s*\{([^}]*)\}", style[1]))
+    for rule in (found for found in rules.values() if re.search(r"(?<![-\w])width:", found)):
+        assert "max-width: 100%" in rule, rule  # nothing is wider than the screen
+    assert all(int(size) >= 12 for size in re.findall(r"font(?:-size)?:\s*(\d+)px", style[1]))
+    assert text.count("<table") == text.count('class="wide" role="region" tabindex="0" aria-label=')
+    pictures = re.findall(r"<(?:img|svg)\b[^>]*>", text)
+    assert pictures
+    assert all(re.search(r'(?:alt|aria-label)="[^"]+"', picture) for picture in pictures)
+    mark = re.search(r"\.case circle \{[^}]*stroke: (#\w{6})[^}]*drop-shadow\(0 0 1px (#\w{3,6})\)", style[1])
+    assert mark
+    # A ring of two colours of which one stands out from any grey by 3 : 1 at least (WCAG 2.2, 1.4.11).
+    light, dark = (luminance(mark[1]), luminance(mark[2]))
+    greys = [luminance(f"#{level:02x}{level:02x}{level:02x}") for level in range(256)]
+    assert min(max(contrast(light, grey), contrast(dark, grey)) for grey in greys) >= 3
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
 def test_an_anonymous_page_names_no_case_path_or_command_and_shows_no_single_case(workdir: Path) -> None:
     run_folder("run")
     assert main(["report", "run", "-o", "page.html", "--anonymous"]) == 0

@@ -16,7 +16,7 @@ from medzoo.core.io import write_image
 from medzoo.core.testing.data import DataModuleContract
 from medzoo.vlm.data.phantoms import ReportPhantoms
 from medzoo.vlm.data.table import ReportTable
-from medzoo.vlm.phantoms.findings import FINDINGS, Finding, chest_radiograph, draw_findings
+from medzoo.vlm.phantoms.findings import DIAGNOSES, FINDINGS, Finding, chest_radiograph, draw_findings
 from medzoo.vlm.phantoms.reports import report_on
 from medzoo.vlm.processor import Processor
 from medzoo.vlm.text.rewrite import Rewriter
@@ -88,6 +88,16 @@ def test_a_finding_changes_the_image_on_its_side_and_more_where_it_is_severe(nam
         if side and name != "pacemaker":  # its wire leads to the heart
             half = changes[1][:, pixels // 2 :] if side == "left" else changes[1][:, : pixels // 2]
             assert half.sum() > 0.9 * changes[1].sum()
+
+
+def test_diagnoses_follow_from_the_findings_and_no_report_names_one() -> None:
+    plain, more = (ReportPhantoms(**{**TINY, "train": 60}, diagnoses=diagnoses) for diagnoses in (False, True))
+    assert more.classes == (*FINDINGS, *DIAGNOSES)
+    for item, same in zip(more.cases.parts["train"], plain.cases.parts["train"], strict=True):
+        assert isinstance(item.label, tuple)
+        has = {name for name, value in zip(FINDINGS, item.label, strict=False) if value}
+        assert item.label == (*(same.label or ()), *(float(rule(has)) for rule in DIAGNOSES.values()))  # type: ignore[misc]
+        assert not any(name in more.found.texts[item.id].lower() for name in DIAGNOSES)
 
 
 def test_a_supervised_model_trains_on_the_labels_of_the_same_images(workdir: Path) -> None:

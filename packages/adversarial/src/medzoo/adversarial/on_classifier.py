@@ -21,7 +21,7 @@ class OnClassifier(OnVictim):
     @property
     def data(self) -> Any:
         """The data module of the attached trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(self.trainer, "datamodule", None)
 
     def check_victim(self, model: Method) -> None:
         """Refuse models of several labels.

@@ -63,20 +63,25 @@ def create_datamodule(name: str, **arguments: object) -> LightningDataModule:
 def load_checkpoint(path: str | Path) -> LightningModule:
     """Build the model of a run's checkpoint, with its weights, in evaluation mode on the CPU.
 
+    Args:
+        path: A checkpoint, a folder of `medzoo pack`, a name of weights of `list`, or `hf://org/name`.
+
     Only classes that an installed package registers are built, and the file is read as data.
 
     Raises:
-        CheckpointError: The file is unsafe, damaged, does not tell its model, or does not fit it.
+        CheckpointError: The file is unsafe, damaged, does not name its model, or does not fit it.
         PluginError: The model is not installed.
     """
     from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.saved import restoring, saved, sized_as
     from medzoo.core.runs.schema import weights_of
+    from medzoo.core.runs.weights import located
 
+    path = located(path)
     checkpoint = read_checkpoint(path)
     kept = saved(checkpoint, "model", path)
     if kept is None:
-        raise CheckpointError(f"{path}: does not tell its model; use the class's own load_from_checkpoint")
+        raise CheckpointError(f"{path}: does not name its model; use the class's own load_from_checkpoint")
     model_class = load(kept.spec)
     with restoring(str(path), kept.spec.name):
         with sized_as(path, checkpoint):

@@ -40,7 +40,7 @@ class ImageTextMethod(Method):
         backbone: Image network of timm, such as vit_base_patch16_224 or resnet50.
         weights: File with weights of it; empty: random ones. Nothing is downloaded.
         size: Height and width of the images, one number for a square.
-        fit: How images of another shape are brought to size: stretch, or pad with black.
+        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         zoom: With pad, the longest side is so many times the network's, and the rest is cut.
         mean: Mean grey level, in [0, 1].
         spread: Standard deviation of the grey levels.
@@ -131,6 +131,11 @@ class ImageTextMethod(Method):
         self.classes = tuple(classes)
         self.register_buffer("thresholds", torch.zeros(len(self.classes)))
         h["network"] = {"text": vars(settings) | {"size": dict(settings.size)}, "classes": list(classes)}
+
+    @property
+    def preset(self) -> str:
+        """The preset by which names of classes become sentences."""
+        return str(self.hparams["prompts"])
 
     @property
     def data(self) -> Any:

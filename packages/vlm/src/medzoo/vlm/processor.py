@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medzoo.core.data.wants import Wants
 from medzoo.core.geometry import Affine, apply, compose, fit_affine, invert, resample, resize_affine
 
-FITS = ("stretch", "pad")
+FITS = ("stretch", "pad", "crop")
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Processor:
 
     Attributes:
         size: Height and width that the network sees.
-        fit: `stretch` to that size; or `pad`, which keeps the proportions, with black beside the shorter side.
-        zoom: With `pad`, the longest side is so many times the network's; what sticks out is cut. The paper's images
-            are padded to 256 and cropped to 224: 256/224.
+        fit: `stretch` to that size; `pad`, which keeps the proportions, with black beside the shorter side; or `crop`,
+            which cuts off what sticks out of the longer one.
+        zoom: With `pad` or `crop`, so many times larger, and the rest is cut. The paper's images are padded to 256 and
+            cropped to 224: 256/224.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -43,8 +44,10 @@ class Processor:
             return resize_affine((width, height), (columns, rows))
         grown = fit_affine((width, height), (columns, rows))
         middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
-        grown[:, 2] = (grown[:, 2] - middle) * self.zoom + middle
-        grown[:, :2] *= self.zoom
+        sides = columns / width, rows / height
+        zoom = self.zoom * (max(sides) / min(sides) if self.fit == "crop" else 1.0)
+        grown[:, 2] = (grown[:, 2] - middle) * zoom + middle
+        grown[:, :2] *= zoom
         return grown
 
     def __call__(self, array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -36,6 +36,19 @@ class Tried:
     score: Tensor
 
 
+class Bypass(TypedDict):
+    """A row of `bypass.csv`: an attack at a budget."""
+
+    eps: float
+    attack: str
+    images: int
+    success: float
+    auroc: float
+    bypass: float
+    bypass_low: float
+    bypass_high: float
+
+
 class BypassEvaluation(ClassificationEvaluation):
     """Judges the classifier behind the Cushion, and what attacks get past the Shield.
 
@@ -49,7 +62,7 @@ class BypassEvaluation(ClassificationEvaluation):
         self.patients: list[str] = []
         self.clean: list[tuple[Tensor, Tensor]] = []
         """Scores of clean images, and whether the Shield lets them pass."""
-        self.table: list[dict[str, Any]] = []
+        self.table: list[Bypass] = []
 
     def compute(self) -> dict[str, float]:
         """Return the classifier's figures, `<source>/false_alarms`, and `<source>/bypass_<eps>` of the best attack.
@@ -68,7 +81,7 @@ class BypassEvaluation(ClassificationEvaluation):
             found[f"{source}/bypass_{eps:.3g}"] = max(row["bypass"] for row in self.table if row["eps"] == eps)
         return found
 
-    def _row(self, parts: Sequence[Tried]) -> dict[str, Any]:
+    def _row(self, parts: Sequence[Tried]) -> Bypass:
         success, passes, score = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("success", "passes", "score")
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
@@ -16,8 +16,14 @@ from torch import Tensor
 from medzoo.adversarial.ati_fgsm.clinical import measures
 from medzoo.core.io import write_csv
 from medzoo.core.plots import save
+from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation
+from medzoo.core.tasks.landmark_types import LandmarkOutputs
 from medzoo.core.tasks.landmarks import LandmarkEvaluation
+from medzoo.core.values import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN = (0, 1, 5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 600, 1000)
 NEAR = 4.0
@@ -57,7 +63,19 @@ class Led:
     names: tuple[str, ...]
 
 
-class LedEvaluation(Evaluation[Any]):
+class Step(TypedDict):
+    """A row of `convergence.csv`: mean distances after some steps."""
+
+    domain: str
+    eps: float
+    method: str
+    unit: str
+    step: int
+    goal: float
+    drift: float
+
+
+class LedEvaluation(Evaluation[LandmarkOutputs]):
     """The victim's own evaluation of clean images, and what attacks did.
 
     Args:
@@ -67,37 +85,41 @@ class LedEvaluation(Evaluation[Any]):
     def __init__(self, inner: LandmarkEvaluation) -> None:
         self.inner = inner
         self.led: list[Led] = []
-        self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.tables: dict[str, Sequence[Mapping[str, object]]] = {}
+        self.steps: list[Step] = []
 
-    def update(self, batch: Any, outputs: Any) -> None:
+    def update(self, batch: Batch, outputs: LandmarkOutputs) -> None:
         """Judge clean images."""
         self.inner.update(batch, outputs)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return the rows of clean images."""
         return self.inner.rows()
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> dict[str, float | Tensor]:
         """Return the victim's figures and `<domain>/<method>/goal_<unit>`, `…/drift_<unit>` at the largest budget.
 
         `goal`: mean distance of led landmarks from their goals; `drift`: that of the others from their clean place.
         """
-        found: dict[str, Any] = dict(self.inner.compute())
+        found: dict[str, float | Tensor] = dict(self.inner.compute())
         groups: dict[tuple[str, float, str], list[Led]] = {}
         for led in self.led:
             groups.setdefault((led.domain, led.eps, led.method), []).append(led)
+        budgets = [_budget(parts) for parts in groups.values()]
+        self.steps = [row for parts in groups.values() for row in _convergence(parts)]
         self.tables = {
-            "budgets": [_budget(parts) for parts in groups.values()],
-            "convergence": [row for parts in groups.values() for row in _convergence(parts)],
+            "budgets": budgets,
+            "convergence": self.steps,
             "coupling": [_coupling(parts) for parts in groups.values()],
             "clinical": [row for parts in groups.values() for row in _clinical(parts)],
         }
         largest = max((led.eps for led in self.led), default=0.0)
-        for row in self.tables["budgets"]:
+        for row in budgets:
             if row["eps"] == largest:
                 for name in ("goal", "drift"):
-                    if np.isfinite(row[f"{name}_mean"]):
-                        found[f"{row['domain']}/{row['method']}/{name}_{row['unit']}"] = float(row[f"{name}_mean"])
+                    mean = float(row[f"{name}_mean"])
+                    if np.isfinite(mean):
+                        found[f"{row['domain']}/{row['method']}/{name}_{row['unit']}"] = mean
         return found
 
     def report(self, folder: Path) -> None:
@@ -106,11 +128,11 @@ class LedEvaluation(Evaluation[Any]):
         for table, rows in self.tables.items():
             if rows:
                 write_csv(folder / f"{table}.csv", rows)
-        if self.tables.get("convergence"):
-            save(_curves(self.tables["convergence"]), folder / "figures" / "convergence.png")
+        if self.steps:
+            save(_curves(self.steps), folder / "figures" / "convergence.png")
 
 
-def _head(led: Led) -> dict[str, Any]:
+def _head(led: Led) -> Row:
     return {"domain": led.domain, "eps": led.eps, "method": led.method, "unit": led.unit}
 
 
@@ -123,7 +145,7 @@ def _split(parts: Sequence[Led]) -> tuple[Floats, Floats, Floats, Floats]:
     return goal[led], goal[~led], truth[~led], clean[~led]
 
 
-def _budget(parts: Sequence[Led]) -> dict[str, Any]:
+def _budget(parts: Sequence[Led]) -> Row:
     goal, drift, truth, clean = _split(parts)
     everything = torch.cat([part.clean for part in parts]).double().cpu().numpy()
     return {
@@ -141,19 +163,28 @@ def _budget(parts: Sequence[Led]) -> dict[str, Any]:
     }
 
 
-def _convergence(parts: Sequence[Led]) -> list[dict[str, Any]]:
+def _convergence(parts: Sequence[Led]) -> list[Step]:
     led = torch.cat([part.targeted for part in parts]).cpu().numpy()
     trace = torch.cat([part.trace for part in parts], dim=1).double().cpu().numpy()
     shown = [step for step in SHOWN if step < len(trace)]
     if len(trace) - 1 not in shown:
         shown.append(len(trace) - 1)
+    first = parts[0]
     return [
-        {**_head(parts[0]), "step": step, "goal": _mean(trace[step][led]), "drift": _mean(trace[step][~led])}
+        {
+            "domain": first.domain,
+            "eps": first.eps,
+            "method": first.method,
+            "unit": first.unit,
+            "step": step,
+            "goal": _mean(trace[step][led]),
+            "drift": _mean(trace[step][~led]),
+        }
         for step in shown
     ]
 
 
-def _coupling(parts: Sequence[Led]) -> dict[str, Any]:
+def _coupling(parts: Sequence[Led]) -> dict[str, object]:
     """Return rank correlations of a led landmark's distance from its goal with how near its neighbours are."""
     near, near_six, error = [], [], []
     for part in parts:
@@ -172,7 +203,7 @@ def _coupling(parts: Sequence[Led]) -> dict[str, Any]:
     return {**_head(parts[0]), "landmarks": len(columns[2]), **found}
 
 
-def _clinical(parts: Sequence[Led]) -> list[dict[str, Any]]:
+def _clinical(parts: Sequence[Led]) -> list[dict[str, object]]:
     before, after = (torch.cat([part.places[i] for part in parts]) for i in (0, 1))
     clean, attacked = measures(parts[0].names, before), measures(parts[0].names, after)
     return [
@@ -193,7 +224,7 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else np.nan
 
 
-def _curves(rows: Sequence[dict[str, Any]]) -> Any:
+def _curves(rows: Sequence[Step]) -> Figure:
     from matplotlib.figure import Figure
 
     domains = list(dict.fromkeys(row["domain"] for row in rows))
@@ -204,11 +235,9 @@ def _curves(rows: Sequence[dict[str, Any]]) -> Any:
         eps = max(row["eps"] for row in own)
         for method, colour in (("ti-fgsm", "C0"), ("ati-fgsm", "C1")):
             line = [row for row in own if row["method"] == method and row["eps"] == eps]
-            for name, style in (("goal", "-"), ("drift", "--")):
-                axis.plot(
-                    [row["step"] for row in line], [row[name] for row in line], style, color=colour,
-                    label=f"{method}: {'to the goal' if name == 'goal' else 'drift of the others'}",
-                )  # fmt: skip
+            steps = [row["step"] for row in line]
+            axis.plot(steps, [row["goal"] for row in line], "-", color=colour, label=f"{method}: to the goal")
+            axis.plot(steps, [row["drift"] for row in line], "--", color=colour, label=f"{method}: drift of the others")
         axis.set(title=f"{domain}, eps {eps:.3g}", xlabel="steps", ylabel=own[0]["unit"])
         axis.legend(fontsize=7)
     return figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ class UnderAttack(Callback):
             raise ConfigError(f"{type(pl_module).__name__}: its batches have no 'image' that an attack could change")
         with torch.no_grad():
             outputs = pl_module.outputs(batch)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(trainer, "datamodule", None)
         aim = aim_at(outputs, batch, Setting(self.tolerance, getattr(data, "domains", ())))
         clean = batch["image"]
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)

@@ -52,12 +52,13 @@ class Certifying(Callback):
                 )
             return outputs.logits
 
-        images, data = batch["image"], trainer.datamodule  # type: ignore[attr-defined]
+        images, data = batch["image"], getattr(trainer, "datamodule", None)
         with torch.no_grad():
             answer(images[:1])
             outputs = ask({"image": images[:1]})
         if "label" not in batch:
             raise ConfigError("the test images have no 'label', and certified accuracy needs one; give labelled ones")
+        assert data is not None
         labels = model_labels(batch["label"], outputs, data.classes, data.multi_label)
         for i, image in enumerate(images):
             generator = torch.Generator().manual_seed(derive_seed(self.seed, 10_000 * batch_idx + i))

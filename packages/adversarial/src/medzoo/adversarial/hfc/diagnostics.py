@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,9 +11,10 @@ from medzoo.adversarial.engine import BIM, Victim
 from medzoo.adversarial.engine.frozen import differentiable
 from medzoo.adversarial.hfc.losses import MeanActivation, OnLogits
 from medzoo.core.errors import ConfigError
+from medzoo.core.values import Row
 
 
-def stress(watched: Watched, victim: Victim, seen: Seen, eps: float, steps: int = 10) -> list[dict[str, Any]]:
+def stress(watched: Watched, victim: Victim, seen: Seen, eps: float, steps: int = 10) -> list[Row]:
     """Return, layer by layer, how far the mean activation can be moved with no label involved, and its trail.
 
     Mean activations are raised and lowered by BIM with steps of ε/5 (after Yao 2021). The trail is the mean
@@ -32,7 +31,7 @@ def stress(watched: Watched, victim: Victim, seen: Seen, eps: float, steps: int 
     goal = (label + 1) % classes
     plain = BIM(eps=eps, steps=steps, targeted=True, loss=OnLogits(classes))(victim, seen.images, goal)
     moved = watched.look_at(plain.images, label)
-    rows = []
+    rows: list[Row] = []
     for layer, name in enumerate((*watched.layers, "head input")):
         loss = MeanActivation(watched, layer)
         found = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +19,24 @@ from medzoo.core.tasks.classification import ClassificationEvaluation
 FALSE_ALARMS = 0.05
 
 
+class Hidden(TypedDict):
+    """A row of `hiding.csv`: an attack before a detector."""
+
+    attack: str
+    detector: str
+    images: int
+    success: float
+    success_8bit: float
+    auroc: float
+    seen: float
+    false_alarms: float
+    joint: float
+    joint_low: float
+    joint_high: float
+    linf: float
+    l2: float
+
+
 class HidingEvaluation(ClassificationEvaluation):
     """Judges the classifier, and what attacks on it are seen by detectors.
 
@@ -29,14 +47,17 @@ class HidingEvaluation(ClassificationEvaluation):
     """
 
     def __init__(
-        self, classes: Sequence[str], thresholds: dict[str, float], diagnostics: dict[str, list[dict[str, Any]]]
+        self,
+        classes: Sequence[str],
+        thresholds: dict[str, float],
+        diagnostics: dict[str, Sequence[Mapping[str, object]]],
     ) -> None:
         super().__init__(classes)
         self.thresholds, self.diagnostics = thresholds, diagnostics
         self.normal: list[dict[str, Tensor]] = []
         self.trials: dict[str, list[Trial]] = {}
         self.patients: list[str] = []
-        self.table: list[dict[str, Any]] = []
+        self.table: list[Hidden] = []
 
     def add(self, names: Sequence[str], normal: dict[str, Tensor], trials: Sequence[Trial]) -> None:
         """Add a batch of images that the classifier gets right.
@@ -72,13 +93,13 @@ class HidingEvaluation(ClassificationEvaluation):
             found |= {f"{source}/{attack}/{name}": value for name, value in figures.items() if np.isfinite(value)}
         return found
 
-    def _rows(self, attack: str) -> list[dict[str, Any]]:
+    def _rows(self, attack: str) -> list[Hidden]:
         trials = self.trials[attack]
         success, rounded, linf, l2 = (
             torch.cat([getattr(trial, name) for trial in trials]).cpu() for name in ("success", "rounded", "linf", "l2")
         )
         _, patient = np.unique(self.patients, return_inverse=True)
-        rows = []
+        rows: list[Hidden] = []
         for name, threshold in self.thresholds.items():
             normal = torch.cat([scores[name] for scores in self.normal]).cpu()
             scores = torch.cat([trial.scores[name] for trial in trials]).cpu()

@@ -171,7 +171,7 @@ class NpzImages(CategoryDataModule):
         if not twins:
             return []
         problem = f"{len(twins)} of its {self._part} images are, pixel for pixel, training images, such as {{}} ({{}})"
-        cure = "remove one of each two: a test on known images tells nothing"
+        cure = "remove one of each two: a test on known images shows nothing"
         return [DataError(self._root, problem.format(*twins[0]), cure)]
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], list[int]]:

@@ -26,7 +26,7 @@ first steps:
   medzoo test --ckpt_path runs/uod/chest/0/checkpoints/last.ckpt --data.root OTHER
   medzoo predict runs/uod/chest/0/checkpoints/last.ckpt PATH ... -o OUT      files or folders of images
 
-options of every verb: --help, --debug (show where an error came from)
+options of every verb: --help, --debug (show where an error came from), --offline (fetch nothing, see hf://)
 """
 
 _LONGEST = 2000
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     secure_streams()
-    args = [a for a in args if a != "--debug"]
+    if "--offline" in args:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it
+    args = [a for a in args if a not in ("--debug", "--offline")]
     try:
         _dispatch(args)
         sys.stdout.flush()

@@ -240,9 +240,9 @@ class MedzooCLI(LightningCLI):
         data = self.config.data.clone()
         for key, value in replaced.items():
             data.init_args[key] = value
-        told, self.config_dump = self.config_dump, {**self.config_dump, "data": data.as_dict()}  # see `build_model`
+        before, self.config_dump = self.config_dump, {**self.config_dump, "data": data.as_dict()}  # see `build_model`
         built: LightningDataModule = self._built(Namespace(data=data), "data")
-        self.config_dump = told
+        self.config_dump = before
         return built
 
     def build_model(self, replaced: dict[str, object]) -> LightningModule:

@@ -36,6 +36,10 @@ _DECIDED: dict[str, tuple[object, str]] = {
 
 def run(request: Request) -> None:
     """Carry out a request and print what came of it."""
+    from medzoo.core.runs.weights import located
+
+    request.ckpt_path = request.ckpt_path and located(request.ckpt_path)
+    request.init_from = request.init_from and located(request.init_from)
     arguments, sized = _from_checkpoint(request) if request.ckpt_path else ([], nullcontext())
     if request.model is None:
         if "--help" in request.switches:
@@ -289,29 +293,29 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
     checkpoint = read_checkpoint(request.ckpt_path)
     arguments: list[str] = []
     for key, kind in (("model", "model"), ("data", "datamodule")):
-        told = saved(checkpoint, kind, request.ckpt_path)
+        kept = saved(checkpoint, kind, request.ckpt_path)
         chosen = request.model if key == "model" else request.data
-        if told is None:
+        if kept is None:
             continue
         if key == "data":
-            request.trained_on = cast("str | None", told.settings.get("root"))
-        if chosen is not None and chosen.class_path != told.spec.class_path:
+            request.trained_on = cast("str | None", kept.settings.get("root"))
+        if chosen is not None and chosen.class_path != kept.spec.class_path:
             if key == "model":
-                raise CheckpointError(f"{request.ckpt_path}: made by {told.spec.name}, asked for {chosen.name}")
+                raise CheckpointError(f"{request.ckpt_path}: made by {kept.spec.name}, asked for {chosen.name}")
             continue
         if key == "model":
-            request.model = told.spec
+            request.model = kept.spec
         else:
-            request.data = told.spec
+            request.data = kept.spec
         try:
-            check_settings(key, load(told.spec), told.settings)
+            check_settings(key, load(kept.spec), kept.settings)
         except ConfigError as error:
             raise CheckpointError(f"{request.ckpt_path}: {error}; {CHANGED}") from error
-        config = {key: {"class_path": told.spec.class_path, "init_args": told.settings}}
+        config = {key: {"class_path": kept.spec.class_path, "init_args": kept.settings}}
         arguments += ["--config", json.dumps(config)]
     if request.model is None:
         raise CheckpointError(
-            f"{request.ckpt_path}: does not tell its model, which is in 'hyper_parameters'; add --model NAME"
+            f"{request.ckpt_path}: does not name its model, which is in 'hyper_parameters'; add --model NAME"
         )
     return arguments, sized_as(request.ckpt_path, checkpoint)
 

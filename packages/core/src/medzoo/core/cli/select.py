@@ -68,9 +68,9 @@ def _select(spec: Spec, values: dict[str, str], rest: list[str], helps: bool) ->
     from medzoo.core.zoo import load_checkpoint
 
     path = values.get("--ckpt_path")
-    told = saved(read_checkpoint(path), "datamodule", path) if path else None
-    data = find("datamodule", values["--data"]) if "--data" in values else told.spec if told else None
-    settings = told.settings if told and told.spec == data else {}
+    trained = saved(read_checkpoint(path), "datamodule", path) if path else None
+    data = find("datamodule", values["--data"]) if "--data" in values else trained.spec if trained else None
+    settings = trained.settings if trained and trained.spec == data else {}
     classes = {"selector": selector_class} | ({"data": load(data)} if data is not None else {})
     parser = parser_of(classes)(prog="medzoo", usage=f"medzoo select {spec.name} --budget T [options]", add_help=False)
     parser.add_class_arguments(selector_class, "selector", fail_untyped=False)

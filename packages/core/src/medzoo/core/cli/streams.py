@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 from medzoo.core.names import printable
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from _typeshed import ReadableBuffer
 
 
 class _Outlet(io.FileIO):
     """A file descriptor whose output is dropped once nobody reads it, or once it could not be written."""
 
-    def write(self, data: Buffer) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write, or drop where the reader of a pipe has ended; any other failure is reported once."""
         try:
             return super().write(data) or 0

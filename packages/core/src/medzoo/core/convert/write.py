@@ -28,6 +28,11 @@ def points_of(found: Found, name: str) -> dict[str, Place]:
     return {landmark: (x, y) for landmark, (x, y) in pairs if np.isfinite([x, y]).all()}
 
 
+def path_of(form: str, out: Path, name: str) -> Path:
+    """Return the file of an image, of the formats with a file for each."""
+    return out / f"{file_name(name)}{SLICER if form == 'slicer' else '.json'}"
+
+
 def file_of(found: Found, name: str) -> str:
     """Return the file name of an image, its name alone where the file is not at hand."""
     return Path(found.images[name]).name if name in found.images else name
@@ -35,7 +40,7 @@ def file_of(found: Found, name: str) -> str:
 
 def write_labelme(found: Found, out: Path) -> int:
     """Write a file for each image; labelme counts from the corner of the first pixel."""
-    paths = {name: out / f"{file_name(name)}.json" for name in found.table.points}
+    paths = {name: path_of("labelme", out, name) for name in found.table.points}
     contents: dict[Path, object] = {}
     for name, path in paths.items():
         if name not in found.images:
@@ -83,7 +88,7 @@ def write_slicer(found: Found, out: Path) -> int:
                 }
             )
         markup = {"type": "Fiducial", "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": points}
-        contents[out / f"{file_name(name)}{SLICER}"] = {"@schema": _SCHEMA, "markups": [markup]}
+        contents[path_of("slicer", out, name)] = {"@schema": _SCHEMA, "markups": [markup]}
     return _write_each(contents)
 
 

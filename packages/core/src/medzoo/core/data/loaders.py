@@ -205,7 +205,7 @@ class EvaluationBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         if self.leaves_out:
-            raise TypeError("fewer samples than processes: the number of batches is not told")
+            raise TypeError("fewer samples than processes: the number of batches is unknown")
         return len(self._batches())
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -59,7 +59,7 @@ class File:
         self.header = columns_of(self.path)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a column."""
+        """Return whether there is such a column."""
         return name.casefold() in {known.casefold() for known in self.header}
 
     def need(self, flag: str, name: str) -> str:

@@ -22,7 +22,7 @@ Points = dict[Key, dict[str, tuple[float, float]]]
 
 
 def is_points(file: File) -> bool:
-    """Tell whether a table holds points: a row each (`landmark`, `x`, `y`), or columns `x0, y0, …` or `A_x, A_y, …`."""
+    """Return whether a table has points: a row each (`landmark`, `x`, `y`), or columns `x0, y0, …` or `A_x, A_y, …`."""
     return all(map(file.has, ("landmark", "x", "y"))) or bool(_pairs(file))
 
 

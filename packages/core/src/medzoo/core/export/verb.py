@@ -53,6 +53,9 @@ def run(args: list[str]) -> None:
 
 
 def _export(weights: str, kind: str, out: Path | None, check: str | None, source: str | None) -> None:
+    from medzoo.core.runs.weights import located
+
+    weights = located(weights)
     if not Path(weights).exists():
         raise DataError(weights, "does not exist", "give a checkpoint, or a folder of medzoo pack")
     from medzoo.core.export.check import compared, odd_sizes, runner

@@ -75,7 +75,8 @@ def write(graph: Graph, path: Path, kind: str, about: Mapping[str, Any]) -> None
     text = json.dumps(about)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = traced(graph, str(about["model"]))
         if kind == "pt2":
             with replacing(path) as part:

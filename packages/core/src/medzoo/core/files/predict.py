@@ -17,6 +17,7 @@ from medzoo.core.method import Method
 from medzoo.core.registry import Spec, load, specs
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.core.runs.saved import saved
+from medzoo.core.runs.weights import located
 from medzoo.core.sample import collate
 from medzoo.core.tasks.base import Prediction
 from medzoo.core.zoo import load_checkpoint
@@ -31,10 +32,10 @@ class Predictor:
         >>> answer.record["landmarks_px"]["right apex"]
 
     Args:
-        weights: A checkpoint, or a folder of `medzoo pack`.
+        weights: A checkpoint, a folder of `medzoo pack`, a name of weights of `medzoo list`, or `hf://org/name`.
         source: What the files are of (anatomy, category), where the model knows several.
         accelerator: `cpu`, `gpu`, or `auto`.
-        options: What the reader of the task may be told of files, such as `spacing`, millimetres per pixel of
+        options: What the reader of the task takes on files, such as `spacing`, millimetres per pixel of
             landmarks.
 
     Attributes:
@@ -51,16 +52,17 @@ class Predictor:
     def __init__(
         self, weights: str | Path, source: str | None = None, accelerator: str = "auto", **options: object
     ) -> None:
+        weights = located(weights)
         model = load_checkpoint(weights)
         content = read_checkpoint(weights)
-        told, trained = saved(content, "model"), saved(content, "datamodule")
-        if not isinstance(model, Method) or told is None:
+        kept_model, trained = saved(content, "model"), saved(content, "datamodule")
+        if not isinstance(model, Method) or kept_model is None:
             raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
-        self.model, self.spec = model, told.spec
-        self._kind = load(reader_of(told.spec.task))
+        self.model, self.spec = model, kept_model.spec
+        self._kind = load(reader_of(kept_model.spec.task))
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
-            raise ConfigError(f"--{unknown}: is not for {told.spec.task}")
+            raise ConfigError(f"--{unknown}: is not for {kept_model.spec.task}")
         kept = trained.settings if trained else {}
         self.settings = {name: kept[name] for name in self._kind.kept if kept.get(name) is not None} | options
         self.source = source_of(model, source)

@@ -8,21 +8,25 @@ from pathlib import Path
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError, MedzooError
+from medzoo.core.files.formats import formats, write_forms
 from medzoo.core.spelling import nearest
 
 NOTICE = "for research, not for diagnosis"
 HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 
-Answers files with a trained model (a checkpoint, or a folder of medzoo pack): points, score maps, masks or classes, in
+Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
+hf://org/name): points, score maps, masks or classes, in
 the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
 pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
 ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
+  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas; see
+                     medzoo convert
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
-_VALUED = ("--out", "--source", "--spacing", "--trainer.accelerator")
+_VALUED = ("--out", "--source", "--spacing", "--format", "--trainer.accelerator")
 
 
 class SomeFailedError(MedzooError):
@@ -65,6 +69,7 @@ def run(args: list[str]) -> None:
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.paths import expand, named, sha256
 
+    forms = formats(values.get("--format", ""))
     options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
     files = expand(paths)
     from importlib.metadata import version
@@ -72,9 +77,13 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     from medzoo.core.files.ledger import Ledger
     from medzoo.core.files.predict import Predictor
     from medzoo.core.io import write_csv
+    from medzoo.core.runs.weights import located
 
+    checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
+    if forms and predictor.spec.task != "landmark detection":
+        raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])
     about: dict[str, object] = {
         "model": predictor.spec.name,
@@ -110,6 +119,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
             ledger.add({**answer.record, **saved, "sha256": hashes[path]})
     ledger.close()
     predictor.model.report_predictions(ledger.records, folder)
+    if forms and ledger.records:
+        write_forms(folder, forms)
     table = folder / "failed.csv"
     if failed:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])

@@ -157,7 +157,7 @@ def same_content(known: Iterable[str], tested: Iterable[str]) -> list[DataError]
             continue
         if twin is not None:
             problem = f"is, byte for byte, the training image {twin}"
-            faults.append(DataError(path, problem, "remove one of the two: a test on known images tells nothing"))
+            faults.append(DataError(path, problem, "remove one of the two: a test on known images shows nothing"))
     return faults
 
 

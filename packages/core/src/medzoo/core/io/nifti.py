@@ -81,7 +81,7 @@ def same_place(first: Header, second: Header) -> bool:
 def offset_mm(first: Header, second: Header) -> float:
     """Return the greatest distance in mm between the same corners of two volumes of one size."""
     if first.affine is None or second.affine is None:
-        raise ValueError("both must tell where they lie")
+        raise ValueError("both need a place in space")
     ends = [(0, extent - 1) for extent in first.size]
     corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]], dtype=np.float64)
     apart = corners @ (first.affine - second.affine).T

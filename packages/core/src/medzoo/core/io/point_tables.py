@@ -130,7 +130,7 @@ def _read_wide(path: Path, image: str, header: dict[str, str], extras: list[Colu
         values = [[float(table.rows[row][axis]) for axis in pair] for pair in pairs.values()]
         for (x, y), (_, second) in zip(values, pairs.values(), strict=True):
             if math.isnan(x) != math.isnan(y):
-                raise table.error(row, second, "tells only one of x and y", "fill in both or neither")
+                raise table.error(row, second, "has only one of x and y", "fill in both or neither")
         labels.annotators.setdefault(who, {})[name] = np.array(values)
         _take_extras(labels, table, row, name)
     return labels
@@ -182,7 +182,7 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
         if first != table.lines[row]:
             raise table.error(row, image, f"repeats {landmark} of {name} in line {first}", "remove one of the two")
         if np.isnan(xy[row]).sum() == 1:
-            raise table.error(row, header["y"], "tells only one of x and y", "fill in both or neither")
+            raise table.error(row, header["y"], "has only one of x and y", "fill in both or neither")
         points = labels.annotators.setdefault(who, {}).setdefault(name, np.full((len(landmarks), 2), np.nan))
         points[order[landmark]] = xy[row]
         _take_extras(labels, table, row, name)
@@ -203,7 +203,7 @@ def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
     both = cells.get("spacing", math.nan)
     xy = (float(cells.get("spacing_x", both)), float(cells.get("spacing_y", both)))
     if math.isnan(xy[0]) != math.isnan(xy[1]):
-        raise table.error(row, columns["spacing_x"], "tells only one of spacing_x and spacing_y", "fill in both")
+        raise table.error(row, columns["spacing_x"], "has only one of spacing_x and spacing_y", "fill in both")
     spacing = None if math.isnan(xy[0]) else xy
     part, patient = str(cells.get("split", "")).lower(), str(cells.get("patient", ""))
     if part and part not in PARTS:
@@ -211,7 +211,7 @@ def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
 
     def note(column: str, values: dict[str, V], value: V | None) -> None:
         if known and values.get(name) != value:
-            problem = f"tells another {column.partition('_')[0]} of {name} than {labels.places[name]}"
+            problem = f"has another {column.partition('_')[0]} of {name} than {labels.places[name]}"
             raise table.error(row, columns[column], problem, "make them equal")
         if value is not None:
             values[name] = value

@@ -23,7 +23,7 @@ def run(args: list[str]) -> None:
 
     Raises:
         ConfigError: The arguments are wrong.
-        CheckpointError: There is no checkpoint, or it does not tell its model.
+        CheckpointError: There is no checkpoint, or it does not name its model.
     """
     if not args or {"--help", "-h"} & set(args):
         show(HELP)
@@ -56,7 +56,7 @@ def _pack(run_path: Path, folder: Path) -> None:
     content = read_checkpoint(checkpoint)
     model, data = saved(content, "model"), saved(content, "datamodule")
     if model is None:
-        raise CheckpointError(f"{checkpoint}: does not tell its model; pack a checkpoint of medzoo fit")
+        raise CheckpointError(f"{checkpoint}: does not name its model; pack a checkpoint of medzoo fit")
     results, environment = (_read(checkpoint.parent.parent / name) for name in ("results.json", "environment.json"))
     tested, metrics = Path(str(results.get("ckpt_path", ""))).name == checkpoint.name, results.get("metrics")
     about: About = {
@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _holds(value: object, kind: type) -> bool:
-    """Tell whether there is a tensor somewhere in a value."""
+    """Return whether there is a tensor somewhere in a value."""
     if isinstance(value, dict):
         return any(_holds(entry, kind) for entry in value.values())
     return any(_holds(entry, kind) for entry in value) if isinstance(value, list | tuple) else isinstance(value, kind)

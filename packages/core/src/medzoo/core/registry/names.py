@@ -47,7 +47,7 @@ class Spec(NamedTuple):
     def missing(self) -> str:
         """What to install before it can be used; empty where nothing is missing.
 
-        A card tells it by `extra: NAME`, which is an extra of the distribution and the module that this brings.
+        A card says so by `extra: NAME`, which is an extra of the distribution and the module that this brings.
         """
         extra = _line(self.card.get("extra", ""))
         return f"needs pip install '{self.package}[{extra}]'" if extra and not _roots(extra) else ""

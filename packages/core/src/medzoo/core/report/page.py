@@ -11,15 +11,16 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
+h1, h2, h3, p { overflow-wrap: anywhere; } h1 { font-size: clamp(1.3rem, 5vw, 2rem); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #8888; text-align: left; white-space: nowrap; }
-.wide { overflow-x: auto; margin: .6rem 0 1.2rem; }
+.wide { overflow-x: auto; margin: .6rem 0 1.2rem; } .wide:focus-visible { outline: 2px solid currentColor; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; } figcaption { font-size: 13px; overflow-wrap: anywhere; max-width: 32rem; }
 img { max-width: 100%; height: auto; background: #fff; } .case { width: 17rem; max-width: 100%; background: #000; }
-.case circle { fill: none; stroke: #ffb000; stroke-width: .35%; }
+.case circle { fill: none; stroke: #ffb000; stroke-width: .35%; filter: drop-shadow(0 0 1px #000); }
 .curve { width: 19rem; max-width: 100%; } .curve polyline { fill: none; stroke: currentColor; stroke-width: 1.5; }
-.curve text, .curve circle { fill: currentColor; font-size: 10px; }
+.curve text, .curve circle { fill: currentColor; font-size: 12px; }
 """
 _LISTED = 10
 
@@ -138,4 +139,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         f"<tr><th scope=row>{safe(row[0])}</th>{''.join(f'<td>{safe(cell)}</td>' for cell in row[1:])}</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table>{head}<tbody>{"".join(lines)}</tbody></table></div>'
+    # A table that is wider than a phone scrolls in its box, which the keyboard must reach.
+    box = '<div class="wide" role="region" tabindex="0" aria-label="table">'
+    return f"{box}<table>{head}<tbody>{''.join(lines)}</tbody></table></div>"

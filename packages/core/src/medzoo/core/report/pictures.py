@@ -72,7 +72,7 @@ def own_picture(path: Path, budget: Budget) -> str:
 
 
 def plain(path: Path) -> bool:
-    """Tell whether a picture of a run shows all cases together, and names none."""
+    """Return whether a picture of a run shows all cases together, and names none."""
     return path.stem.endswith(PLAIN) or path.stem.startswith("errors_")
 
 

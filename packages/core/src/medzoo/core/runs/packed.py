@@ -17,7 +17,7 @@ from medzoo.core.io import read_json, replacing, write_json
 from medzoo.core.seams import INSTANTIATOR
 
 SCHEMA = "medzoo.weights/1"
-WEIGHTS, TOLD, SUMS = "model.safetensors", "model.json", "SHA256SUMS"
+WEIGHTS, ABOUT, SUMS = "model.safetensors", "model.json", "SHA256SUMS"
 _KEPT = ("epoch", "global_step", "pytorch-lightning_version")
 TRAINING = {
     *_KEPT,
@@ -30,8 +30,8 @@ _CURE = "get the folder anew"
 
 
 def is_packed(path: str | Path) -> bool:
-    """Tell whether a path is a folder of packed weights."""
-    return (Path(path) / TOLD).is_file()
+    """Return whether a path is a folder of packed weights."""
+    return (Path(path) / ABOUT).is_file()
 
 
 def write_packed(checkpoint: Mapping[str, object], folder: Path, card: str, about: Mapping[str, object]) -> None:
@@ -57,12 +57,12 @@ def write_packed(checkpoint: Mapping[str, object], folder: Path, card: str, abou
         part.write_bytes(save({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}))
     kept = {name: checkpoint[name] for name in _KEPT if name in checkpoint}
     write_json(
-        folder / TOLD,
+        folder / ABOUT,
         {"schema": SCHEMA, **about, **kept, **{k: _encoded(v, k, {}) for k, v in settings.items()}, "own": own},
     )
     with replacing(folder / "README.md") as part:
         part.write_text(card, encoding="utf-8", errors="backslashreplace")
-    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in ("README.md", TOLD, WEIGHTS))
+    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in ("README.md", ABOUT, WEIGHTS))
     with replacing(folder / SUMS) as part:
         part.write_text(sums, encoding="utf-8")
 
@@ -95,21 +95,21 @@ def read_packed(folder: Path, map_location: object = "cpu") -> dict[str, object]
         CheckpointError: A file is missing or not the one that was packed.
     """
     check_sums(folder)
-    told = read_json(folder / TOLD)
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        raise CheckpointError(f"{folder / TOLD}: is not of {SCHEMA}; get weights that this version of medzoo reads")
+    about = read_json(folder / ABOUT)
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        raise CheckpointError(f"{folder / ABOUT}: is not of {SCHEMA}; get weights that this version of medzoo reads")
     try:
         device = map_location if isinstance(map_location, str | torch.device) else "cpu"
         tensors = load_file(folder / WEIGHTS, device=str(device))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder / WEIGHTS}: cannot be read as safetensors; {_CURE}") from error
     try:
-        own = {name: _decoded(value, tensors) for name, value in dict(told["own"]).items()}
-        settings = {name: _decoded(told[name], {}) for name in ("hyper_parameters", "datamodule_hyper_parameters")}
+        own = {name: _decoded(value, tensors) for name, value in dict(about["own"]).items()}
+        settings = {name: _decoded(about[name], {}) for name in ("hyper_parameters", "datamodule_hyper_parameters")}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder / TOLD}: lacks what packed weights have; {_CURE}") from error
+        raise CheckpointError(f"{folder / ABOUT}: lacks what packed weights have; {_CURE}") from error
     state = {name.removeprefix("state/"): value for name, value in tensors.items() if name.startswith("state/")}
-    return {**{name: told[name] for name in _KEPT if name in told}, "state_dict": state, **settings, **own}
+    return {**{name: about[name] for name in _KEPT if name in about}, "state_dict": state, **settings, **own}
 
 
 def check_sums(folder: Path) -> None:
@@ -123,7 +123,7 @@ def check_sums(folder: Path) -> None:
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / SUMS}: cannot be read; {_CURE}") from error
-    for name in ("README.md", TOLD, WEIGHTS):
+    for name in ("README.md", ABOUT, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name}: is missing; {_CURE}")
         if sums.get(name) != _sha256(folder / name):

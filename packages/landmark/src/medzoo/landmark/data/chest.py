@@ -59,7 +59,7 @@ class RatioSource(LandmarkSource):
         file, count = self.label_path(name), len(self.domain.landmarks)
         if read_count(file) != count:
             raise DataError(
-                f"{file}:1", f"tells {read_count(file)} landmarks, expected {count}", "annotate all of them"
+                f"{file}:1", f"lists {read_count(file)} landmarks, expected {count}", "annotate all of them"
             )
         ratios = point_rows(file, count, skip=1)
         for index, pair in enumerate(ratios):

@@ -205,7 +205,7 @@ def fuse_maps(
     size = features[-1].shape[-2:]
     total: Tensor | None = None
     for feature, template in zip(features, templates, strict=True):
-        score = cosine_maps(feature, template.expand(len(feature), -1, -1), eps)
+        score = cosine_maps(feature, template.expand(feature.shape[0], -1, -1), eps)
         score = score.clamp(0, 1) if fuse == "product" else score.flatten(2).log_softmax(2).view_as(score)
         if score.shape[-2:] != size:
             score = F.interpolate(score, size=size, mode=upsampling)

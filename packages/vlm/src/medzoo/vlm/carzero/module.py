@@ -22,7 +22,7 @@ class CARZero(ImageTextMethod):
     """CARZero (CVPR 2024): a text looks into an image and the image into the text, and what they see is scored.
 
     Args:
-        fit: How images of another shape are brought to size: stretch, or pad with black.
+        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         zoom: With pad, the longest side is so many times the network's, and the rest is cut.
         mean: Mean grey level, in [0, 1].
         spread: Standard deviation of the grey levels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ class ReadingMethod(Method):
         """Make the vocabulary of the reports to train on."""
         if self.reader is not None:
             return
-        h, data = self.hparams, self.trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data, "corpus"):
+        h, data = self.hparams, getattr(self.trainer, "datamodule", None)
+        if data is None or not hasattr(data, "corpus"):
             raise ConfigError(f"--data: {type(data).__name__} has no reports; choose report-phantoms or alike")
         vocabulary = build_vocabulary(data.corpus(), int(h["pieces"]))
         names = {"layers": "text_layers", "heads": "text_heads", "positions": "words"}
@@ -76,6 +76,6 @@ class ReadingMethod(Method):
         """Choose `loss`, the sum of the three, and the shares of words and entities that were found."""
         names = ("patches", "sharp", "words", "word_accuracy", "entity_accuracy")
         each = {n: [float(v) for k, v in scores.items() if k.endswith(f"/{n}")] for n in names}
-        means: dict[str, Any] = {name: sum(values) / len(values) for name, values in each.items() if values}
+        means: dict[str, float | Tensor] = {name: sum(values) / len(values) for name, values in each.items() if values}
         loss = means["patches"] * self.hparams["mask"] + means["sharp"] + means["words"]
         return {"loss": loss, **{name: value for name, value in means.items() if name.endswith("accuracy")}}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -17,11 +18,12 @@ from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
+from medzoo.core.tasks.base import Prediction
 from medzoo.vlm.ecamp.losses import all_words, hidden_patches, sharper
 from medzoo.vlm.ecamp.masking import DESCRIPTORS, hide_words
 from medzoo.vlm.ecamp.method import ReadingMethod
 from medzoo.vlm.ecamp.network import Autoencoder, draw_kept, window_about
-from medzoo.vlm.ecamp.report import FilledIn, FilledInEvaluation
+from medzoo.vlm.ecamp.report import FilledIn, FilledInEvaluation, predictions
 from medzoo.vlm.method import check_least
 from medzoo.vlm.processor import FITS, Processor
 from medzoo.vlm.text.wordpiece import MASK
@@ -37,7 +39,7 @@ class ECAMP(ReadingMethod):
         backbone: Vision transformer of timm; a test writes its weights to encoder.safetensors.
         weights: File with weights of it; empty: random ones. Nothing is downloaded.
         size: Height and width of the images, one number for a square; the data give twice that.
-        fit: How images of another shape are brought to size: stretch, or pad with black.
+        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         mean: Mean grey level, in [0, 1].
         spread: Standard deviation of the grey levels.
         mask: Share of the patches that is hidden.
@@ -116,7 +118,7 @@ class ECAMP(ReadingMethod):
         if stage == "fit":
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.vit, given, "--model.weights"))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""
         return adamw(self, self.hparams["lr"])
 
@@ -137,12 +139,14 @@ class ECAMP(ReadingMethod):
         wanted, right, sought = self.image.to_patches(small), (logits.argmax(2) == ids) & masked, entities & masked
         seen = (wanted * ~mask[..., None]).sum((1, 2)) / (~mask).sum(1) / wanted.shape[2]
         share = count / mask.sum(1)
+        grey = self.image.to_image(torch.where(mask[..., None], rebuilt.patches, wanted)).mean(1)
         return FilledIn(
             hidden_patches(rebuilt.patches, wanted, mask) * share,
             hidden_patches(seen[:, None, None].expand_as(wanted), wanted, mask) * share,
             sharper(rebuilt.sharp, large, *self._window(attention, kept, entities)),
             all_words(logits, ids, counts),
             right.sum(1), masked.sum(1), (right & sought).sum(1), sought.sum(1),
+            (grey * h["spread"] + h["mean"]).clamp(0, 1),
         )  # fmt: skip
 
     def _window(self, attention: Tensor, kept: Tensor, entities: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -171,6 +175,10 @@ class ECAMP(ReadingMethod):
     def new_evaluation(self, stage: Literal["validate", "test"]) -> FilledInEvaluation:
         """Return an evaluation, after which a test writes the weights of the image network."""
         return FilledInEvaluation(self.write_encoder)
+
+    def predictions(self, batch: Batch, outputs: FilledIn) -> list[Prediction]:
+        """Return a record an image, with the rebuilt image."""
+        return predictions(batch, outputs)
 
     def write_encoder(self, folder: Path) -> None:
         """Write the weights of the vision transformer as timm names them, for `--model.weights` of other models."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -162,7 +162,7 @@ class Reader(nn.Module):
         state = self.norms[1](state + seen)
         state = self.norms[2](state + self.dropout(self.feed(state)))
         mask = torch.ones_like(ids, dtype=torch.bool)[:, None, None, :]
-        for layer in self.bert.encoder.layer:  # type: ignore[union-attr]
+        for layer in cast(nn.ModuleList, self.bert.encoder.layer):
             state = layer(state, mask)
         state = self.last(functional.gelu(self.transform(state)))
         return functional.linear(state, table.weight, self.bias), attention

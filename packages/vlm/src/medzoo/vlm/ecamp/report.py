@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.core.distributed import gather_all
+from medzoo.core.io import file_name, write_image
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Evaluation, identity
+from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.values import Row
 
 
 @dataclass
@@ -29,6 +32,7 @@ class FilledIn:
         hidden: `(B,)`, hidden pieces.
         entities_right: `(B,)`, hidden entities that were found.
         entities: `(B,)`, hidden entities.
+        rebuilt: `(B, H, W)` grey levels in [0, 1]: visible patches, and between them what was rebuilt.
     """
 
     patches: Tensor
@@ -39,6 +43,10 @@ class FilledIn:
     hidden: Tensor
     entities_right: Tensor
     entities: Tensor
+    rebuilt: Tensor
+
+
+FIGURES = tuple(field.name for field in fields(FilledIn))[:-1]
 
 
 class FilledInEvaluation(Evaluation[FilledIn]):
@@ -50,7 +58,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
 
     def __init__(self, finish: Callable[[Path], None]) -> None:
         self.finish = finish
-        self.tested: list[dict[str, Any]] = []
+        self.tested: list[Row] = []
 
     def update(self, batch: Batch, outputs: FilledIn) -> None:
         """Add a batch.
@@ -58,7 +66,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
         Raises:
             DataError: An image has an error that is not finite.
         """
-        plain = {name: value.detach().double().cpu() for name, value in vars(outputs).items()}
+        plain = {name: getattr(outputs, name).detach().double().cpu() for name in FIGURES}
         require_finite(list(plain["patches"]), places(batch))
         for index in range(len(batch["id"])):
             values = {name: float(value[index]) for name, value in plain.items()}
@@ -81,8 +89,8 @@ class FilledInEvaluation(Evaluation[FilledIn]):
         self.tested = gather_all(self.tested)
         found: dict[str, float] = {}
         for source in dict.fromkeys(str(row["source"]) for row in self.tested):
-            rows = sorted((row for row in self.tested if row["source"] == source), key=lambda row: row["id"])
-            columns = {name: np.array([row[name] for row in rows]) for name in FilledIn.__dataclass_fields__}
+            rows = sorted((row for row in self.tested if row["source"] == source), key=lambda row: str(row["id"]))
+            columns = {name: np.array([row[name] for row in rows]) for name in FIGURES}
             means = {"patches": "patches", "patches_plain": "plain", "sharp": "sharp", "words": "words"}
             found |= {f"{source}/{name}": float(columns[key].mean()) for name, key in means.items()}
             for name, right, all_ in (("word", "right", "hidden"), ("entity", "entities_right", "entities")):
@@ -90,7 +98,7 @@ class FilledInEvaluation(Evaluation[FilledIn]):
                     found[f"{source}/{name}_accuracy"] = float(columns[right].sum() / columns[all_].sum())
         return found
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Return a row a sample: words that were found, error of the patches, the parts of both."""
         return self.tested
 
@@ -98,3 +106,28 @@ class FilledInEvaluation(Evaluation[FilledIn]):
         """Write `samples.csv`, and what the training leaves."""
         super().report(folder)
         self.finish(folder)
+
+
+def predictions(batch: Batch, outputs: FilledIn) -> list[Prediction]:
+    """Return for each image how well it was filled in, and the rebuilt image as `rebuilt/<id>.png`."""
+    images = outputs.rebuilt.detach().float().cpu().numpy()
+    return [
+        Prediction(
+            {
+                "id": name,
+                "path": batch["path"][index],
+                "patches": float(outputs.patches[index]),
+                "patches_plain": float(outputs.plain[index]),
+                "words_found": int(outputs.right[index]),
+                "words_hidden": int(outputs.hidden[index]),
+            },
+            partial(_save, name, images[index]),
+        )
+        for index, name in enumerate(batch["id"])
+    ]
+
+
+def _save(name: str, image: NDArray[np.float32], folder: Path) -> dict[str, object]:
+    place = Path("rebuilt") / f"{file_name(name)}.png"
+    write_image(folder / place, image)
+    return {"rebuilt": str(place)}

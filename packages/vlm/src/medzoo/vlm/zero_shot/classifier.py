@@ -19,6 +19,7 @@ from medzoo.core.values import Row
 from medzoo.vlm.method import ImageTextMethod
 from medzoo.vlm.scoring import Scorer
 from medzoo.vlm.text.prompts import Prompts, from_preset
+from medzoo.vlm.zero_shot.clip import ClipModel
 
 Image = str | os.PathLike[str] | NDArray[np.float32]
 """A file, or grey levels `(H, W)` in [0, 1]."""
@@ -63,7 +64,7 @@ class ZeroShotClassifier:
         scored = ZeroShotClassifier(model, ["pleural effusion", "pneumothorax"]).predict(["chest.png"])
 
     Args:
-        model: As `medzoo.core.load_checkpoint` returns it.
+        model: As `medzoo.core.load_checkpoint` returns it, or `medzoo.vlm.zero_shot.clip.load_clip`.
         prompts: The classes with their sentences; names alone become sentences by the preset of the model.
         batch: Images at a time; results do not depend on it.
 
@@ -72,16 +73,16 @@ class ZeroShotClassifier:
     """
 
     def __init__(self, model: Any, prompts: Prompts | Sequence[str], batch: int = 16) -> None:
-        if not isinstance(model, ImageTextMethod):
+        if not isinstance(model, ImageTextMethod | ClipModel):
             kind = type(model).__name__
             raise ConfigError(f"{kind} does not compare images with texts; give a checkpoint of carzero or alike")
         if batch < 1:
             raise ConfigError(f"--batch: expected at least 1, got {batch}")
         self.model, self.batch = model.eval(), batch
-        self.prompts = prompts if isinstance(prompts, Prompts) else from_preset(model.hparams["prompts"], list(prompts))
+        self.prompts = prompts if isinstance(prompts, Prompts) else from_preset(model.preset, list(prompts))
         with torch.no_grad():
             self._scorer = Scorer(model, self.prompts)
-        usual = {prompt.name: prompt for prompt in from_preset(model.hparams["prompts"], self.prompts.names).classes}
+        usual = {prompt.name: prompt for prompt in from_preset(model.preset, self.prompts.names).classes}
         same = [prompt.name for prompt in self.prompts.classes if usual[prompt.name] == prompt]
         self._cuts = {name: cut for name, cut in model.cuts.items() if name in same}  # of other sentences not known
 

@@ -8,11 +8,12 @@ from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 
-HELP = """usage: medzoo zero-shot CKPT IMAGES --prompts "pleural effusion; pneumothorax" [options]
+HELP = """usage: medzoo zero-shot MODEL IMAGES --prompts "pleural effusion; pneumothorax" [options]
 
 Scores images for findings that are named when it is asked, with a trained model of image and text. Writes
 predictions.csv (a row an image: the logit of each class, where its map is highest, and whether it is called, of classes
 that the model has a threshold of) and overlays/ in the pixels of the images. Not for diagnosis.
+  MODEL             a checkpoint, or a local folder of open_clip or of Hugging Face's CLIP
   IMAGES            a file, or a folder of files
   --prompts TEXT    names with ; between them, or a YAML file with classes and their sentences
   --preset NAME     how names become sentences: biovil, carzero, chexzero, clip, ctclip, gloria or name (default: that
@@ -66,9 +67,10 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     from medzoo.vlm.method import ImageTextMethod
     from medzoo.vlm.text.prompts import read_prompts
     from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_grey
+    from medzoo.vlm.zero_shot.clip import ClipModel, load_clip
 
-    model = load_checkpoint(checkpoint)
-    preset = model.hparams["prompts"] if isinstance(model, ImageTextMethod) else "carzero"
+    model = load_clip(Path(checkpoint)) if Path(checkpoint).is_dir() else load_checkpoint(checkpoint)
+    preset = model.preset if isinstance(model, ImageTextMethod | ClipModel) else "carzero"
     classifier = ZeroShotClassifier(
         model, read_prompts(values["--prompts"], values.get("--preset", preset)), numbers["--batch"]
     )

@@ -148,5 +148,5 @@ class ClassesFolder(FileClasses):
         if self.pattern is None:
             return []
         items = [item for part in self.cases.parts.values() for item in part if not item.patient]
-        problem = f"tells no patient, as {len(items)} names in all; the pattern is {self.pattern.pattern}"
+        problem = f"has no patient in its name, as {len(items)} names in all; the pattern is {self.pattern.pattern}"
         return [DataError(items[0].path, problem, "correct --data.patient_pattern")] if items else []

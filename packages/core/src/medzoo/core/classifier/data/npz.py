@@ -86,7 +86,7 @@ class ClassesNpz(ClassificationDataModule):
             if twins:
                 count, (twin, first_of) = f"{len(twins)} of its {name} images are", twins[0]
                 problem = f"{count}, pixel for pixel, images to learn from, such as {twin} ({first_of})"
-                cure = "remove one of each two: a test on known images tells nothing"
+                cure = "remove one of each two: a test on known images shows nothing"
                 found.append(DataError(self.root, problem, cure))
         return found
 
