@@ -136,7 +136,9 @@ def main() -> None:
     parser.add_argument("table", choices=[*TABLES, "all"])
     parser.add_argument("words", nargs="*", metavar="SEED|METHOD", help="seeds (0 1 2) and methods (all)")
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
-    parser.add_argument("--out", type=Path, help="file for a line of JSON a fit")
+    parser.add_argument(
+        "--out", type=Path, help="file for a line of JSON a fit; those that it has are not fitted again"
+    )
     args = parser.parse_args()
     seeds = [int(word) for word in args.words if word.isdigit()] or [0, 1, 2]
     only = [word for word in args.words if not word.isdigit()]
@@ -144,7 +146,12 @@ def main() -> None:
     chosen = [(t, m) for t in tables for m in TABLES[t][1] if not only or m in only]
     if unknown := sorted(set(only) - {m for _, m in chosen}):
         parser.error(f"no method {', '.join(unknown)}; known are {', '.join(m for t in tables for m in TABLES[t][1])}")
-    print(summary(run([(t, m, seed) for seed in seeds for t, m in chosen], args.jobs, args.out)))
+    found: dict[Fit, dict[str, float]] = {}
+    for line in args.out.read_text().splitlines() if args.out is not None and args.out.is_file() else []:
+        row = json.loads(line)
+        found[row.pop("table"), row.pop("method"), row.pop("seed")] = row
+    fits = [(t, m, seed) for seed in seeds for t, m in chosen]
+    print(summary(found | run([fit for fit in fits if fit not in found], args.jobs, args.out)))
 
 
 if __name__ == "__main__":

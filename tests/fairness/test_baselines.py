@@ -56,6 +56,24 @@ def test_every_loss_trains_on_the_labels_that_it_is_for(loss: str, workdir: Any)
     assert dry_run("fair-baseline/default", options) == 0
 
 
+def test_each_group_trains_its_own_head_and_a_test_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FairBaseline, "data", None)
+    given: dict[str, Any] = {"attribute": "skin", "groups": ["light", "dark"], "classes": ["a", "b", "c"]}
+    model = FairBaseline("group-heads", **given, multi_label=False, channels=3, backbone="test_resnet", size=32)
+    image = torch.rand(4, 3, 32, 32)
+    assert torch.allclose(model.eval()(image), model.heads(image)[:, 0] + model.heads(image)[:, 1], atol=1e-6)
+    batch = {"image": image, "label": torch.tensor([0, 1, 2, 0]), "id": list("abcd")}
+    batch["groups"] = [{"skin": 1}, {"skin": 1}, {"skin": -1}, {}]
+    monkeypatch.setattr(model, "log", lambda name, value: None)
+    model.training_step(batch, 0).backward()
+    (slope,) = [p.grad for name, p in model.named_parameters() if name.endswith("fc.weight")]
+    assert slope is not None
+    assert slope[:3].abs().sum() == 0
+    assert slope[3:].abs().sum() > 0
+    unknown = {**batch, "groups": [{}] * 4}
+    assert model.training_step(unknown, 0).item() == 0
+
+
 def case(n: int = 12, c: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(n, c, generator=generator, dtype=torch.float64)

@@ -23,12 +23,14 @@ from medzoo.fairness.losses import (
 )
 from medzoo.fairness.method import SELECTS, GroupMethod, Select
 
-Loss = Literal["mean", "group-mean", "group-dro", "logit-adjusted", "class-balanced", "focal", "asl", "db"]
+Loss = Literal[
+    "mean", "group-mean", "group-dro", "group-heads", "logit-adjusted", "class-balanced", "focal", "asl", "db"
+]  # fmt: skip
 LOSSES: tuple[Loss, ...] = (
-    "mean", "group-mean", "group-dro", "logit-adjusted", "class-balanced", "focal", "asl", "db",
+    "mean", "group-mean", "group-dro", "group-heads", "logit-adjusted", "class-balanced", "focal", "asl", "db",
 )  # fmt: skip
 _OF_GROUPS, _OF_LABELS, _OF_COUNTS = (
-    ("group-mean", "group-dro"),
+    ("group-mean", "group-dro", "group-heads"),
     ("asl", "db"),
     ("logit-adjusted", "class-balanced", "db"),
 )
@@ -38,8 +40,9 @@ class FairBaseline(GroupMethod):
     """The usual baselines: plain training (ERM), and losses for groups or for rare classes.
 
     Args:
-        loss: `mean` (ERM); `group-mean` (all groups count alike), `group-dro` (the worst group counts most); for rare
-            classes `logit-adjusted`, `class-balanced`, `focal`; of labels `asl` and `db` (distribution-balanced).
+        loss: `mean` (ERM); `group-mean` (all groups count alike), `group-dro` (the worst group counts most),
+            `group-heads` (a head for each group, whose logits are added at the test); for rare classes
+            `logit-adjusted`, `class-balanced`, `focal`; of labels `asl` and `db` (distribution-balanced).
         attribute: Sensitive attribute of the losses over groups; empty where the data have one only.
         groups: Its values; empty: those of the data.
         dro_rate: Step size of the group weights of `group-dro`.
@@ -97,7 +100,7 @@ class FairBaseline(GroupMethod):
         return self.hparams["loss"] in _OF_GROUPS
 
     def build(self) -> None:
-        """Make the network and, for `group-dro`, equal weights of the groups."""
+        """Make the network and, by the loss, heads or weights of the groups."""
         h = self.hparams
         if h["loss"] in _OF_LABELS and h["multi_label"] is False:
             raise ConfigError(f"--model.loss {h['loss']}: is for several labels an image, the data have one class each")
@@ -108,6 +111,18 @@ class FairBaseline(GroupMethod):
             number = len(h["groups"])
             self.register_buffer("group_weights", torch.full((number,), 1 / number))
 
+        if h["loss"] == "group-heads" and self.network is not None:
+            getattr(self.network.model, "reset_classifier")(len(h["groups"]) * len(h["classes"]))  # noqa: B009 - timm's
+
+    def heads(self, image: Tensor) -> Tensor:
+        """Return the logits of each group's head, `(B, G, classes)`, of images `(B, channels, H, W)` in [0, 1]."""
+        logits: Tensor = super().forward(image).unflatten(1, (len(self.hparams["groups"]), -1))
+        return logits
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits `(B, classes)` of images `(B, channels, H, W)` in [0, 1]; of several heads, their sum."""
+        return self.heads(image).sum(1) if self.hparams["loss"] == "group-heads" else super().forward(image)
+
     def setup(self, stage: str) -> None:
         """Count the classes of the training data, for the losses that weigh them."""
         super().setup(stage)
@@ -116,7 +131,11 @@ class FairBaseline(GroupMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch."""
-        outputs = self.outputs(batch)
+        if self.hparams["loss"] == "group-heads":
+            heads, own = self.heads(batch["image"]), self.codes(batch).clamp(min=0)
+            outputs = self._answer(heads[torch.arange(len(own), device=own.device), own])
+        else:
+            outputs = self.outputs(batch)
         label = model_labels(batch["label"], outputs, *self.given)
         loss = self._loss(outputs.logits, label, batch)
         self.log("train/loss", loss)
@@ -126,6 +145,9 @@ class FairBaseline(GroupMethod):
         name = self.hparams["loss"]
         if name == "group-mean":
             return equal_groups(cross_entropies(logits, label), self.codes(batch), len(self.hparams["groups"]))
+        if name == "group-heads":  # what is of no known group has no head
+            known = self.codes(batch) >= 0
+            return (cross_entropies(logits, label) * known).sum() / known.sum().clamp(min=1)
         if name == "group-dro":
             each, rate = cross_entropies(logits, label), self.hparams["dro_rate"]
             loss, self.group_weights = worst_groups(each, self.codes(batch), self.group_weights, rate)
