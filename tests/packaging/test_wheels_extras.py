@@ -40,23 +40,22 @@ network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
 images = torch.rand(4, 1, 8, 8)
 assert AutoAttack(eps=1.0)(Victim(network), images, network(images).argmax(1)).success.all()
 """
+CLIP = """
+import open_clip
+from transformers import CLIPConfig, CLIPModel
+sides = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+config = CLIPConfig(text_config=sides | dict(vocab_size=8), vision_config=sides | dict(image_size=16, patch_size=8))
+CLIPModel(config)
+import medzoo.vlm.zero_shot
+"""
 SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [gear] --model.size [64,64]"
+EXPORTED = "exported/checkpoints/last.ckpt"
 USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-core", "cuda"): [["python", "-c", "import medzoo.core.ops.elastic_deform.triton_kernels"]],
     ("medzoo-core", "dicom"): [["python", "-c", DICOM]],
     ("medzoo-core", "export"): [
         f"medzoo fit --model padim --run_dir exported --quiet {SMALL}".split(),
-        [
-            "medzoo",
-            "export",
-            "exported/checkpoints/last.ckpt",
-            "--format",
-            "onnx",
-            "--source",
-            "gear",
-            "-o",
-            "gear.onnx",
-        ],
+        f"medzoo export {EXPORTED} --format onnx --source gear -o gear.onnx".split(),
         ["python", "-c", "import onnxruntime; onnxruntime.InferenceSession('gear.onnx')"],
     ],
     ("medzoo-core", "monai"): [["python", "-c", DEFORM]],
@@ -70,6 +69,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         "medzoo fit --model padim --model.backbone tf_efficientnet_lite0 --model.widths null --model.weights imagenet "
         f"--run_dir wheel --quiet {SMALL}".split()
     ],
+    ("medzoo-vlm", "clip"): [["python", "-c", CLIP]],
     ("medzoo", "test"): [
         ["pytest", "--version"],
         ["python", "-c", "import docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
