@@ -51,7 +51,7 @@ def titled() -> dict[type, type]:
     bases = {base for kind, _ in passing_on() for base in kind.__mro__}
     titles = {(base.__module__, f"Options of `{base.__name__}`."): base for base in bases}
     found = {}
-    for module in {base.__module__ for base in bases}:
+    for module in sorted({base.__module__ for base in bases}):  # in one order for all processes of a run
         for value in vars(sys.modules[module]).values():
             if is_typeddict(value) and (module, value.__doc__) in titles:
                 found[titles[module, value.__doc__]] = value
