@@ -115,8 +115,7 @@ class Labelled(Dataset[dict[str, object]]):
         self.items = [(c, item) for c, category in enumerate(categories) for item in category.test]
         self.groups = [c for c, _ in self.items]
         self.masked = [all(i.mask or not i.label for i in c.test) for c in categories]
-        self.size = size
-        self.names = [category.name for category in categories]
+        self.size, self.names = size, [category.name for category in categories]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -140,9 +139,8 @@ class Labelled(Dataset[dict[str, object]]):
         if self.masked[category]:
             mask = item.mask() if item.mask and item.label else np.zeros((height, width), dtype=bool)
             if mask.shape != (height, width):
-                raise DataError(
-                    item.mask_path or item.id, f"is {mask.shape[::-1]}, its image {(width, height)}", "give one size"
-                )
+                problem = f"is {mask.shape[::-1]}, its image {(width, height)}"
+                raise DataError(item.mask_path or item.id, problem, "give one size")
             if item.label and not mask.any():
                 raise empty_mask(item)
             sample["mask"] = torch.from_numpy(np.ascontiguousarray(mask))

@@ -10,24 +10,20 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.func import functional_call
 
-from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.optim.schedules import adamw, cosine_decay
 from medzoo.core.sample import Batch
 from medzoo.core.segmenter.losses import mask_loss
 from medzoo.core.segmenter.module import Segmenter
 from medzoo.core.tasks.segmentation import SegmentationOutputs, network_masks
-from medzoo.core.zoo import load_checkpoint
-from medzoo.fairness.apple.losses import confusion_loss, discriminator_loss, pooled, probe_accuracy
+from medzoo.fairness.apple.losses import confusion_loss, discriminator_loss
 from medzoo.fairness.apple.network import Discriminator, Perturber, through
+from medzoo.fairness.apple.report import Features, channel_spread, features, probes, without
+from medzoo.fairness.apple.victim import copy_weights, trained_segmenter
 from medzoo.fairness.method import attribute_of, group_codes, groups_of
 from medzoo.fairness.segmentation import GroupSegmentation
 
 VICTIM = "victim.ckpt"
-Features = tuple[str, int, list[float], list[float], float]
-"""Of an image: id, group, features of the latent before and after, size of the perturbation beside the latent's."""
-_SHARED = ("channels", "width", "depth")
-"""What a perturbed network has from the trained one."""
 
 
 class Apple(Segmenter):
@@ -113,29 +109,13 @@ class Apple(Segmenter):
         if self.stage == "perturb" and self.network is None:
             h["attribute"], names = attribute_of(self.data, h["attribute"])
             h["groups"] = h["groups"] or list(names)
-            self._take(h["victim"])
+            victim = trained_segmenter(h["victim"])
+            for shared in ("channels", "width", "depth"):
+                h[shared] = victim.hparams[shared]
+            self.build()
+            copy_weights(victim, self)
         else:
             super().configure_model()
-
-    def _take(self, path: str | None) -> None:
-        """Build the network of a checkpoint, with its weights.
-
-        Raises:
-            ConfigError: None is given, or its model is no plain segmenter.
-            CheckpointError: It cannot be used.
-        """
-        if path is None:
-            raise ConfigError(
-                "--model.victim: the stage perturb needs a checkpoint of a segmenter; or --model.stage all"
-            )
-        victim = load_checkpoint(path)
-        if not isinstance(victim, Segmenter) or victim.network is None or getattr(victim, "perturber", None):
-            raise ConfigError(f"--model.victim {path}: expected a checkpoint of a segmenter")
-        for name in _SHARED:
-            self.hparams[name] = victim.hparams[name]
-        self.build()
-        assert self.network is not None
-        self.network.load_state_dict(victim.network.state_dict())
 
     def train(self, mode: bool = True) -> Apple:
         """Set the mode; a frozen network stays in that of evaluation, so that its statistics stay as they are."""
@@ -148,15 +128,8 @@ class Apple(Segmenter):
     def on_fit_start(self) -> None:
         """Measure how far each channel of the latent varies over the training images."""
         if self.perturber is not None:
-            sums: list[Tensor] = []
-            for batch in self.data.plain_dataloader("train"):
-                latent = self._through(batch["image"].to(self.device), perturbed=False)[1].double()
-                for own in latent.transpose(1, 0).flatten(1).unsqueeze(0).cpu():
-                    count = torch.full((len(own),), own.shape[1], dtype=torch.float64)
-                    sums.append(torch.stack([count, own.sum(1), (own**2).sum(1)]))
-            count, first, second = torch.stack(gather_all(sums)).sum(0)
-            variance = (second / count - (first / count) ** 2).clamp(min=0)
-            self.perturber.spread.copy_(variance.sqrt())
+            batches = (batch["image"].to(self.device) for batch in self.data.plain_dataloader("train"))
+            self.perturber.spread.copy_(channel_spread(self._through(image, perturbed=False)[1] for image in batches))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW in the stage `segment`; Adam on perturber and discriminator in the stage `perturb`."""
@@ -179,14 +152,13 @@ class Apple(Segmenter):
             return super().training_step(batch, batch_idx)
         logits, _, latent = self._through(batch["image"])
         group = group_codes(batch, self.hparams["attribute"])
-        told = discriminator_loss(self.discriminator(latent.detach()), group)
+        sure = discriminator_loss(self.discriminator(latent.detach()), group)
         frozen = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        confused = confusion_loss(
-            functional_call(self.discriminator, frozen, (latent,)), group, self.hparams["entropy"]
-        )
+        answers = functional_call(self.discriminator, frozen, (latent,))
+        confused = confusion_loss(answers, group, self.hparams["entropy"])
         fit = mask_loss(logits, network_masks(batch, self.input_size)).mean()
-        loss: Tensor = told + fit + self.hparams["beta"] * confused
-        self.log_dict({"train/loss": loss, "train/fit": fit, "train/discriminator": told, "train/confusion": confused})
+        loss: Tensor = sure + fit + self.hparams["beta"] * confused
+        self.log_dict({"train/loss": loss, "train/fit": fit, "train/discriminator": sure, "train/confusion": confused})
         return loss
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> GroupSegmentation:
@@ -205,13 +177,7 @@ class Apple(Segmenter):
             return
         _, before, after = self._through(batch["image"])
         self.unperturbed.update(batch, SegmentationOutputs(self._through(batch["image"], perturbed=False)[0]))
-        self.latents += self._features(batch, before, after)
-
-    def _features(self, batch: Batch, before: Tensor, after: Tensor) -> list[Features]:
-        sizes = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1).clamp(min=1e-12)
-        codes = group_codes(batch, self.hparams["attribute"]).tolist()
-        parts = (pooled(before).double().tolist(), pooled(after).double().tolist(), sizes.tolist())
-        return list(zip(batch["id"], codes, *parts, strict=True))
+        self.latents += features(batch["id"], group_codes(batch, self.hparams["attribute"]), before, after)
 
     @torch.no_grad()
     def on_test_epoch_end(self) -> None:
@@ -219,31 +185,16 @@ class Apple(Segmenter):
         super().on_test_epoch_end()
         if self.perturber is None:
             return
-        plain = self.unperturbed.compute()
-        found = {_base(name): value for name, value in plain.items()}
-        known: list[Features] = []
+        h, source, known = self.hparams, self.data.source, list[Features]()
         for batch in self.data.plain_dataloader("train"):
             _, before, after = self._through(batch["image"].to(self.device))
-            known += self._features(batch, before, after)
-        train, test = (sorted(gather_all(rows)) for rows in (known, self.latents))
-        place = f"{self.data.source}/{self.hparams['attribute']}"
-        for name, column in (("base_probe", 2), ("probe", 3)):
-            sets = [
-                (torch.tensor([r[column] for r in rows]), torch.tensor([r[1] for r in rows])) for rows in (train, test)
-            ]
-            found[f"{place}/{name}"] = probe_accuracy(*sets[0], *sets[1], len(self.hparams["groups"]))
-        found[f"{self.data.source}/perturbation"] = sum(row[4] for row in test) / len(test)
+            known += features(batch["id"], group_codes(batch, h["attribute"]), before, after)
+        found = {without(name): value for name, value in self.unperturbed.compute().items()}
+        for name, value in probes(known, self.latents, len(h["groups"])).items():
+            found[f"{source}/{name}" if name == "perturbation" else f"{source}/{h['attribute']}/{name}"] = value
         self.log_dict({name: value for name, value in found.items() if value == value})
 
     def hand_over(self, folder: Path) -> dict[str, Any]:
         """Write the trained network to `victim.ckpt` for the next stage."""
-        path = folder.resolve() / VICTIM
-        self.trainer.save_checkpoint(path)
+        self.trainer.save_checkpoint(path := folder.resolve() / VICTIM)
         return {"victim": str(path)}
-
-
-def _base(name: str) -> str:
-    """Return `<source>[/<attribute>]/base_<figure>[/<group>]`."""
-    parts = name.split("/")
-    place = min(2, len(parts) - 1)
-    return "/".join((*parts[:place], f"base_{parts[place]}", *parts[place + 1 :]))

@@ -135,8 +135,7 @@ class MICA(ConceptMethod):
 
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the aligned model to `aligned.ckpt` for the bottleneck."""
-        path = folder / ALIGNED
-        self.trainer.save_checkpoint(path)
+        self.trainer.save_checkpoint(path := folder / ALIGNED)
         h = self.hparams
         return {"aligned": str(path), **{name: h[name] for name in ("concepts", "channels", "network")}}
 
@@ -167,8 +166,7 @@ class MICA(ConceptMethod):
         whole = alignment(global_similarity(image.globals, text.globals), left_out)
         local = alignment(SHARPNESS[2] * local_similarity(looks, text.tokens, text.mask), left_out)
         assert self.space is not None
-        # The mean over all captions of the batch is the same question to each image: what it says cannot come from the
-        # caption. The public code does so, too.
+        # The mean over all captions of the batch asks each image the same; the public code does so, too.
         named = concept_loss(self.space(looks.contexts.mean(1)), concepts)
         loss: Tensor = whole + h["local_weight"] * local + h["concept_weight"] * named
         self.log_dict({"train/loss": loss, "train/whole": whole, "train/local": local, "train/concepts": named})
