@@ -12,7 +12,7 @@ from medzoo.core.export.resize import Fit, enlarge
 from medzoo.core.geometry import fit_affine, resample, resize_affine
 from medzoo.core.tasks.anomaly import enlarged
 
-SIDES = st.integers(2, 160)  # torch enlarges an image of one column wrongly, which resample passes on
+SIDES = st.integers(1, 160)
 
 
 @settings(max_examples=60, deadline=None)
@@ -23,7 +23,7 @@ def test_it_is_the_resample_of_the_data_modules(height: int, width: int, rows: i
     affine = (fit_affine if pad else resize_affine)((width, height), (columns, rows))
     np.testing.assert_allclose(scale.numpy(), np.diag(affine[:, :2]), rtol=1e-12)
     np.testing.assert_allclose(shift.numpy(), affine[:, 2], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(seen, resample(image, affine, (columns, rows)), rtol=0, atol=2e-6)
+    torch.testing.assert_close(seen, resample(image, affine, (columns, rows)), rtol=0, atol=5e-6)
 
 
 def test_it_changes_nothing_at_the_size_of_the_network() -> None:

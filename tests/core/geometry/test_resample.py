@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medzoo.core import geometry
-from medzoo.core.geometry import resample
+from medzoo.core.geometry import resample, resize_affine
 
 
 def blob(size: tuple[int, int], at: tuple[float, float], sigma: float) -> np.ndarray:
@@ -175,3 +175,20 @@ def test_a_radiograph_of_768_pixels_shrinks_to_256_in_a_few_milliseconds() -> No
             resample(image, affine, (256, 256))
             times.append(time.perf_counter() - start)
         assert min(times) < budget  # 1 and 3 ms on an idle core
+
+
+@pytest.mark.parametrize(("size", "to"), [((4, 1), (1, 8)), ((2, 2), (1, 3)), ((1, 5), (7, 1)), ((9, 1), (1, 4))])
+def test_an_image_of_a_single_column_is_resized_as_one_of_equal_columns(
+    size: tuple[int, int], to: tuple[int, int]
+) -> None:
+    """torch's own resize repeats the first row of such an image."""
+    image = torch.rand(1, *size, generator=torch.Generator().manual_seed(0))
+    found = resample(image, resize_affine(size[::-1], to), to)
+    wide = image.mean(2, keepdim=True).expand(1, size[0], 6).contiguous()
+    expected = resample(wide, resize_affine((6, size[0]), (6, to[1])), (6, to[1]))
+    if to[0] == 1:
+        torch.testing.assert_close(found[..., 0], expected[..., 0], rtol=0, atol=1e-6)
+    else:
+        tall = image.mean(1, keepdim=True).expand(1, 6, size[1]).contiguous()
+        expected = resample(tall, resize_affine((size[1], 6), (to[0], 6)), (to[0], 6))
+        torch.testing.assert_close(found[:, 0], expected[:, 0], rtol=0, atol=1e-6)

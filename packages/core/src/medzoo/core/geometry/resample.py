@@ -74,8 +74,8 @@ def _along_axes(source: Tensor, matrix: Affine, size_out: Size, mode: Mode) -> T
     nd = len(size_out)
     extents = tuple(reversed(source.shape[-nd:]))
     whole = np.allclose(matrix, resize_affine(extents, size_out), rtol=0, atol=1e-9)
-    if whole and nd == 2 and mode == "linear":
-        # The plain resize of a whole image: the same filter, but faster.
+    if whole and nd == 2 and mode == "linear" and min(*extents, *size_out) > 1:
+        # The plain resize of a whole image: the same filter, but faster. Wrong in torch 2.15 for a single column.
         flat = source.reshape(-1, 1, *source.shape[-2:])  # (..., H, W) -> (N, 1, H, W)
         drawn = functional.interpolate(flat, size=(size_out[1], size_out[0]), mode="bilinear", antialias=True)
         return drawn.reshape(*source.shape[:-2], *drawn.shape[-2:])
