@@ -564,6 +564,7 @@ def machine() -> dict[str, str]:
         "torchvision",
         "elasticdeform",
         "opencv-python-headless",
+        "albumentations",
     ):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
@@ -573,7 +574,7 @@ def machine() -> dict[str, str]:
         "system": platform.platform(),
         "python": platform.python_version(),
         **versions,
-        **backend_info(),
+        **{name: text.split(", ")[0] for name, text in backend_info().items()},  # without the path of the library
     }
 
 
@@ -604,7 +605,7 @@ def plot(rows: list[dict[str, Any]], info: dict[str, str], path: Path) -> None:
         axis.set_title(f"{case}: parameters + field + interpolation")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
-    what = info["cpu reason"].split(",")[0]
+    what = info["cpu reason"]
     figure.suptitle(f"{info['processor']}, torch {info['torch']}, {what}, {info['date']}", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import words_and_values
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.spelling import nearest
 from medzoo.core.values import Row
 
 HELP = """usage: medzoo biased-split FILE --label COLUMN --bias COLUMN --aligned N --rho R [options]
@@ -38,19 +37,7 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo biased-split needs FILE")
         return
-    check_values(args)
-    values: dict[str, str] = {}
-    files: list[str] = []
-    queue = split_equals(args, _VALUED)
-    while queue:
-        flag = queue.pop(0)
-        if flag in _VALUED:
-            values[flag] = take_value(flag, queue)
-        elif flag.startswith("-"):
-            near = nearest(flag, _VALUED)
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            files.append(flag)
+    files, values = words_and_values(args, _VALUED)
     for needed in ("--label", "--bias", "--aligned", "--rho"):
         if needed not in values:
             raise ConfigError(f"medzoo biased-split needs {needed}")
