@@ -270,9 +270,11 @@ class ImageTextMethod(Method):
     def outputs(self, batch: Batch) -> ZeroShotOutputs:
         """Return the logits of the classes and of the candidate reports, with gradients to the images."""
         assert self._scorer is not None, "the prompts are not known yet; test or predict with a trainer"
-        affirmed, denied, matched = self._scorer.scores(self.encode_image(batch["image"]))
+        image = self.encode_image(batch["image"])
+        affirmed, denied, matched = self._scorer.scores(image)
         names = self._scorer.prompts.names if self._scorer.prompts else ()
-        return ZeroShotOutputs(affirmed, names, True, denied, matched)
+        maps = self._scorer.maps(image) if "boxes" in batch and names else None
+        return ZeroShotOutputs(affirmed, names, True, denied, matched, maps)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
