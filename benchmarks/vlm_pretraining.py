@@ -1,4 +1,4 @@
-"""Does ECAMP's pre-training help a classifier with few labels? `python benchmarks/vlm_pretraining.py`
+"""Does ECAMP's pre-training help a classifier with few labels? `python benchmarks/vlm_pretraining.py`.
 
 For each seed the quick recipe of `ecamp` learns from 1,500 drawn radiographs with their reports. Its transformer starts
 classifiers that learn from the labels of 1, 10 and 100 % of these images; beside each stands the same classifier with
