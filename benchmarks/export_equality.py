@@ -54,6 +54,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "padim": {**IMAGES, "model.channels": 10},
     "patchcore": IMAGES,
     "regad": {**IMAGES, "model.batch": 16},
+    "careg": {**IMAGES, "model.batch": 16, "model.inside": 8, "model.share": 0.05},
     "normnet": {"data.train": 2, "data.val": 1, "data.test": 2, "data.size": [16, 20, 24], "model.widths": [2, 4],
                 "model.patch": [8, 8, 8]},
     "classifier": CLASSES,

@@ -38,6 +38,11 @@ class TestRegAD(ModelContract):
     tiny = IMAGES | {"model.batch": 16}
 
 
+class TestCAReg(ModelContract):
+    name = "careg"
+    tiny = IMAGES | {"model.batch": 16, "model.inside": 8, "model.share": 0.02}
+
+
 class TestPaDiM(ModelContract):
     name = "padim"
     tiny = IMAGES | {"model.channels": 10}

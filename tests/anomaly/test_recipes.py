@@ -13,6 +13,9 @@ from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 PAPER: dict[str, dict[str, Any]] = {
     "regad/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "mode": "rotation_scale",
                     "batch": 32, "epochs": 50, "lr": 1e-4, "transformer_lr": None, "smooth": 4.0, "widths": None},
+    "careg/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "head": "patches",
+                    "inside": 256, "share": 0.1, "nearest": 9, "batch": 2, "epochs": 50, "lr": 1e-4, "smooth": 4.0,
+                    "widths": None, "train_shots": None},
     "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
     "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
                         "nearest": 9, "share": 0.1},
@@ -20,12 +23,14 @@ PAPER: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 SIZES = {
     "normnet/default": 161_394, "normnet/paper": 78_348_005, "regad/default": 1_955_689, "regad/paper": 7_686_697,
+    "careg/default": 409_984, "careg/paper": 25_388_352,
     "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
 }  # fmt: skip
 IMAGES = {"model.size": "[64,64]", "model.weights": "none", "data.train": 4, "data.test": 4}
 SMALL = {
     "normnet/paper": {"model.patch": "[32,32,32]", "model.members": 1, "data.train": 2, "data.val": 1, "data.test": 1},
     "regad/paper": IMAGES,
+    "careg/paper": IMAGES | {"model.share": 0.01},
     "padim/paper": IMAGES,
     "patchcore/paper": IMAGES,
 }
@@ -50,6 +55,6 @@ def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, work
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("normnet", "regad", "padim", "patchcore"))
+    found = packaged(("normnet", "regad", "careg", "padim", "patchcore"))
     assert found == SIZES.keys()
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from medzoo.anomaly.careg.module import CAReg
     from medzoo.anomaly.lesions import LesionGenerator
     from medzoo.anomaly.normnet.module import NormNet
     from medzoo.anomaly.padim.module import PaDiM
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "CAReg": "careg.module",
         "LesionGenerator": "lesions",
         "NormNet": "normnet.module",
         "PaDiM": "padim.module",
@@ -26,4 +28,4 @@ __getattr__, __dir__ = lazy(
         "RegAD": "regad.module",
     },
 )
-__all__ = ["LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD"]
+__all__ = ["CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD"]
