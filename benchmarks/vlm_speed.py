@@ -4,7 +4,7 @@
     python benchmarks/vlm_speed.py --public CARZero --sizes quick
 
 Both sides have the same image network, the same BERT, the same sizes, sentences, loss (one sentence an image, all
-others of the batch wrong), MLP head and optimiser. From the public code come the fusion with its loss, and the loop
+others of the batch wrong), head and optimiser. From the public code come the fusion with its loss, and the loop
 that adds up the pieces of words; its texts are filled up to 97 pieces, as there, and are cut into pieces beforehand,
 which medzoo does within the step. What the public code imports and none of this uses (ipdb, transformers) is left out
 where it is not installed. Figures are medians over rounds; the ratio within one run is the result.
@@ -57,7 +57,8 @@ def public_parts(folder: Path) -> dict[str, Any]:
         sys.modules[name] = package
     sys.path.insert(0, str(folder / "CARZero/loss"))
     return {
-        "fusion": importlib.import_module("public.models.dqn_wo_self_atten_mlp").TQN_Model,
+        "mlp": importlib.import_module("public.models.dqn_wo_self_atten_mlp").TQN_Model,
+        "linear": importlib.import_module("public.models.dqn_wo_self_atten").TQN_Model,
         "text": importlib.import_module("public.models.text_model").BertEncoder,
         "loss": importlib.import_module("dqn_cos_loss").DQNCOSLoss,
     }
@@ -72,7 +73,7 @@ class Public(nn.Module):
         assert ours.text is not None
         assert ours.tokenizer is not None
         fusion = SimpleNamespace(d_model=h["width"], class_num=1, decoder_number_layer=h["layers"])
-        self.fusion = found["fusion"](SimpleNamespace(model=SimpleNamespace(fusion=fusion)))
+        self.fusion = found[h["head"]](SimpleNamespace(model=SimpleNamespace(fusion=fusion)))
         for layer in self.fusion.decoder.layers:  # its width is fixed at the paper's
             layer.linear1, layer.linear2 = nn.Linear(h["width"], h["inner"]), nn.Linear(h["inner"], h["width"])
         self.image, self.bert, self.loss, self.last = ours.image, ours.text.bert, found["loss"](), ours.text.last
@@ -96,12 +97,13 @@ def main() -> None:
     parser.add_argument("--public", type=Path, required=True, help="folder of the public code")
     parser.add_argument("--sizes", choices=list(SIZES), default="quick")
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--head", choices=["mlp", "linear"], default="mlp", help="as released, or as in the paper")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=3, help="of either side in a round")
     options = parser.parse_args()
     torch.manual_seed(0)
     sizes = SIZES[options.sizes] | ({"batch": options.batch} if options.batch else {})
-    model = CARZero(fit="stretch", zoom=1.0, words=WORDS, head="mlp", targets="diagonal", sentences=1, **sizes)
+    model = CARZero(fit="stretch", zoom=1.0, words=WORDS, head=options.head, targets="diagonal", sentences=1, **sizes)
     pixels, count = sizes["size"], sizes["batch"]
     data = ReportPhantoms(train=count, val=2, test=2, pixels=pixels, size=pixels, batch_size=count)
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -133,7 +135,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     shown = ", ".join(f"{n} {m:.2f} ({min(speeds[n]):.2f} to {max(speeds[n]):.2f})" for n, m in medians.items())
     ratios = [mine / theirs for mine, theirs in zip(speeds["medzoo"], speeds["public"], strict=True)]
-    print(f"{options.sizes}, {count} images a batch, images a second: {shown}")
+    print(f"{options.sizes}, {options.head} head, {count} images a batch, images a second: {shown}")
     print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) over {len(ratios)} rounds")
 
 
