@@ -68,6 +68,7 @@ def test_attributes_labels_and_parts_are_those_of_the_tables(tmp_path: Path) -> 
     assert len(found) == 24  # frontal views
     first, second = found["50000000-pa"], found["50000001-pa"]
     assert first.label == (1.0, 0.0)  # not mentioned
+    assert isinstance(second.label, tuple)
     assert math.isnan(second.label[0])  # uncertain
     assert second.label[1] == 0
     assert first.groups == {"sex": 0, "age": 0, "race": RACE.index("white")}  # unknown at the first admission
@@ -81,6 +82,7 @@ def test_attributes_labels_and_parts_are_those_of_the_tables(tmp_path: Path) -> 
     assert data.leaks(None) == []
     assert sum(map(len, MimicGroups(str(tmp_path), LABELS, lateral=True).cases.parts.values())) == 36
     blank = MimicGroups(str(tmp_path), LABELS, blank="unknown").cases.parts["train"][0]
+    assert isinstance(blank.label, tuple)
     assert math.isnan(blank.label[1])
 
 
