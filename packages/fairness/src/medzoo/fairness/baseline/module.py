@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -139,7 +139,7 @@ class FairBaseline(GroupMethod):
         logits: Tensor = averaged(image) if averaged is not None else super().forward(image)
         return logits
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Add the weights to the average, towards the end."""
         if self.averaged is not None:
             steps = int(self.trainer.estimated_stepping_batches)

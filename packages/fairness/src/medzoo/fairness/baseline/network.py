@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -27,15 +26,10 @@ def with_features(network: ClassifierNetwork, image: Tensor) -> tuple[Tensor, Te
     return logits, seen[0]
 
 
-class _Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, values: Tensor, weight: float) -> Tensor:
-        context.weight = weight
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(context: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return -context.weight * grads[0], None
+def reversed_gradient(values: Tensor, weight: float) -> Tensor:
+    """Return the values, to the bit, through which −weight times the gradient goes back."""
+    still = values.detach()
+    return still - weight * (values - still)
 
 
 class Adversary(nn.Module):
@@ -53,7 +47,7 @@ class Adversary(nn.Module):
 
     def forward(self, features: Tensor, weight: float) -> Tensor:
         """Return logits `(B, G)`; what reaches the features `(B, d)` is −weight times their gradient."""
-        logits: Tensor = self.layers(_Reversed.apply(features, weight))
+        logits: Tensor = self.layers(reversed_gradient(features, weight))
         return logits
 
 
