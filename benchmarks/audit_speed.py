@@ -1,4 +1,4 @@
-"""Processor time, time and memory of `medzoo audit` on a large table: `python benchmarks/audit_speed.py [ROWS] [REPEATS]`.
+"""Processor time and memory of `medzoo audit` on a large table: `python benchmarks/audit_speed.py [ROWS] [REPEATS]`.
 
 The table has three attributes (sex, age between cut points, five sites) that are those of a patient, and half as many
 patients as rows on average.
