@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from medzoo.anomaly.data.categories import Labelled
 from medzoo.anomaly.data.textures import TexturePhantoms
+from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
@@ -42,7 +43,8 @@ def rules(seed: int, train: int, test: int) -> dict[str, dict[str, float]]:
     data = TexturePhantoms(train=train, test=test, pixels=64, shots=None, size=64, seed=seed)
     items, supports = Labelled(data.tested, (64, 64)), data.supports()
     torch.manual_seed(seed)
-    nets = {"PaDiM": PaDiM(**SMALL).eval(), "PatchCore": PatchCore(**SMALL, backbone="resnet18", share=0.05).eval()}
+    nets: dict[str, FewShot[Any]] = {"PaDiM": PaDiM(**SMALL).eval()}
+    nets["PatchCore"] = PatchCore(**SMALL, backbone="resnet18", share=0.05).eval()
     found: dict[str, list[list[float]]] = {}
     for domain, category in enumerate(data.tested):
         chosen = [items[i] for i, group in enumerate(items.groups) if group == domain]
