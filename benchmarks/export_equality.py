@@ -39,6 +39,7 @@ IMAGES: dict[str, Any] = {
     "model.size": [64, 48],
     "model.widths": [8, 12, 16],
 }
+OWN = {**{key: value for key, value in IMAGES.items() if key != "model.widths"}, "data.train": 10, "data.shots": None}
 CLASSES: dict[str, Any] = {"model.backbone": "test_resnet", "model.size": 32, "model.batch": 8, "data.train": 24}
 CLASSES |= {"data.val": 9, "data.test": 12, "data.pixels": 32}
 SKIN = {**CLASSES, "data.val": 8}
@@ -55,6 +56,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "patchcore": IMAGES,
     "regad": {**IMAGES, "model.batch": 16},
     "careg": {**IMAGES, "model.batch": 16, "model.inside": 8, "model.share": 0.05},
+    "ssm": {**OWN, "model.width": 2, "model.tile": 4, "model.cells": [4], "model.size": [64, 48]},
+    "arnet": {**OWN, "model.width": 2, "model.size": 64},
     "normnet": {"data.train": 2, "data.val": 1, "data.test": 2, "data.size": [16, 20, 24], "model.widths": [2, 4],
                 "model.patch": [8, 8, 8]},
     "classifier": CLASSES,

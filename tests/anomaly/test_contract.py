@@ -20,6 +20,10 @@ IMAGES = {
 }
 
 
+OWN = {key: value for key, value in IMAGES.items() if key != "model.widths"} | {"data.train": 10, "data.shots": None}
+"""For methods that train on the tested categories themselves."""
+
+
 class TestNormNet(ModelContract):
     name = "normnet"
     tiny = {
@@ -41,6 +45,16 @@ class TestRegAD(ModelContract):
 class TestCAReg(ModelContract):
     name = "careg"
     tiny = IMAGES | {"model.batch": 16, "model.inside": 8, "model.share": 0.02}
+
+
+class TestSSM(ModelContract):
+    name = "ssm"
+    tiny = OWN | {"model.size": [32, 32], "model.width": 2, "model.tile": 4}
+
+
+class TestARNet(ModelContract):
+    name = "arnet"
+    tiny = OWN | {"model.size": [32, 32], "model.width": 2}
 
 
 class TestPaDiM(ModelContract):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+from typing import NotRequired
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from medzoo.core.sample import MaskSample, Sample
 
 _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224
+_KEPT = 5  # of so many normal images one is kept apart, for the threshold of a method that trains on them
 _PARTS = (attrgetter("train"), attrgetter("test"))
 
 
@@ -71,7 +73,7 @@ class Category:
 
 
 class SupportQueryDataset(Dataset[dict[str, object]]):
-    """Normal images, each with other normal images of its category; index with `(index, epoch)`."""
+    """Normal images, each with `shots` other ones of its category where there are any; index with `(index, epoch)`."""
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
         self.members = [list(category.train) for category in categories]
@@ -87,17 +89,19 @@ class SupportQueryDataset(Dataset[dict[str, object]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, object]:
         index, epoch = key
         category, own = self.items[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
-        others = [i for i in range(len(self.members[category])) if i != own]
-        chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
-        return {
+        sample: dict[str, object] = {
             "image": self._image(category, own),
-            "support": torch.stack([self._image(category, int(i)) for i in chosen]),
             "id": self.members[category][own].id,
             "path": self.members[category][own].path,
             "source": self.names[category],
             "domain": category,
         }
+        if self.shots:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            others = [i for i in range(len(self.members[category])) if i != own]
+            chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
+            sample["support"] = torch.stack([self._image(category, int(i)) for i in chosen])
+        return sample
 
     def _image(self, category: int, index: int) -> Tensor:
         item, key = self.members[category][index], (category, index)
@@ -148,11 +152,11 @@ class Labelled(Dataset[dict[str, object]]):
 
 
 class QuerySample(Sample):
-    """A normal image to train on, with other normal images of its category."""
+    """A normal image to train on, with other normal images of its category where the method asks for these."""
 
     image: Tensor
     """`(3, H, W)` float32 in [0, 1]."""
-    support: Tensor
+    support: NotRequired[Tensor]
     """`(S, 3, H, W)`."""
 
 
@@ -256,6 +260,12 @@ class CategoryDataModule(MedzooDataModule):
             found[category.name] = torch.stack([resized(item.load(), size).half() for item in items])
         return found
 
+    def own_items(self, category: Category) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+        """Return the support of a category in two parts: to train on, and, every fifth, to set a threshold with."""
+        items = self.support_items(category)
+        kept = items[_KEPT - 1 :: _KEPT]
+        return tuple(item for item in items if item not in kept), kept
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width that the network sees: the option, else what the model asks for, else 224 × 224."""
@@ -302,14 +312,22 @@ class CategoryDataModule(MedzooDataModule):
         super().setup(stage)
         tested = ", ".join(category.name for category in self.tested)
         shots = "all" if self._shots is None else self._shots
-        learnt = ", ".join(category.name for category in self.others) or "the supports alone"
+        others = () if self.wants.tested else self.others
+        learnt = ", ".join(category.name for category in others) or "the supports alone"
         if stage == "fit":
             rank_zero_info(
                 f"tested: {tested}, {shots} normal images each (draw {self._support_draw}); learnt from: {learnt}"
             )
 
     def train_dataloader(self) -> ResumableLoader:
-        """Load single-category batches of images with supports; of a method that does not learn, the supports only."""
+        """Load single-category batches of images with supports; of a method that does not learn, the supports only.
+
+        A method that trains on the tested categories themselves gets four fifths of their supports, alone.
+        """
+        if self.wants.tested:
+            own = [Category(c.name, self.own_items(c)[0], ()) for c in self.tested]
+            data = SupportQueryDataset(own, 0, self.size, self.seed)
+            return self.train_loader(data, data.groups)
         learns = self.wants.trains
         source: Sequence[Category] = (
             self.others

@@ -15,6 +15,7 @@ class Wants:
         trains: Whether the method has optimiser steps; otherwise it looks at its data once, or not at all.
         labels: Train on annotated samples only; otherwise on all training samples, without labels.
         supports: Reference samples beside each training sample.
+        tested: Train on the normal samples of what is tested, not on other categories.
     """
 
     size: tuple[int, ...] | None = None
@@ -22,3 +23,4 @@ class Wants:
     trains: bool = True
     labels: bool = False
     supports: int | None = None
+    tested: bool = False
