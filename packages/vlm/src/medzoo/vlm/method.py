@@ -204,7 +204,7 @@ class ImageTextMethod(ReportMethod):
         reports = self._candidates(part) if part else []
         prompts = from_preset(self.hparams["prompts"], classes) if classes else None
         with torch.no_grad():
-            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports])
+            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports], "labels of the data")
 
     def on_validation_start(self) -> None:
         """Encode prompts and reports with the weights of now."""
