@@ -10,10 +10,11 @@ from torch import Tensor
 
 from medzoo.core.errors import check_choice
 from medzoo.core.sample import Batch
+from medzoo.vlm.base import check_least
 from medzoo.vlm.carzero.losses import TARGETS, choices, contrastive, pair_up
 from medzoo.vlm.carzero.network import FUSIONS, HEADS, Cabs, Cosine, SimR, fuse, maps
 from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.method import ImageTextMethod, check_least
+from medzoo.vlm.method import ImageTextMethod
 from medzoo.vlm.text.encoder import TextFeatures
 from medzoo.vlm.text.rewrite import denied_twin, denies
 

@@ -16,8 +16,8 @@ from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation
 from medzoo.core.zoo import load_checkpoint
+from medzoo.vlm.base import check_least
 from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.method import check_least
 from medzoo.vlm.mica.labels import caption, part
 from medzoo.vlm.mica.losses import alignment, concept_loss
 from medzoo.vlm.mica.method import ConceptMethod
