@@ -1,8 +1,8 @@
 """APPLE on a scanner that its victim hardly knows: `python benchmarks/fairness_adapt.py [SEED ...] [--out FILE]`.
 
 The victim learns from 400 drawn structures, one in a hundred of them by scanner b; the perturbation from 400, of
-which half are. With each layer and weight of the adversary: Dice of both scanners on 200 images, the gap, and how well a
-new network tells the scanner. `--ceiling` trains plain networks on few and on many images of scanner b instead, which
+which half are. With each layer and weight of the adversary: Dice of both scanners on 200 images, the gap, and how well
+a new network tells the scanner. `--ceiling` trains plain networks on few and on many images of scanner b instead, which
 shows what its images allow.
 """
 
