@@ -44,13 +44,9 @@ TINY: dict[str, Any] = {
 
 class TestGroupDRO(ModelContract):
     name: ClassVar[str] = "fair-baseline"
-    tiny: ClassVar[dict[str, Any]] = {**TINY, "model.loss": "group-dro", "model.select": "worst"}
-    resumes: ClassVar[int | None] = 2
-
-
-class TestAverage(ModelContract):
-    name: ClassVar[str] = "fair-baseline"
-    tiny: ClassVar[dict[str, Any]] = {**TINY, "model.loss": "gradient-reversal", "model.average": 0.5}
+    tiny: ClassVar[dict[str, Any]] = {
+        **TINY, "model.loss": "group-dro", "model.select": "worst", "model.average": 0.5,
+    }  # fmt: skip
     resumes: ClassVar[int | None] = 2
 
 
