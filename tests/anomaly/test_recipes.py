@@ -16,15 +16,19 @@ PAPER: dict[str, dict[str, Any]] = {
     "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
     "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
                         "nearest": 9, "share": 0.1},
+    "mcf/paper": {"leads": 12, "rate": 500.0, "length": 4800, "beat": 480, "hidden": 50, "tail": 15, "norm": "lead",
+                  "masked": 0.3, "batch": 32, "epochs": 50, "lr": 1e-4, "weight_decay": 1e-5},
     "normnet/paper": {"widths": [32, 64, 128, 256, 320], "members": 5, "threshold_hu": -500.0, "patch": [96, 96, 96]},
 }  # fmt: skip
 SIZES = {
     "normnet/default": 161_394, "normnet/paper": 78_348_005, "regad/default": 1_955_689, "regad/paper": 7_686_697,
+    "mcf/default": 665735, "mcf/paper": 7_085_779,
     "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
 }  # fmt: skip
 IMAGES = {"model.size": "[64,64]", "model.weights": "none", "data.train": 4, "data.test": 4}
 SMALL = {
     "normnet/paper": {"model.patch": "[32,32,32]", "model.members": 1, "data.train": 2, "data.val": 1, "data.test": 1},
+    "mcf/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "regad/paper": IMAGES,
     "padim/paper": IMAGES,
     "patchcore/paper": IMAGES,
@@ -41,7 +45,7 @@ def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", SIZES)
 def test_a_recipe_builds_a_network_of_its_size(recipe: str) -> None:
-    assert parameters(recipe, **({} if recipe.startswith("normnet") else {"weights": "none"})) == SIZES[recipe]
+    assert parameters(recipe, **({} if recipe.startswith(("normnet", "mcf")) else {"weights": "none"})) == SIZES[recipe]
 
 
 @pytest.mark.parametrize("recipe", SMALL)
@@ -50,6 +54,6 @@ def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, work
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("normnet", "regad", "padim", "patchcore"))
+    found = packaged(("normnet", "regad", "padim", "patchcore", "mcf"))
     assert found == SIZES.keys()
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()
