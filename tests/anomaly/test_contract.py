@@ -69,6 +69,22 @@ class TestPatchCore(ModelContract):
     one_process = True
 
 
+class TestMCF(ModelContract):
+    name = "mcf"
+    differentiates_to = "signal"
+    tiny = {
+        "data.train": 5,
+        "data.val": 3,
+        "data.test": 4,
+        "data.kinds": ["pvc", "tall_t"],
+        "model.length": 320,
+        "model.widths": [4, 4, 4, 4, 4],
+        "model.hidden": 6,
+        "model.batch": 3,
+        "trainer.check_val_every_n_epoch": 1,
+    }
+
+
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")
 class TestAnomalib(ModelContract):
     name = "anomalib"
