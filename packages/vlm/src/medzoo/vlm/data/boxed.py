@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
@@ -52,7 +51,7 @@ class ChestXDet10(PublicFiles):
         return classes, rows
 
 
-def _entries(path: Path) -> list[Any]:
+def _entries(path: Path) -> list[object]:
     """Return the entries of a list in JSON."""
     if not path.is_file():
         raise DataError(path, "does not exist", "put the list of images there, or name it with --data.table")
@@ -65,9 +64,9 @@ def _entries(path: Path) -> list[Any]:
     return found
 
 
-def _entry(path: Path, entry: Any) -> tuple[str, list[str], list[tuple[float, ...]]]:
+def _entry(path: Path, entry: object) -> tuple[str, list[str], list[tuple[float, ...]]]:
     """Return file, findings and boxes of an image."""
-    given: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
+    given: Mapping[str, object] = entry if isinstance(entry, Mapping) else {}
     file, names, boxes = given.get("file_name"), given.get("syms"), given.get("boxes")
     if isinstance(file, str) and isinstance(names, list) and isinstance(boxes, list) and len(names) == len(boxes):
         fours = all(isinstance(b, list) and len(b) == 4 and all(isinstance(v, int | float) for v in b) for b in boxes)
