@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from medzoo.anomaly.careg.module import CAReg
-from medzoo.anomaly.data.categories import Category, Labelled
+from medzoo.anomaly.data.categories import Labelled
+from medzoo.anomaly.data.items import Category
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.anomaly.images.siamese import RegisteringMethod
 from medzoo.anomaly.regad.module import RegAD

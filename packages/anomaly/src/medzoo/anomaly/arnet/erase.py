@@ -37,5 +37,8 @@ def operations(angles: list[int], colour: bool) -> list[Erase]:
         angles: Degrees.
         colour: Whether to erase colour.
     """
-    turns = [turned(angle) for angle in angles]
-    return [lambda images, turn=turn: turn(grey(images) if colour else images) for turn in turns]  # type: ignore[misc]
+    return [_after_grey(turned(angle)) if colour else turned(angle) for angle in angles]
+
+
+def _after_grey(turn: Erase) -> Erase:
+    return lambda images: turn(grey(images))

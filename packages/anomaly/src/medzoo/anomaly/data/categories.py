@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import NotRequired
@@ -12,15 +11,15 @@ from typing import NotRequired
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medzoo.anomaly.data.items import Category, Item, empty_mask, resized
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.data.options import DataOptions
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.geometry import resample, resize_affine
+from medzoo.core.geometry import resize_affine
 from medzoo.core.io.listing import content_hash, same_content
 from medzoo.core.sample import MaskSample, Sample
 
@@ -28,48 +27,6 @@ _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224
 _KEPT = 5  # of so many normal images one is kept apart, for the threshold of a method that trains on them
 _PARTS = (attrgetter("train"), attrgetter("test"))
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image that is read when it is needed.
-
-    Attributes:
-        id: Name, unique in the data set.
-        load: Reads it, `(3, H, W)` in [0, 1].
-        label: 1 where abnormal.
-        mask: Reads where, `(H, W)` bool; None where that is not known. A normal image needs none.
-        patient: Whose image it is; figures with an interval draw patients.
-        kind: What is wrong with it, as far as known.
-        path: Its file; empty for a phantom.
-        mask_path: File of the mask; empty where there is none.
-    """
-
-    id: str
-    load: Callable[[], NDArray[np.float32]]
-    label: int = 0
-    mask: Callable[[], NDArray[np.bool_]] | None = None
-    patient: str = ""
-    kind: str = ""
-    path: str = ""
-    mask_path: str = ""
-
-
-@dataclass(frozen=True)
-class Category:
-    """Images of one kind of thing: normal ones to learn from, normal and abnormal ones to test on.
-
-    Attributes:
-        name: What it is called.
-        train: Normal images.
-        test: Normal and abnormal images.
-        number: Lets the draws of supports of several categories without files differ.
-    """
-
-    name: str
-    train: tuple[Item, ...]
-    test: tuple[Item, ...]
-    number: int = 0
 
 
 class SupportQueryDataset(Dataset[dict[str, object]]):
@@ -351,17 +308,3 @@ class CategoryDataModule(MedzooDataModule):
     def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the same images as for the test."""
         return self.test_dataloader()
-
-
-def empty_mask(item: Item) -> DataError:
-    """Return the error for an abnormal image without a mark."""
-    return DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
-
-
-def resized(array: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-    """Resize `(3, H, W)` to a height and width, smoothed where it shrinks."""
-    height, width = array.shape[-2:]
-    if (height, width) == size:
-        return torch.from_numpy(np.ascontiguousarray(array))
-    affine = resize_affine((width, height), size[::-1])
-    return torch.from_numpy(np.ascontiguousarray(resample(array, affine, size[::-1])))

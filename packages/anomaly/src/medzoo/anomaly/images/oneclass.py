@@ -23,7 +23,8 @@ from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.finite import places, require_finite
 
 if TYPE_CHECKING:
-    from medzoo.anomaly.data.categories import CategoryDataModule, Item
+    from medzoo.anomaly.data.categories import CategoryDataModule
+    from medzoo.anomaly.data.items import Item
 
 
 class OneClass(Method):
@@ -105,7 +106,7 @@ class OneClass(Method):
     @torch.no_grad()
     def _parts_of(self, items: Sequence[Item]) -> Tensor:
         """Return the parts of all of some images; every process looks at all of them."""
-        from medzoo.anomaly.data.categories import resized
+        from medzoo.anomaly.data.items import resized
 
         found = []
         for start in range(0, len(items), self.batch):
