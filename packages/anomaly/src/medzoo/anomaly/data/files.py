@@ -52,6 +52,8 @@ class VolumeFiles(VolumeDataModule):
         spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
     """
 
+    volumes: ClassVar[bool] = True
+    """DICOM slices are put together to a volume a series."""
     kept: ClassVar[tuple[str, ...]] = ("spacing", "intensity")
     """Settings of the training's data that decide how a volume reaches the network."""
     options: ClassVar[tuple[str, ...]] = ()

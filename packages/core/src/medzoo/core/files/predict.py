@@ -42,6 +42,7 @@ class Predictor:
         model: In evaluation mode.
         spec: What the registry knows of it.
         source: What the files are of.
+        volumes: Whether a file is a volume, so that DICOM slices are those of a series.
         settings: How the reader brings files to the network: those of the training, and `options`.
 
     Raises:
@@ -66,6 +67,7 @@ class Predictor:
         kept = trained.settings if trained else {}
         self.settings = {name: kept[name] for name in self._kind.kept if kept.get(name) is not None} | options
         self.source = source_of(model, source)
+        self.volumes: bool = getattr(self._kind, "volumes", False)
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)  # devices and advertisements
         self._trainer = Trainer(

@@ -17,8 +17,8 @@ HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
 hf://org/name): points, score maps, masks or classes, in
 the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
-pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
-ends nothing; the exit code is then 3.
+pattern in quotes. For a model of volumes, DICOM slices become a volume for each series. Files that OUT has an answer
+for are skipped. A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
@@ -96,7 +96,14 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     }
     ledger = Ledger(folder, about)
     known = ledger.hashes()
-    hashes, failed, todo = {}, {}, []
+    hashes: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    todo: list[str] = []
+    if predictor.volumes:
+        from medzoo.core.files.series import assembled
+
+        files, failed = assembled(files, folder)
+    total = len(files) + len(failed)
     for path in files:
         try:
             hashes[path] = sha256(path)
@@ -107,8 +114,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
             todo.append(path)
             if path in known:
                 ledger.drop(path)
-    if len(files) - len(todo) - len(failed):
-        say(f"skipped, for they have an answer: {len(files) - len(todo) - len(failed)} files")
+    if skipped := total - len(todo) - len(failed):
+        say(f"skipped, for they have an answer: {skipped} files")
     by_id = named(todo, {str(record["id"]): str(record["path"]) for record in ledger.records})
     for path, answer in predictor.answers(by_id) if todo else ():
         if isinstance(answer, MedzooError):
@@ -126,9 +133,9 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])
     elif os.path.lexists(table):
         table.unlink()
-    say(f"answers to {len(files) - len(failed)} of {len(files)} files: {folder / 'predictions.json'} ({NOTICE})")
+    say(f"answers to {total - len(failed)} of {total} files: {folder / 'predictions.json'} ({NOTICE})")
     if failed:
-        raise SomeFailedError(f"{len(failed)} of {len(files)} files have no answer, see {table}")
+        raise SomeFailedError(f"{len(failed)} of {total} files have no answer, see {table}")
 
 
 def weights_sha256(path: str) -> str:

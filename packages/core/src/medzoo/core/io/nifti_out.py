@@ -21,6 +21,7 @@ def write_nifti(
     array: NDArray[np.generic],
     like: str | os.PathLike[str] | None = None,
     spacing: Sequence[float] | None = None,
+    affine: NDArray[np.float64] | None = None,
 ) -> None:
     """Write a volume as `.nii` or `.nii.gz`, whole or not at all.
 
@@ -30,16 +31,18 @@ def write_nifti(
             integers are stored as they are, floats as float32, neither scaled.
         like: NIfTI file whose affine, order of axes and header (orientation codes, units, description) are taken over.
         spacing: Millimetres per voxel along x, y, z, where there is no such file.
+        affine: `(4, 4)` from voxel `(x, y, z)` of `array`, whose axes may then be any, to NIfTI's millimetres; instead
+            of either.
 
     Raises:
         DataError: `like` cannot be read, or the folder cannot be written to.
-        ValueError: The array is not three-dimensional, `like` has another size, or neither it nor `spacing` is given.
+        ValueError: The array is not three-dimensional, `like` has another size, or none of the three is given.
     """
     if array.ndim != 3:
         raise ValueError(f"array must be (D, H, W), got {array.shape}")
     kind = np.uint8 if array.dtype == bool else np.float32 if array.dtype.kind == "f" else array.dtype
     voxels = np.asarray(array, dtype=kind).T  # NIfTI counts x first
-    image = _on(voxels, os.fspath(like)) if like else _alone(voxels, spacing)
+    image = _on(voxels, os.fspath(like)) if like else _alone(voxels, spacing, affine)
     image.set_data_dtype(kind)
     image.header.set_slope_inter(1, 0)
     data = image.to_bytes()
@@ -63,9 +66,13 @@ def _on(voxels: NDArray[np.generic], like: str) -> nibabel.Nifti1Image:
     return image
 
 
-def _alone(voxels: NDArray[np.generic], spacing: Sequence[float] | None) -> nibabel.Nifti1Image:
-    if spacing is None:
-        raise ValueError("give like or spacing")
-    image = nibabel.Nifti1Image(voxels, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
+def _alone(
+    voxels: NDArray[np.generic], spacing: Sequence[float] | None, affine: NDArray[np.float64] | None
+) -> nibabel.Nifti1Image:
+    if affine is None:
+        if spacing is None:
+            raise ValueError("give like, spacing or affine")
+        affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    image = nibabel.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     return image
