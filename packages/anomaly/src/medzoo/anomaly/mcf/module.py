@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -184,7 +184,7 @@ class MCF(Method):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a cosine over the epochs."""
-        hp: Any = self.hparams
+        hp = self.hparams
         optimizer = torch.optim.AdamW(self.parameters(), hp["lr"], weight_decay=hp["weight_decay"])
         epochs = max(1, hp["epochs"])
         schedule = torch.optim.lr_scheduler.LambdaLR(
