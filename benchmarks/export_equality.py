@@ -46,7 +46,7 @@ SKIN = {**CLASSES, "data.val": 8}
 MODELS: dict[str, dict[str, Any]] = {
     "heatmap": {**POINTS, "model.size": [32, 48], "model.width": 4, "model.decoder_width": 8, "model.steps": 60},
     "uod": {**POINTS, **STAGES, **VGG, "model.patch": 64, "model.embed": 8, "model.heads": [1, 1, 2, 2]},
-    "cc2d": {**POINTS, **STAGES, **VGG, "model.patch": 48, "model.finest_width": 4},
+    "cc2d": {**POINTS, **STAGES, **VGG, "model.patch": 48, "model.finest_width": 4, "trainer.max_epochs": 15},
     "igu-aug": {**POINTS, **VGG, "model.size": 64, "model.patch": 48, "model.points": 4, "model.radius": 4,
                 "model.medium": 1.0, "model.high": 3.0, "model.references": 2, "model.batch": 4},
     "gu2net": {**POINTS, "model.size": [32, 32], "model.width": 4, "model.global_width": 4, "model.batch": 4,
@@ -102,9 +102,10 @@ def measured(name: str, folder: Path, kinds: tuple[str, ...] = ("onnx", "pt2")) 
     checkpoint = str(fitted(name, folder / name))
     try:
         graph, predictor = graph_of(checkpoint, _first_source(name))
+        about = description(graph, predictor, checkpoint)
     except MedzooError as error:
         return {kind: {"refused": str(error).replace(f"{checkpoint}: ", "")} for kind in kinds}
-    about, found = description(graph, predictor, checkpoint), {}
+    found: dict[str, Any] = {}
     for kind in kinds:
         path, start = folder / f"{name}.{kind}", time.perf_counter()
         try:
