@@ -43,6 +43,8 @@ OWN = {**{key: value for key, value in IMAGES.items() if key != "model.widths"},
 CLASSES: dict[str, Any] = {"model.backbone": "test_resnet", "model.size": 32, "model.batch": 8, "data.train": 24}
 CLASSES |= {"data.val": 9, "data.test": 12, "data.pixels": 32}
 SKIN = {**CLASSES, "data.val": 8}
+PAIRS = {"data.train": 16, "data.val": 8, "data.test": 8}
+REPORTS = {**PAIRS, "model.size": 32, "model.width": 32, "model.batch": 8}
 MODELS: dict[str, dict[str, Any]] = {
     "heatmap": {**POINTS, "model.size": [32, 48], "model.width": 4, "model.decoder_width": 8, "model.steps": 60},
     "uod": {**POINTS, **STAGES, **VGG, "model.patch": 64, "model.embed": 8, "model.heads": [1, 1, 2, 2]},
@@ -69,9 +71,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "pbbl": SKIN,
     "ada-abc": {**SKIN, "model.members": 2, "model.hidden": 8},
     "ltml": {**SKIN, "data.structures": 3},
+    "mica": REPORTS,
+    "xcoop": {**PAIRS, "model.backbone_options": {"size": 32, "width": 32}},
 }  # fmt: skip
-"""Options with which a model of each kind is fitted in seconds; attacks on other models and models of text have no
-graph of their own."""
+"""Options with which a model of each kind is fitted in seconds; attacks on other models have no graph of their own."""
 SIZES = 24
 
 
