@@ -19,7 +19,8 @@ class ARNet(OneClass):
     """Erases colour and orientation of normal images and learns to restore them; what it restores badly is abnormal.
 
     Args:
-        size: Height and width of the images, a square of a multiple of 16 if they are turned by 90 degrees.
+        size: Height and width of the images, one number for a square, which they have to be if they are turned by 90
+            degrees; multiples of 16.
         width: Channels of the finest level of the U-Net.
         angles: Degrees by which images are turned, some of 0, 90, 180 and 270; a test takes all of them.
         colour: Whether colour is erased as well; of grey images there is none.
