@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor
 
+from medzoo.anomaly.images.thresholds import kept_thresholds
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
@@ -126,14 +127,10 @@ class OneClass(Method):
         Raises:
             CheckpointError: They are not what was saved.
         """
-        norms, thresholds = checkpoint.get("norms"), checkpoint.get("thresholds")
+        norms = checkpoint.get("norms")
         check_field("norms", isinstance(norms, dict) and all(map(_is_norms, norms.values())), "pairs of rows by name")
         assert isinstance(norms, dict)
-        whole = isinstance(thresholds, dict) and set(thresholds) == set(norms)
-        check_field("thresholds", whole, "one of each of 'norms'")
-        assert isinstance(thresholds, dict)
-        check_field("thresholds", all(isinstance(v, float) for v in thresholds.values()), "one of each of 'norms'")
-        self.norms, self.thresholds = dict(norms), dict(thresholds)
+        self.norms, self.thresholds = dict(norms), kept_thresholds(checkpoint, "norms")
 
     def outputs(self, batch: Batch) -> AnomalyOutputs:
         """Score a batch of one category, which its `source` names.
