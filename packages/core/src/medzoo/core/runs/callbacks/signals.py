@@ -90,6 +90,16 @@ class StopSignals(Callback):
             trainer.save_checkpoint(self.checkpoints / LAST)
             self._stop()
 
+    def _stop_after_all(self, *_: object) -> None:
+        """Stop at the next batch where a library took the exception for its own.
+
+        CPython does: a signal that comes while it words the message of a `ValueError` ends as that error.
+        """
+        if self.stopped is not None:
+            raise self.stopped
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _stop_after_all
+
     def stop_if_asked(self, trainer: Trainer) -> None:
         """Stop where a signal came; all is saved."""
         if self._asked(trainer):
