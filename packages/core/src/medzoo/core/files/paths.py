@@ -6,11 +6,13 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.kinds import is_image, slice_files
+from medzoo.core.io.kinds import is_image, page_of, slice_files
 from medzoo.core.io.listing import leftover, stem
+from medzoo.core.io.tiff import is_tiff, page_count
 from medzoo.core.io.types import NIFTI, RASTER
 
 
@@ -29,7 +31,7 @@ def expand(paths: Sequence[str]) -> list[str]:
             files = list(_below(path))
             if not files:
                 raise DataError(path, "holds no image", "give a folder with PNG, JPEG, TIFF, NIfTI or DICOM files")
-        elif os.path.lexists(path):
+        elif os.path.lexists(path) or os.path.isfile(page_of(path)[0]):
             files = [path]
         elif glob.has_magic(path):
             named = sorted(glob.glob(path, recursive=True))
@@ -59,6 +61,18 @@ def folded(files: Iterable[str]) -> list[str]:
         dicom = not path.lower().endswith(RASTER + NIFTI) and os.path.isfile(path) and is_image(path)
         found[os.path.dirname(path) or "." if dicom else path] = None
     return list(found)
+
+
+def paged(files: Iterable[str]) -> list[str]:
+    """Return the files with `FILE.tif#1`, `FILE.tif#2`, … in the place of TIFF files that hold several pages."""
+    found: list[str] = []
+    for path in files:
+        pages = 1
+        if path.lower().endswith((".tif", ".tiff")) and os.path.isfile(path):
+            with suppress(DataError, OSError):  # what is wrong with a file is said where it is read
+                pages = page_count(path) if is_tiff(path) else 1
+        found += [f"{path}#{page}" for page in range(1, pages + 1)] if pages > 1 else [path]
+    return found
 
 
 def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
