@@ -195,6 +195,25 @@ def test_predict_writes_a_record_for_each_image(workdir: Path) -> None:
     assert [r["id"] for r in written["predictions"]] == [f"point{i}" for i in range(13)]
 
 
+@pytest.mark.parametrize("verb", ["test", "predict"])
+def test_a_checkpoint_that_does_not_name_its_data_is_not_answered_on_other_data(
+    verb: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert medzoo("fit", "--model", "toy") == 0
+    checkpoint = torch.load("runs/toy/toy-data/0/checkpoints/last.ckpt", weights_only=True)
+    del checkpoint["datamodule_hyper_parameters"]["_class_path"]
+    torch.save(checkpoint, "nameless.ckpt")
+    capsys.readouterr()
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--run_dir", "out") == 2
+    message = capsys.readouterr().err.strip()
+    assert "nameless.ckpt: does not name its data, which are in 'datamodule_hyper_parameters'; add --data" in message
+    assert "\n" not in message
+    assert not Path("out").exists()
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--data", "toy-data", "--run_dir", "out") == 0
+    Path("data.yaml").write_text("data: toy-data\n")
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--config", "data.yaml", "--run_dir", "other") == 0
+
+
 def test_stages_run_one_after_the_other_and_hand_over_a_file(workdir: Path) -> None:
     assert medzoo("fit", "--model", "toy-stages") == 0
     run = workdir / "runs/toy-stages/toy-data/0"
