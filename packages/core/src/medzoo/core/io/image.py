@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.kinds import is_image, page_of, slice_files
+from medzoo.core.io.kinds import folder_of, is_image, page_of, slice_files
 from medzoo.core.io.types import EXTENSIONS, NIFTI, RASTER, Channels, Header, Image, reading
 
 
@@ -20,7 +20,7 @@ def read_image(path: str | os.PathLike[str], channels: Channels = "grey") -> Ima
 
     Args:
         path: The file, whose ending must be one of `EXTENSIONS`, or the folder; of a TIFF file with several pages
-            one of them, `FILE.tif#1` being the first.
+            one of them, `FILE.tif#1` being the first; of a folder with several series `FOLDER#SeriesInstanceUID`.
         channels: "grey" → `(H, W)`; "rgb" → `(3, H, W)`, grey repeated; "native" → whichever of the two the file holds.
 
     Raises:
@@ -79,7 +79,8 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
         raise DataError(name.replace("\0", "\\0"), "is no path (it holds a null character)", "correct it")
     file, _ = page_of(name)
     lower = os.path.basename(file).lower()
-    if os.path.isdir(name) and slice_files(name):
+    folder, _ = folder_of(name)
+    if folder and slice_files(folder):
         return name, "series"
     if not is_image(file):
         raise DataError(name, "is of an unknown kind", f"use a file that ends in {', '.join(EXTENSIONS)}")

@@ -31,6 +31,15 @@ def page_of(path: str | os.PathLike[str]) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, 0)
 
 
+def folder_of(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return folder and SeriesInstanceUID of `FOLDER#1.2.3`; the latter is empty for a folder, both for a file."""
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        return name, ""
+    folder, _, uid = name.rpartition("#")
+    return (folder, uid) if re.fullmatch(r"[0-9.]{1,64}", uid) and os.path.isdir(folder) else ("", "")
+
+
 def slice_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the DICOM files of a folder, not those of folders below, in the order of names."""
     with os.scandir(folder) as entries:
