@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -186,6 +187,21 @@ def test_a_checkpoint_alone_tells_model_and_data_and_the_command_line_wins(workd
     assert medzoo("test", "--ckpt_path", checkpoint, "--data.n_test", "4", "--run_dir", "other") == 0
     assert json.loads((workdir / "other/results.json").read_text())["metrics"] != trained["metrics"]
     assert yaml.safe_load((workdir / "other/config.yaml").read_text())["model"]["init_args"]["width"] == 5
+
+
+def test_a_training_of_several_epochs_leaves_its_curves(workdir: Path) -> None:
+    from PIL import Image
+
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "3", "--run_dir", "three") == 0
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "1", "--run_dir", "one") == 0
+    with Image.open("three/curves.png") as picture:
+        assert np.unique(np.asarray(picture.convert("L"))).size > 10  # lines and words, not a blank page
+    assert not Path("one/curves.png").exists()
+    assert medzoo("fit", "--model", "toy-stages", "--run_dir", "stages") == 0
+    assert {str(path) for path in Path("stages").rglob("curves.png")} == {
+        "stages/curves.png",
+        "stages/stage1/curves.png",
+    }
 
 
 def test_predict_writes_a_record_for_each_image(workdir: Path) -> None:
