@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -188,11 +189,45 @@ def test_a_checkpoint_alone_tells_model_and_data_and_the_command_line_wins(workd
     assert yaml.safe_load((workdir / "other/config.yaml").read_text())["model"]["init_args"]["width"] == 5
 
 
+def test_a_training_of_several_epochs_leaves_its_curves(workdir: Path) -> None:
+    from PIL import Image
+
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "3", "--run_dir", "three") == 0
+    assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "1", "--run_dir", "one") == 0
+    with Image.open("three/curves.png") as picture:
+        assert np.unique(np.asarray(picture.convert("L"))).size > 10  # lines and words, not a blank page
+    assert not Path("one/curves.png").exists()
+    assert medzoo("fit", "--model", "toy-stages", "--run_dir", "stages") == 0
+    assert {str(path) for path in Path("stages").rglob("curves.png")} == {
+        "stages/curves.png",
+        "stages/stage1/curves.png",
+    }
+
+
 def test_predict_writes_a_record_for_each_image(workdir: Path) -> None:
     assert medzoo("fit", "--model", "toy", "--trainer.max_epochs", "1") == 0
     assert medzoo("predict", "--ckpt_path", "runs/toy/toy-data/0/checkpoints/last.ckpt", "--run_dir", "out") == 0
     written = json.loads((workdir / "out/predictions.json").read_text())
     assert [r["id"] for r in written["predictions"]] == [f"point{i}" for i in range(13)]
+
+
+@pytest.mark.parametrize("verb", ["test", "predict"])
+def test_a_checkpoint_that_does_not_name_its_data_is_not_answered_on_other_data(
+    verb: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert medzoo("fit", "--model", "toy") == 0
+    checkpoint = torch.load("runs/toy/toy-data/0/checkpoints/last.ckpt", weights_only=True)
+    del checkpoint["datamodule_hyper_parameters"]["_class_path"]
+    torch.save(checkpoint, "nameless.ckpt")
+    capsys.readouterr()
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--run_dir", "out") == 2
+    message = capsys.readouterr().err.strip()
+    assert "nameless.ckpt: does not name its data, which are in 'datamodule_hyper_parameters'; add --data" in message
+    assert "\n" not in message
+    assert not Path("out").exists()
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--data", "toy-data", "--run_dir", "out") == 0
+    Path("data.yaml").write_text("data: toy-data\n")
+    assert medzoo(verb, "--ckpt_path", "nameless.ckpt", "--config", "data.yaml", "--run_dir", "other") == 0
 
 
 def test_stages_run_one_after_the_other_and_hand_over_a_file(workdir: Path) -> None:

@@ -16,6 +16,7 @@ from medzoo.core import Predictor
 from medzoo.core.cli import main
 from medzoo.core.errors import CheckpointError, ConfigError, DataError
 from medzoo.core.files.ledger import Ledger
+from medzoo.core.io import read_image
 from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.phantoms import radiograph
 
@@ -112,7 +113,7 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
     assert natural[task] in written
 
 
-def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]], uid: str = "1.2.3") -> None:
     """Write CT slices of 4 mm whose names are not in their order."""
     pydicom = pytest.importorskip("pydicom", reason='pip install "medzoo-core[dicom]"')
     folder.mkdir(parents=True)
@@ -123,7 +124,7 @@ def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]]) -> Non
         data = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = *plane.shape, 1, "MONOCHROME2"
         data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
-        data.Modality, data.SeriesInstanceUID, data.PixelSpacing = "CT", "1.2.3", [4, 4]
+        data.Modality, data.SeriesInstanceUID, data.PixelSpacing = "CT", uid, [4, 4]
         data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-80, -70, 4 * index + 100]
         data.PixelData = plane.astype(np.int16).tobytes()
         pydicom.dcmwrite(folder / f"{index * 5 % len(hu)}.dcm", data)
@@ -152,6 +153,41 @@ def test_a_folder_of_slices_is_answered_as_the_volume_that_it_is(workdir: Path) 
     assert len(records("out")) == 2
     Path("study/1.2.3.4/10.dcm").unlink()  # the third: tried anew, for the series has changed
     assert main(["predict", CKPT, "study", "-o", "out"]) == 3
+
+
+def test_each_series_of_a_folder_is_the_volume_that_it_is_alone(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("volumes")
+    hu = chest()
+    write_series(Path("first"), hu)
+    write_series(Path("second"), hu[::-1], "1.2.4")
+    Path("both").mkdir()
+    for k, file in enumerate(f for n in ("second", "first") for f in sorted(Path(n).iterdir())):
+        Path("both", f"IM{k:03}").write_bytes(file.read_bytes())
+    assert main(["predict", CKPT, "both", "first", "second", "-o", "out"]) == 0
+    found = {record["path"]: record for record in records("out")}
+    assert list(found) == ["both#1.2.4", "both#1.2.3", "first", "second"]
+    for name, alone in (("both#1.2.3", "first"), ("both#1.2.4", "second")):
+        assert found[name]["lesions"], name
+        ours, theirs = (
+            [{k: v for k, v in lesion.items() if k != "id"} for lesion in found[n]["lesions"]] for n in (name, alone)
+        )
+        assert ours == theirs
+        mask, other = (nibabel.load(next(Path("out").rglob(f"{n}*/mask.nii.gz"))) for n in (name, alone))
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(other.dataobj))
+        np.testing.assert_array_equal(mask.affine, other.affine)
+    assert found["both#1.2.3"]["lesions"] != found["both#1.2.4"]["lesions"]
+    capsys.readouterr()
+    assert main(["predict", CKPT, "both/IM000", "both#1.2.3", "-o", "out"]) == 0  # a slice stands for its own series
+    assert "skipped, for they have an answer: 2 files" in capsys.readouterr().out
+    Path("both/IM030").unlink()  # of the first: the other keeps its answer
+    assert main(["predict", CKPT, "both", "-o", "out"]) == 3
+    assert "skipped, for they have an answer: 1 files" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"holds 2 series .* name one, such as both#1\.2\.4"):
+        read_image("both")
+    with pytest.raises(DataError, match="0 DICOM slices"):
+        read_image("both#1.2.5")
 
 
 def test_one_bad_file_of_a_hundred_leaves_99_answers_and_a_second_call_does_the_rest(

@@ -52,10 +52,20 @@ def test_weights_of_a_package_are_small_whole_and_answer_without_a_network(name:
     told = json.loads((folder / "model.json").read_text())
     assert told["task"] == spec.task
     assert told["figures"], "what was measured with them is said"
-    source = next(iter(load_checkpoint(name).known_sources))  # type: ignore[arg-type]
-    assert main(["predict", name, picture, "-o", "out", "--source", source, "--offline"]) == 0
+    sources = list(load_checkpoint(name).known_sources)[:1]  # type: ignore[arg-type]
+    named = ["--source", *sources] if sources else []
+    assert main(["predict", name, picture, "-o", "out", *named, "--offline"]) == 0
     (record,) = json.loads(Path("out/predictions.json").read_text())["predictions"]
     assert record["path"] == picture
+
+
+def test_the_packed_classifier_is_as_good_on_chests_that_it_has_not_seen(workdir: Path, cut: None) -> None:
+    told = json.loads((load(find("weight", "classifier-phantom")).path() / "model.json").read_text())
+    test = ["test", "--ckpt_path", "classifier-phantom", "--data", "class-phantoms", "--data.test", "90"]
+    assert main([*test, "--data.seed", "17", "--run_dir", "fresh", "--quiet", "--offline"]) == 0
+    figures = json.loads(Path("fresh/results.json").read_text())["metrics"]
+    assert abs(figures["phantoms/accuracy"] - told["figures"]["phantoms/accuracy"]) < 0.1
+    assert figures["phantoms/auroc"] > 0.95
 
 
 def test_medzoo_list_shows_them_and_an_installed_name_gives_way_to_a_path(

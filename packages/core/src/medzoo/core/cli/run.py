@@ -317,6 +317,10 @@ def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManage
         raise CheckpointError(
             f"{request.ckpt_path}: does not name its model, which is in 'hyper_parameters'; add --model NAME"
         )
+    if request.data is None and not request.configures_data and "--help" not in request.switches:
+        raise CheckpointError(
+            f"{request.ckpt_path}: does not name its data, which are in 'datamodule_hyper_parameters'; add --data NAME"
+        )
     return arguments, sized_as(request.ckpt_path, checkpoint)
 
 

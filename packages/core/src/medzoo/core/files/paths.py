@@ -6,11 +6,13 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.kinds import is_image, slice_files
+from medzoo.core.io.kinds import folder_of, is_image, page_of, slice_files
 from medzoo.core.io.listing import leftover, stem
+from medzoo.core.io.tiff import is_tiff, page_count
 from medzoo.core.io.types import NIFTI, RASTER
 
 
@@ -29,7 +31,7 @@ def expand(paths: Sequence[str]) -> list[str]:
             files = list(_below(path))
             if not files:
                 raise DataError(path, "holds no image", "give a folder with PNG, JPEG, TIFF, NIfTI or DICOM files")
-        elif os.path.lexists(path):
+        elif os.path.lexists(path) or os.path.isfile(page_of(path)[0]) or folder_of(path)[1]:
             files = [path]
         elif glob.has_magic(path):
             named = sorted(glob.glob(path, recursive=True))
@@ -53,12 +55,46 @@ def _below(folder: str) -> Iterable[str]:
 
 
 def folded(files: Iterable[str]) -> list[str]:
-    """Return the files with their folder in the place of DICOM files, of which one slice stands for its series."""
+    """Return the files with their folder in the place of DICOM files, of which one slice stands for its series.
+
+    Where a folder holds several series, each that a file is of is `FOLDER#SeriesInstanceUID`.
+    """
     found: dict[str, None] = {}
+    uids: dict[str, dict[str, str]] = {}
     for path in files:
-        dicom = not path.lower().endswith(RASTER + NIFTI) and os.path.isfile(path) and is_image(path)
-        found[os.path.dirname(path) or "." if dicom else path] = None
+        name = path
+        if not path.lower().endswith(RASTER + NIFTI) and os.path.isfile(path) and is_image(path):
+            name = os.path.dirname(path) or "."
+            if name not in uids:
+                uids[name] = _uids(name)
+            uid = uids[name].get(os.path.basename(path), "")
+            if uid and len(set(uids[name].values())) > 1:
+                name = f"{name}#{uid}"
+        found[name] = None
     return list(found)
+
+
+def _uids(folder: str) -> dict[str, str]:
+    """Return the series of the DICOM files of a folder by their name; of those that name none the reader complains."""
+    from medzoo.core.io.series import series_uid
+
+    found = {}
+    for file in slice_files(folder):
+        with suppress(DataError):
+            found[os.path.basename(file)] = series_uid(file)
+    return {name: uid for name, uid in found.items() if uid}
+
+
+def paged(files: Iterable[str]) -> list[str]:
+    """Return the files with `FILE.tif#1`, `FILE.tif#2`, … in the place of TIFF files that hold several pages."""
+    found: list[str] = []
+    for path in files:
+        pages = 1
+        if path.lower().endswith((".tif", ".tiff")) and os.path.isfile(path):
+            with suppress(DataError, OSError):  # what is wrong with a file is said where it is read
+                pages = page_count(path) if is_tiff(path) else 1
+        found += [f"{path}#{page}" for page in range(1, pages + 1)] if pages > 1 else [path]
+    return found
 
 
 def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
@@ -80,13 +116,17 @@ def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, of a folder that of the sums of its DICOM slices in the order of names.
+    """Return the SHA-256 of a file's bytes, of a folder or a series in it that of the sums of its slices.
+
+    The slices are taken in the order of their names.
 
     Raises:
         DataError: It cannot be read.
     """
-    if os.path.isdir(path):
-        parts = "".join(f"{sha256(file)}\n" for file in slice_files(path))
+    if folder_of(path)[0]:
+        from medzoo.core.io.series import series_files  # nibabel takes a while to import
+
+        parts = "".join(f"{sha256(file)}\n" for file in series_files(str(path)))
         return hashlib.sha256(parts.encode()).hexdigest()
     try:
         with open(path, "rb") as file:

@@ -15,10 +15,10 @@ NOTICE = "for research, not for diagnosis"
 HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 
 Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
-hf://org/name): points, score maps, masks or classes, in
-the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
-pattern in quotes; models of volumes take a folder of DICOM slices as one. Files that OUT has an answer for are skipped.
-A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
+hf://org/name): points, score maps, masks or classes, in the geometry of each file. PATH is an image (PNG, JPEG, TIFF,
+NIfTI, DICOM), a folder with images in it or below, or a pattern in quotes. Of a TIFF with several pages each is an
+image, FILE.tif#1 the first; models of volumes take a folder of DICOM slices as one. Files that OUT has an answer for
+are skipped. A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
@@ -67,7 +67,8 @@ def run(args: list[str]) -> None:
 
 
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
-    from medzoo.core.files.paths import expand, folded, named, sha256
+    from medzoo.core.files.paths import expand, folded, named, paged, sha256
+    from medzoo.core.io.kinds import page_of
 
     forms = formats(values.get("--format", ""))
     options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
@@ -82,8 +83,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
-    if predictor.volumes:
-        files = folded(files)
+    files = folded(files) if predictor.volumes else paged(files)
     if forms and predictor.spec.task != "landmark detection":
         raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])
@@ -98,10 +98,12 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     }
     ledger = Ledger(folder, about)
     known = ledger.hashes()
+    sums: dict[str, str] = {}
     hashes, failed, todo = {}, {}, []
     for path in files:
+        file = page_of(path)[0]  # whose bytes are those of all its pages
         try:
-            hashes[path] = sha256(path)
+            sums[file] = hashes[path] = sums.get(file) or sha256(file)
         except DataError as error:
             failed[path] = str(error)
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.kinds import is_image, slice_files
+from medzoo.core.io.kinds import folder_of, is_image, page_of, slice_files
 from medzoo.core.io.types import EXTENSIONS, NIFTI, RASTER, Channels, Header, Image, reading
 
 
@@ -19,7 +19,8 @@ def read_image(path: str | os.PathLike[str], channels: Channels = "grey") -> Ima
     effect on volumes.
 
     Args:
-        path: The file, whose ending must be one of `EXTENSIONS`, or the folder.
+        path: The file, whose ending must be one of `EXTENSIONS`, or the folder; of a TIFF file with several pages
+            one of them, `FILE.tif#1` being the first; of a folder with several series `FOLDER#SeriesInstanceUID`.
         channels: "grey" → `(H, W)`; "rgb" → `(3, H, W)`, grey repeated; "native" → whichever of the two the file holds.
 
     Raises:
@@ -76,17 +77,19 @@ def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti"
     name = os.fspath(path)
     if "\0" in name:
         raise DataError(name.replace("\0", "\\0"), "is no path (it holds a null character)", "correct it")
-    lower = os.path.basename(name).lower()
-    if os.path.isdir(name) and slice_files(name):
+    file, _ = page_of(name)
+    lower = os.path.basename(file).lower()
+    folder, _ = folder_of(name)
+    if folder and slice_files(folder):
         return name, "series"
-    if not is_image(name):
+    if not is_image(file):
         raise DataError(name, "is of an unknown kind", f"use a file that ends in {', '.join(EXTENSIONS)}")
     try:
-        if not Path(name).is_file():
-            if os.path.exists(name):
+        if not Path(file).is_file():
+            if os.path.exists(file):
                 raise DataError(name, "is not a file", "give the path of one image")
             raise DataError(name, "does not exist", "check the path")
-        if os.path.getsize(name) == 0:
+        if os.path.getsize(file) == 0:
             raise DataError(name, "is empty (0 bytes)", "copy or export it again")
     except OSError as error:
         raise DataError(name, f"cannot be opened ({error.strerror})", "check the path") from error

@@ -1,8 +1,9 @@
-"""Which files are images, by their names and, of DICOM without an ending, their first bytes."""
+"""Which files are images, by their names and, of DICOM without an ending, their first bytes; pages of TIFF files."""
 
 from __future__ import annotations
 
 import os
+import re
 
 from medzoo.core.io.types import DICOM, EXTENSIONS
 
@@ -21,6 +22,22 @@ def is_image(path: str | os.PathLike[str]) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def page_of(path: str | os.PathLike[str]) -> tuple[str, int]:
+    """Return the file of `FILE.tif#3` and the page, counted from 1; of any other path itself and 0."""
+    name = os.fspath(path)
+    found = re.fullmatch(r"(.+\.tiff?)#([1-9][0-9]{0,5})", name, re.IGNORECASE | re.DOTALL)
+    return (found[1], int(found[2])) if found else (name, 0)
+
+
+def folder_of(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return folder and SeriesInstanceUID of `FOLDER#1.2.3`; the latter is empty for a folder, both for a file."""
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        return name, ""
+    folder, _, uid = name.rpartition("#")
+    return (folder, uid) if re.fullmatch(r"[0-9.]{1,64}", uid) and os.path.isdir(folder) else ("", "")
 
 
 def slice_files(folder: str | os.PathLike[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.kinds import is_image
+from medzoo.core.io.kinds import is_image, page_of
 from medzoo.core.io.types import EXTENSIONS
 
 _LEFTOVERS = frozenset(
@@ -111,15 +111,15 @@ def no_image(folder: Path, cure: str) -> DataError:
 
 
 def stem(file: str | Path) -> str:
-    """Return a file's name without folders and without the ending of an image (`.nii.gz` is one).
+    """Return a file's name without folders and without the ending of an image (`.nii.gz` is one); `a.tif#3` is `a#3`.
 
     Other dots belong to the name, as in DICOM's `1.2.840.1`. Folders may be those of Windows. Letters are composed: a
     disk of a Mac stores `ä` in two characters, and label files have one.
     """
-    name = re.split(r"[\\/]", str(file))[-1]
+    name, page = page_of(re.split(r"[\\/]", str(file))[-1])
     endings = sorted(EXTENSIONS, key=len, reverse=True)
     ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
-    return unicodedata.normalize("NFC", name[: len(name) - len(ending)])
+    return unicodedata.normalize("NFC", name[: len(name) - len(ending)]) + (f"#{page}" if page else "")
 
 
 def content_hash(path: str | os.PathLike[str]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.io.files import replacing
+from medzoo.core.io.kinds import folder_of
 from medzoo.core.io.orientation import turned_back
 from medzoo.core.io.series import layout_of_volume
 from medzoo.core.io.types import reading
@@ -29,7 +30,7 @@ def write_nifti(
         array: `(D, H, W)`, z up, y to the back, x to the left as `read_image` returns it; bool and
             integers are stored as they are, floats as float32, neither scaled.
         like: NIfTI file whose affine, order of axes and header (orientation codes, units, description) are taken over,
-            or a folder of DICOM slices, whose place and order of slices are.
+            or a folder of DICOM slices, or `FOLDER#SeriesInstanceUID`, whose place and order of slices are.
         spacing: Millimetres per voxel along x, y, z, where there is no such file.
 
     Raises:
@@ -55,7 +56,7 @@ def _on(voxels: NDArray[np.generic], like: str) -> nibabel.Nifti1Image:
     if layout.header.size != voxels.shape or layout.turn is None:
         raise ValueError(f"array must have the size of {like}, {layout.header.size}, got {voxels.shape}")
     voxels = turned_back(voxels, layout.turn)
-    if os.path.isdir(like):
+    if folder_of(like)[0]:
         assert layout.header.affine is not None
         image = nibabel.Nifti1Image(voxels, layout.header.affine @ np.linalg.inv(layout.stored))
         image.header.set_xyzt_units("mm")

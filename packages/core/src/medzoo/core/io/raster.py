@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.kinds import page_of
 from medzoo.core.io.raster_kinds import jpeg_ends, unread
 from medzoo.core.io.spacing import LARGEST_MM, spacing_fault
 from medzoo.core.io.tiff import PlainTiff, is_tiff
@@ -94,19 +95,25 @@ def header_of_raster(path: str) -> Header:
 def _opened(path: str) -> Iterator[Pillow.Image]:
     # Pillow is given the open file, not its name: by name it maps uncompressed TIFF into memory, then scrambles those
     # whose orientation tag turns them (seen in Pillow 13.0).
-    with warnings.catch_warnings(), open(path, "rb") as file:
+    name, page = page_of(path)
+    with warnings.catch_warnings(), open(name, "rb") as file:
         warnings.simplefilter("ignore")  # what Pillow only warns of (bombs, cut files) is refused here
         try:
             image = Pillow.open(file, formats=FORMATS)
         except Pillow.DecompressionBombError as error:
             raise _too_large(path, "claims a huge size") from error
         with image:
+            if page:
+                pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 0
+                if page > pages:
+                    raise DataError(path, f"does not exist: the file has {pages} pages", "name one of these")
+                image.seek(page - 1)
             yield image
 
 
 def _plain(path: str, error: UnidentifiedImageError) -> PlainTiff:
     """Return the TIFF that Pillow does not know, or say what the file is instead."""
-    if is_tiff(path):
+    if is_tiff(page_of(path)[0]):
         return PlainTiff(path)
     raise DataError(path, *unread(path)) from error
 
@@ -132,8 +139,8 @@ def _header(path: str, image: Pillow.Image) -> Header:
         raise DataError(path, f"has the pixel kind {image.mode!r}", "save it as grey or RGB")
     if image.format == "TIFF" and image.mode == "F" and _tag(image, _PHOTOMETRIC, 1) == 0:
         raise DataError(path, "holds floats of which white is zero", "save it with photometric interpretation 1")
-    if image.format == "TIFF" and (pages := int(getattr(image, "n_frames", 1))) > 1:
-        raise DataError(path, f"holds {pages} pages, expected 1", "save each page as a file")
+    if image.format == "TIFF" and not page_of(path)[1] and (pages := int(getattr(image, "n_frames", 1))) > 1:
+        raise DataError(path, f"holds {pages} pages, expected 1", f"name one, such as {os.path.basename(path)}#1")
     _check_end(path, image)
     if _bits(path, image) > 8 and image.mode not in _GREY - {"LA", "La"}:
         # Pillow would cut such pixels to 8 bits without a word.
@@ -253,7 +260,7 @@ def _of_density(path: str, dots: tuple[float, ...]) -> tuple[float, float]:
 
 def _check_end(path: str, image: Pillow.Image) -> None:
     """Find files that were cut short or claim more than they can hold, without decoding them."""
-    size = os.path.getsize(path)
+    size = os.path.getsize(page_of(path)[0])
     if image.format == "PNG":
         _check_png_end(path, size)
     if image.format in ("JPEG", "MPO") and not jpeg_ends(Path(path).read_bytes()):

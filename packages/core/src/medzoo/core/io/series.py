@@ -1,4 +1,4 @@
-"""A series of DICOM slices in a folder as one volume."""
+"""A series of DICOM slices in a folder as one volume; of several in one folder, `FOLDER#SeriesInstanceUID` is one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medzoo.core.errors import DataError
 from medzoo.core.io.dicom import header_of_dicom, read_dicom
 from medzoo.core.io.dicom_stream import attributes
-from medzoo.core.io.kinds import slice_files
+from medzoo.core.io.kinds import folder_of, slice_files
 from medzoo.core.io.nifti import Layout, layout_of_nifti
 from medzoo.core.io.orientation import Affine, back_affine, turn_of, turned
 from medzoo.core.io.spacing import spacing_fault
@@ -71,12 +71,32 @@ def layout_of_volume(path: str) -> Layout:
         DataError: It cannot be read.
     """
     with reading(path):
-        return layout_of_series(path) if os.path.isdir(path) else layout_of_nifti(path)
+        return layout_of_series(path) if folder_of(path)[0] else layout_of_nifti(path)
+
+
+def series_uid(path: str) -> str:
+    """Return the SeriesInstanceUID of a DICOM file, empty where it has none.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with reading(path):
+        return str(attributes(path, ["SeriesInstanceUID"])[0].get("SeriesInstanceUID") or "")
+
+
+def series_files(path: str) -> list[str]:
+    """Return the slices of a folder or, of `FOLDER#SeriesInstanceUID`, those of one series, in the order of names.
+
+    Raises:
+        DataError: A file of the folder does not show what it belongs to.
+    """
+    folder, uid = folder_of(path)
+    return [file for file in slice_files(folder) if not uid or series_uid(file) == uid]
 
 
 def _ordered(folder: str) -> list[_Slice]:
     """Return the slices from the first place along their normal to the last."""
-    files = slice_files(folder)
+    files = series_files(folder)
     if len(files) < 2:
         raise DataError(folder, f"holds {len(files)} DICOM slices, expected a series", "give the folder of a volume")
     slices = [_slice(path) for path in files]
@@ -84,7 +104,7 @@ def _ordered(folder: str) -> list[_Slice]:
     if len(counts) > 1:
         numbers = " and ".join(str(number) for _, number in counts.most_common(4))
         problem = f"holds {len(counts)} series ({numbers} slices{', …' if len(counts) > 4 else ''}), expected one"
-        raise DataError(folder, problem, "put each series into a folder of its own")
+        raise DataError(folder, problem, f"name one, such as {folder}#{slices[0].series}")
     first = slices[0]
     for part in slices:
         if max(np.abs(part.right - first.right).max(), np.abs(part.down - first.down).max()) > _TURN:
@@ -105,7 +125,7 @@ def _slice(path: str) -> _Slice:
         right, down = values["ImageOrientationPatient"].reshape(2, 3)
         if abs(np.linalg.norm(right) - 1) > _STEP or abs(np.linalg.norm(down) - 1) > _STEP or abs(right @ down) > _STEP:
             raise DataError(path, "has directions that are no right angle", "correct ImageOrientationPatient")
-        return _Slice(path, str(data.get("SeriesInstanceUID", "")), values["ImagePositionPatient"], right, down)
+        return _Slice(path, str(data.get("SeriesInstanceUID") or ""), values["ImagePositionPatient"], right, down)
 
 
 def _layout(folder: str, slices: list[_Slice]) -> Layout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import platform
 import subprocess
 import sys
@@ -119,3 +120,17 @@ def _table(cells: list[list[str]]) -> Table:
     for line in cells[1:]:
         table.add_row(*(Text(printable(cell)) for cell in line))
     return table
+
+
+def write_curves(folder: Path) -> None:
+    """Draw the table of epochs of a run, `metrics.csv`, as `curves.png`; of fewer than two epochs there is no curve."""
+    table = folder / "metrics.csv"
+    if not table.is_file():
+        return
+    with open(table, newline="", encoding="utf8") as file:
+        rows = list(csv.reader(file))
+    if len(rows) < 3 or len(rows[0]) < 2:
+        return
+    from medzoo.core.plots import save, training_curves  # matplotlib takes a while to import
+
+    save(training_curves(table), folder / "curves.png")

@@ -24,7 +24,7 @@ from medzoo.core.runs.folder import remove_leftovers
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.joining import JoinEvaluations
 from medzoo.core.runs.parts import ModelBuilder, Results, TrainerBuilder, TrainerOptions
-from medzoo.core.runs.results import versions
+from medzoo.core.runs.results import versions, write_curves
 from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter, in_order
 from medzoo.core.seeding import derive_seed
@@ -168,6 +168,8 @@ class Run:
             )  # what it draws must not depend on how often the stage was interrupted
             handed = model.eval().hand_over(folder)
             trainer.strategy.barrier("hand_over")  # the next stage reads files that another process may still write
+        if is_first_process():
+            write_curves(folder)
         metrics = {**(earlier or {}), **metrics}
         rate, last = table.samples / max(seconds, 1e-9), str(checkpoints / LAST)
         self._write_results(folder, stage, metrics, seconds, rate, handed, ckpt_path=last)
