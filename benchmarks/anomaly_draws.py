@@ -27,8 +27,9 @@ from scipy.stats import t as student
 from torch import Tensor
 from torch.nn import functional
 
-from medzoo.anomaly.data.categories import CategoryDataModule, Item, resized
+from medzoo.anomaly.data.categories import CategoryDataModule
 from medzoo.anomaly.data.images import ClassFolder, MvtecFolder
+from medzoo.anomaly.data.items import Item, resized
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.scores import RULES, image_scores

@@ -21,10 +21,10 @@ from medzoo.anomaly.data.categories import CategoryDataModule, Labelled
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.anomaly.images.fewshot import FewShot
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.images.versions import augmented
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.anomaly.patchcore.module import PatchCore
 from medzoo.anomaly.regad.module import RegAD
-from medzoo.anomaly.regad.support import augmented
 from medzoo.core.metrics.anomaly import aupro, auroc, region_weights
 
 SMALL: dict[str, Any] = {"size": [128, 128], "widths": [32, 64, 128], "weights": "none", "smooth": 2.0}

@@ -1,13 +1,13 @@
-"""What training does for RegAD, and how much of it is registration, on pictures that differ in pose.
+"""What training does for RegAD and CAReg, and how much of it is registration, on pictures that differ in pose.
 
     for s in 0 1 2; do
         medzoo fit --model regad --data.pose free --seed_everything $s --data.seed $s --run_dir runs/regad$s
     done
     python benchmarks/anomaly_registration.py runs/regad{0,1,2}/checkpoints/last.ckpt --pose free --draws 10
 
-Three networks a seed: initial weights whose batch normalisation has seen the training pictures, with no step of the
-optimiser; trained; trained with every spatial transformer set back to the identity. All get the same draws of the
-supports. Differences are paired: the same seed, draw and category.
+Networks of a seed: initial weights whose batch normalisation has seen the training pictures, with no step of the
+optimiser; trained; of RegAD, trained with every spatial transformer set back to the identity; of CAReg, both with the
+head of Gaussians. All get the same draws of the supports. Differences are paired: the same seed, draw and category.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ import argparse
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.data.categories import Category, Labelled
+from medzoo.anomaly.careg.module import CAReg
+from medzoo.anomaly.data.categories import Labelled
+from medzoo.anomaly.data.items import Category
 from medzoo.anomaly.data.textures import TexturePhantoms
+from medzoo.anomaly.images.siamese import RegisteringMethod
 from medzoo.anomaly.regad.module import RegAD
 from medzoo.anomaly.regad.network import SpatialTransformer
+from medzoo.core import load_checkpoint
 from medzoo.core.metrics.anomaly import auroc
+
+Net = RegisteringMethod[Any]
 
 Tests = list[tuple[Tensor, Tensor, Tensor]]
 """Images, labels and masks of each tested category."""
@@ -40,19 +47,26 @@ def tests(data: TexturePhantoms, size: tuple[int, int]) -> Tests:
     return found  # type: ignore[return-value]
 
 
-def initial(trained: RegAD, seed: int) -> RegAD:
+def initial(trained: Net, seed: int) -> Net:
     """Return the network as it was before training, of a seed."""
     torch.manual_seed(seed)
-    return RegAD(**{**dict(trained.hparams), "weights": "none"})
+    return type(trained)(**{**dict(trained.hparams), "weights": "none"})
+
+
+def gaussian(net: Net) -> Net:
+    """Return CAReg with the same weights and the head of Gaussians."""
+    twin = CAReg(**{**dict(net.hparams), "weights": "none", "head": "gaussian"})
+    twin.load_state_dict(net.state_dict())
+    return twin.eval()
 
 
 @torch.no_grad()
-def calibrated(make: Callable[[], RegAD], others: tuple[Category, ...]) -> RegAD:
+def calibrated(make: Callable[[], Net], others: tuple[Category, ...]) -> Net:
     """Return a network after its batch normalisation has seen eight pictures of each training category."""
     net = make().train()
     for _ in range(4):
         for category in others:
-            net.registrar(torch.stack([torch.from_numpy(item.load()) for item in category.train[:8]]))
+            net.aligned(torch.stack([torch.from_numpy(item.load()) for item in category.train[:8]]))
     return net.eval()
 
 
@@ -67,7 +81,7 @@ def still(net: RegAD) -> RegAD:
 
 
 @torch.no_grad()
-def figures(net: RegAD, supports: dict[str, Tensor], seen: Tests) -> Tensor:
+def figures(net: Net, supports: dict[str, Tensor], seen: Tests) -> Tensor:
     """Return image and pixel AUROC of every tested category, `(categories, 2)`."""
     rows = []
     for images, (pictures, labels, masks) in zip(supports.values(), seen, strict=True):
@@ -103,13 +117,16 @@ def main() -> None:
     found: dict[str, list[Tensor]] = {}
     seeds = options.seeds or range(len(options.checkpoints))
     for seed, checkpoint in zip(seeds, options.checkpoints, strict=True):
-        trained = RegAD.load_from_checkpoint(checkpoint, map_location="cpu").eval()
+        trained = load_checkpoint(checkpoint).eval()
+        assert isinstance(trained, RegisteringMethod)
         plain = TexturePhantoms(test=options.test, pose=options.pose, seed=seed)
-        makers: dict[str, Callable[[], RegAD]] = {
-            "initial": partial(calibrated, partial(initial, trained, seed), plain.others),
-            "trained": partial(copy.copy, trained),
-            "trained, transformers still": partial(still, trained),
-        }
+        before = partial(calibrated, partial(initial, trained, seed), plain.others)
+        makers: dict[str, Callable[[], Net]] = {"initial": before, "trained": partial(copy.copy, trained)}
+        if isinstance(trained, RegAD):
+            makers["trained, transformers still"] = partial(still, trained)
+        else:
+            makers["initial, Gaussians"] = partial(lambda make: gaussian(make()), before)
+            makers["trained, Gaussians"] = partial(gaussian, trained)
         seen = tests(plain, trained.size)
         offered = [
             TexturePhantoms(test=0, pose=options.pose, seed=seed, support_draw=draw, size=list(trained.size)).supports()
@@ -123,7 +140,10 @@ def main() -> None:
     for name, values in tables.items():
         shown(name, values)
     shown("training", tables["trained"] - tables["initial"])
-    shown("registration", tables["trained"] - tables["trained, transformers still"])
+    if "trained, Gaussians" in tables:
+        shown("training, Gaussians", tables["trained, Gaussians"] - tables["initial, Gaussians"])
+    else:
+        shown("registration", tables["trained"] - tables["trained, transformers still"])
 
 
 if __name__ == "__main__":

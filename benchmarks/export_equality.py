@@ -39,21 +39,28 @@ IMAGES: dict[str, Any] = {
     "model.size": [64, 48],
     "model.widths": [8, 12, 16],
 }
+OWN = {**{key: value for key, value in IMAGES.items() if key != "model.widths"}, "data.train": 10, "data.shots": None}
 CLASSES: dict[str, Any] = {"model.backbone": "test_resnet", "model.size": 32, "model.batch": 8, "data.train": 24}
 CLASSES |= {"data.val": 9, "data.test": 12, "data.pixels": 32}
 SKIN = {**CLASSES, "data.val": 8}
+PAIRS = {"data.train": 16, "data.val": 8, "data.test": 8}
+REPORTS = {**PAIRS, "model.size": 32, "model.width": 32, "model.batch": 8}
 MODELS: dict[str, dict[str, Any]] = {
     "heatmap": {**POINTS, "model.size": [32, 48], "model.width": 4, "model.decoder_width": 8, "model.steps": 60},
     "uod": {**POINTS, **STAGES, **VGG, "model.patch": 64, "model.embed": 8, "model.heads": [1, 1, 2, 2]},
-    "cc2d": {**POINTS, **STAGES, **VGG, "model.patch": 48, "model.finest_width": 4},
+    "cc2d": {**POINTS, **STAGES, **VGG, "model.patch": 48, "model.finest_width": 4, "trainer.max_epochs": 15},
     "igu-aug": {**POINTS, **VGG, "model.size": 64, "model.patch": 48, "model.points": 4, "model.radius": 4,
-                "model.medium": 1.0, "model.high": 3.0, "model.references": 2, "model.batch": 4},
+                "model.medium": 1.0, "model.high": 3.0, "model.references": 2, "model.batch": 4,
+                "trainer.max_epochs": 8},
     "gu2net": {**POINTS, "model.size": [32, 32], "model.width": 4, "model.global_width": 4, "model.batch": 4,
                "trainer.max_epochs": 15},
     "han": {**POINTS, "model.size": [64, 32], "model.batch": 4},
     "padim": {**IMAGES, "model.channels": 10},
     "patchcore": IMAGES,
     "regad": {**IMAGES, "model.batch": 16},
+    "careg": {**IMAGES, "model.batch": 16, "model.inside": 8, "model.share": 0.05},
+    "ssm": {**OWN, "model.width": 2, "model.tile": 4, "model.cells": [4], "model.size": [64, 48]},
+    "arnet": {**OWN, "model.width": 2, "model.size": 64},
     "normnet": {"data.train": 2, "data.val": 1, "data.test": 2, "data.size": [16, 20, 24], "model.widths": [2, 4],
                 "model.patch": [8, 8, 8]},
     "classifier": CLASSES,
@@ -65,9 +72,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "pbbl": SKIN,
     "ada-abc": {**SKIN, "model.members": 2, "model.hidden": 8},
     "ltml": {**SKIN, "data.structures": 3},
+    "mica": REPORTS,
+    "xcoop": {**PAIRS, "model.backbone_options": {"size": 32, "width": 32}},
 }  # fmt: skip
-"""Options with which a model of each kind is fitted in seconds; attacks on other models and models of text have no
-graph of their own."""
+"""Options with which a model of each kind is fitted in seconds; attacks on other models have no graph of their own."""
 SIZES = 24
 
 
@@ -98,9 +106,10 @@ def measured(name: str, folder: Path, kinds: tuple[str, ...] = ("onnx", "pt2")) 
     checkpoint = str(fitted(name, folder / name))
     try:
         graph, predictor = graph_of(checkpoint, _first_source(name))
+        about = description(graph, predictor, checkpoint)
     except MedzooError as error:
         return {kind: {"refused": str(error).replace(f"{checkpoint}: ", "")} for kind in kinds}
-    about, found = description(graph, predictor, checkpoint), {}
+    found: dict[str, Any] = {}
     for kind in kinds:
         path, start = folder / f"{name}.{kind}", time.perf_counter()
         try:

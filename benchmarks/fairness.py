@@ -34,6 +34,8 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "group x class": [*BASELINE, "--data.order", "group-class"],
             "group-mean CE": [*BASELINE, "--model.loss", "group-mean"],
             "GroupDRO": [*BASELINE, "--model.loss", "group-dro"],
+            "gradient reversal": [*BASELINE, "--model.loss", "gradient-reversal"],
+            "mean weights": [*BASELINE, "--model.average", "0.25"],
             "FairAdaBN": ["--model", "fair-adabn"],
             "FairAdaBN, alpha 0": ["--model", "fair-adabn", "--model.alpha", "0"],
         },

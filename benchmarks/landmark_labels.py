@@ -20,11 +20,11 @@ ONE_SHOT = ("uod", "cc2d", "igu-aug")
 LABELS = ("1", "5", "10", "all")
 
 
-def runs(methods: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
-    """Yield method, labels and seed, the first seed of all before the second."""
+def runs(methods: list[str], numbers: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
+    """Yield method, labels and seed, the first seed of all before the second; one-shot methods have one label."""
     for seed in range(seeds):
         for method in methods:
-            yield from ((method, labels, seed) for labels in (LABELS if method in SUPERVISED else LABELS[:1]))
+            yield from ((method, labels, seed) for labels in (numbers if method in SUPERVISED else LABELS[:1]))
 
 
 def fit(folder: Path, data: list[str], method: str, labels: str, seed: int, steps: int | None) -> None:
@@ -59,10 +59,10 @@ def cell(values: list[float]) -> str:
     return f"{mean:.2f} ({min(values):.2f} to {max(values):.2f}; {len(values)})" if len(values) > 1 else f"{mean:.2f}"
 
 
-def table(folder: Path, methods: list[str], seeds: int) -> list[str]:
+def table(folder: Path, methods: list[str], numbers: list[str], seeds: int) -> list[str]:
     """Write a row a method and number of labels, a column a domain."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for method, labels, seed in runs(methods, seeds):
+    for method, labels, seed in runs(methods, numbers, seeds):
         for name, value in errors(folder / f"{method}-{labels}-{seed}").items():
             found.setdefault((method, labels), {}).setdefault(name, []).append(value)
     names = sorted({name for row in found.values() for name in row})
@@ -78,17 +78,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--chest", type=Path, help="a folder in the chest layout instead of the built-in images")
     parser.add_argument("--methods", nargs="+", default=[*SUPERVISED, *ONE_SHOT])
+    parser.add_argument("--labels", nargs="+", default=list(LABELS), choices=LABELS, help="of the supervised methods")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of the supervised methods, instead of those of their recipes")
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()
     data = ["--data", "chest", "--data.root", str(args.chest)] if args.chest else []
     args.folder.mkdir(parents=True, exist_ok=True)
-    for method, labels, seed in [] if args.table else runs(args.methods, args.seeds):
+    for method, labels, seed in [] if args.table else runs(args.methods, args.labels, args.seeds):
         run = args.folder / f"{method}-{labels}-{seed}"
         if not (run / "results.json").is_file():
             fit(run, data, method, labels, seed, args.steps)
-    print("\n".join(table(args.folder, args.methods, args.seeds)))
+    print("\n".join(table(args.folder, args.methods, args.labels, args.seeds)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ IMAGES = {
 }
 
 
+OWN = {key: value for key, value in IMAGES.items() if key != "model.widths"} | {"data.train": 10, "data.shots": None}
+"""For methods that train on the tested categories themselves."""
+
+
 class TestNormNet(ModelContract):
     name = "normnet"
     tiny = {
@@ -38,6 +42,21 @@ class TestRegAD(ModelContract):
     tiny = IMAGES | {"model.batch": 16}
 
 
+class TestCAReg(ModelContract):
+    name = "careg"
+    tiny = IMAGES | {"model.batch": 16, "model.inside": 8, "model.share": 0.02}
+
+
+class TestSSM(ModelContract):
+    name = "ssm"
+    tiny = OWN | {"model.size": [32, 32], "model.width": 2, "model.tile": 4}
+
+
+class TestARNet(ModelContract):
+    name = "arnet"
+    tiny = OWN | {"model.size": [32, 32], "model.width": 2}
+
+
 class TestPaDiM(ModelContract):
     name = "padim"
     tiny = IMAGES | {"model.channels": 10}
@@ -48,6 +67,22 @@ class TestPatchCore(ModelContract):
     name = "patchcore"
     tiny = IMAGES
     one_process = True
+
+
+class TestMCF(ModelContract):
+    name = "mcf"
+    differentiates_to = "signal"
+    tiny = {
+        "data.train": 5,
+        "data.val": 3,
+        "data.test": 4,
+        "data.kinds": ["pvc", "tall_t"],
+        "model.length": 320,
+        "model.widths": [4, 4, 4, 4, 4],
+        "model.hidden": 6,
+        "model.batch": 3,
+        "trainer.check_val_every_n_epoch": 1,
+    }
 
 
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")

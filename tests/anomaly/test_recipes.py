@@ -13,19 +13,38 @@ from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 PAPER: dict[str, dict[str, Any]] = {
     "regad/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "mode": "rotation_scale",
                     "batch": 32, "epochs": 50, "lr": 1e-4, "transformer_lr": None, "smooth": 4.0, "widths": None},
+    "careg/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "head": "patches",
+                    "inside": 256, "share": 0.1, "nearest": 9, "batch": 2, "epochs": 50, "lr": 1e-4, "smooth": 4.0,
+                    "widths": None, "train_shots": None},
+    "ssm/paper": {"size": [128, 128], "width": 64, "cells": [2, 4, 8], "mask_weight": 1.0, "rounds": 2, "tile": 8,
+                  "tile_share": 0.8, "normal_threshold": 0.9843, "smooth": 7.0, "batch": 32, "epochs": 50, "lr": 1e-4},
+    "arnet/paper": {"size": [32, 32], "width": 64, "angles": [0, 90, 180, 270], "colour": True, "mirror": True,
+                    "batch": 32, "epochs": 125, "lr": 0.1},
     "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
     "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
                         "nearest": 9, "share": 0.1},
+    "mcf/paper": {"leads": 12, "rate": 500.0, "length": 4800, "beat": 480, "hidden": 50, "tail": 15, "norm": "lead",
+                  "masked": 0.3, "batch": 32, "epochs": 50, "lr": 1e-4, "weight_decay": 1e-5},
     "normnet/paper": {"widths": [32, 64, 128, 256, 320], "members": 5, "threshold_hu": -500.0, "patch": [96, 96, 96]},
 }  # fmt: skip
 SIZES = {
     "normnet/default": 161_394, "normnet/paper": 78_348_005, "regad/default": 1_955_689, "regad/paper": 7_686_697,
+    "careg/default": 409_984, "careg/paper": 25_388_352,
+    "ssm/default": 1_177_096, "ssm/paper": 33_301_188,
+    "arnet/default": 473_112, "arnet/paper": 13_395_840,
+    "mcf/default": 665735, "mcf/paper": 7_085_779,
     "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
 }  # fmt: skip
 IMAGES = {"model.size": "[64,64]", "model.weights": "none", "data.train": 4, "data.test": 4}
+BARE = ("normnet", "ssm", "arnet", "mcf")  # without a backbone whose weights could be asked for
+OWN = {"model.size": "[32,32]", "data.train": 10, "data.test": 4, "data.shots": "null", "data.pixels": 64}
 SMALL = {
     "normnet/paper": {"model.patch": "[32,32,32]", "model.members": 1, "data.train": 2, "data.val": 1, "data.test": 1},
+    "mcf/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "regad/paper": IMAGES,
+    "careg/paper": IMAGES | {"model.share": 0.01},
+    "ssm/paper": OWN,
+    "arnet/paper": OWN,
     "padim/paper": IMAGES,
     "patchcore/paper": IMAGES,
 }
@@ -41,7 +60,7 @@ def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", SIZES)
 def test_a_recipe_builds_a_network_of_its_size(recipe: str) -> None:
-    assert parameters(recipe, **({} if recipe.startswith("normnet") else {"weights": "none"})) == SIZES[recipe]
+    assert parameters(recipe, **({} if recipe.startswith(BARE) else {"weights": "none"})) == SIZES[recipe]
 
 
 @pytest.mark.parametrize("recipe", SMALL)
@@ -50,6 +69,6 @@ def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, work
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("normnet", "regad", "padim", "patchcore"))
+    found = packaged(("normnet", "regad", "careg", "ssm", "arnet", "padim", "patchcore", "mcf"))
     assert found == SIZES.keys()
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()

@@ -24,6 +24,8 @@ FITS = {
     "normnet, one volume each": f"normnet {NORMNET} --data.val 1 --data.test 1",
     "regad": "regad --data.train 5 --data.test 5 --data.pixels 64 --data.shots 3 --data.test_categories [gear,pill] "
     "--model.size [64,64] --model.widths [8,12,16] --model.batch 8 --trainer.max_epochs 1",
+    "arnet": "arnet --data.train 10 --data.test 5 --data.pixels 32 --data.shots null "
+    "--data.test_categories [gear,pill] --model.size 32 --model.width 2 --model.batch 4 --trainer.max_epochs 1",
 }
 
 

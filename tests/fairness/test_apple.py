@@ -43,7 +43,10 @@ class TestApple(ModelContract):
 
 def perturbing(beta: float = 1.0) -> Apple:
     torch.manual_seed(0)
-    return Apple("perturb", attribute="scanner", groups=["a", "b"], channels=1, width=4, depth=2, size=16, beta=beta)
+    return Apple(
+        "perturb", attribute="scanner", groups=["a", "b"], channels=1, width=4, depth=2, size=16, beta=beta,
+        layers=["down.0", "bottleneck"],
+    )  # fmt: skip
 
 
 def batch_of(count: int = 8) -> dict[str, Any]:
@@ -54,21 +57,24 @@ def batch_of(count: int = 8) -> dict[str, Any]:
 def test_at_first_it_changes_nothing_and_later_no_more_than_epsilon() -> None:
     model, image = perturbing().eval(), batch_of()["image"]
     assert model.network is not None
-    assert model.perturber is not None
+    assert model.perturbers is not None
     assert torch.equal(model(image), model.network(image))
-    model.perturber.spread.copy_(torch.rand(16) + 0.5)
-    for parameter in model.perturber.parameters():
-        nn.init.normal_(parameter, std=3)
+    for perturber in model.perturbers:
+        perturber.get_buffer("spread").copy_(torch.rand(len(perturber.get_buffer("spread"))) + 0.5)
+        for parameter in perturber.parameters():
+            nn.init.normal_(parameter, std=3)
     _, before, after = model._through(image)
-    size = (after - before).abs().amax((0, 2, 3))
-    assert (size <= model.perturber.spread * (1 + 1e-5)).all()
-    assert (size > 0.9 * model.perturber.spread).any()
+    assert [z.shape[1] for z in before] == [4, 16]
+    for perturber, a, b in zip(model.perturbers, before, after, strict=True):
+        size, most = (b - a).abs().amax((0, 2, 3)), perturber.get_buffer("spread")
+        assert (size <= most * (1 + 1e-5)).all()
+        assert (size > 0.9 * most).any()
 
 
 def test_steps_change_perturber_and_discriminator_and_no_bit_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = perturbing().train(), batch_of()
     assert model.network is not None
-    assert model.perturber is not None
+    assert model.perturbers is not None
     before = copy.deepcopy(model.network.state_dict())
     monkeypatch.setattr(model, "log_dict", lambda figures: None)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
@@ -78,18 +84,19 @@ def test_steps_change_perturber_and_discriminator_and_no_bit_of_the_network(monk
         optimiser.step()
     after = model.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)  # statistics of normalisation too
-    assert any(bool(p.detach().any()) for p in model.perturber.layers[-1].parameters())
+    for perturber in model.perturbers:
+        assert any(bool(p.detach().any()) for p in perturber.get_submodule("layers.6").parameters())
 
 
 def test_each_loss_reaches_its_own_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = perturbing(), batch_of()
-    assert model.perturber is not None
-    last = model.perturber.layers[-1]
-    nn.init.normal_(last.weight)  # type: ignore[arg-type]
+    assert model.perturbers is not None
+    for perturber in model.perturbers:
+        nn.init.normal_(perturber.get_parameter("layers.6.weight"))
     logged: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(model, "log_dict", logged.update)
     model.training_step(batch, 0)
-    own, other = list(model.perturber.parameters()), list(model.discriminator.parameters())
+    own, other = list(model.perturbers.parameters()), list(model.discriminators.parameters())
 
     def reached(name: str, parameters: list[nn.Parameter]) -> bool:
         found = torch.autograd.grad(logged[f"train/{name}"], parameters, retain_graph=True, allow_unused=True)
@@ -129,13 +136,13 @@ def test_a_probe_reads_what_is_there_and_guesses_else() -> None:
 @pytest.mark.parametrize(("layer", "channels"), [("bottleneck", 16), ("down.0", 4)])
 def test_any_layer_of_any_network_can_be_perturbed(layer: str, channels: int) -> None:
     network, image = UNet(1, 4, 2).eval(), torch.rand(2, 1, 16, 16)
-    output, before, after = through(network, layer, image, lambda latent: latent * 0 + 1)
+    output, (before,), (after,) = through(network, [layer], image, [lambda latent: latent * 0 + 1])
     assert before.shape[1] == channels
     assert torch.allclose(after, before + 1)
     assert not torch.equal(output, network(image))  # and the network is as it was
-    assert torch.equal(through(network, layer, image)[0], network(image))
+    assert torch.equal(through(network, [layer], image)[0], network(image))
     with pytest.raises(ValueError, match="no layer 'nowhere'; it has down"):
-        through(network, "nowhere", image)
+        through(network, ["nowhere"], image)
 
 
 def test_it_works_on_a_stand_in_of_another_family_with_three_groups() -> None:
@@ -152,7 +159,7 @@ def test_it_works_on_a_stand_in_of_another_family_with_three_groups() -> None:
             return found
 
     network, perturber, discriminator = Promptable(), Perturber(64), Discriminator(64, 3)
-    logits, _, after = through(network, "encoder", torch.rand(3, 3, 64, 64), perturber)
+    logits, _, (after,) = through(network, ["encoder"], torch.rand(3, 3, 64, 64), [perturber])
     assert logits.shape == (3, 1, 64, 64)
     assert torch.isfinite(confusion_loss(discriminator(after), torch.tensor([0, 1, 2])))
     share = sum(p.numel() for p in perturber.parameters()) / sum(p.numel() for p in UNet(1, 32, 4).parameters())
@@ -175,8 +182,10 @@ def test_groups_are_compared_by_their_means() -> None:
 def test_wrong_options_are_one_line(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"--model\.beta: expected at least 0, got -1"):
         Apple(beta=-1)
-    with pytest.raises(ConfigError, match=r"--model\.layer: the network has no layer 'x'"):
-        Apple("perturb", groups=["a", "b"], channels=1, width=4, depth=2, size=16, layer="x")
+    with pytest.raises(ConfigError, match=r"--model\.layers: the network has no layer 'x'"):
+        Apple("perturb", groups=["a", "b"], channels=1, width=4, depth=2, size=16, layers=["x"])
+    with pytest.raises(ConfigError, match=r"--model\.layers: expected names, each once, got up, up"):
+        Apple(layers=["up", "up"])
     small = [part for key, value in DATA.items() for part in (f"--{key}", str(value))]
     options = ["--model.stage", "perturb", "--model.size", "16", "--run_dir", str(tmp_path / "run"), "--quiet"]
     assert main(["fit", "--model", "apple", *options, *small, "--trainer.accelerator", "cpu"]) == 2
@@ -186,6 +195,6 @@ def test_wrong_options_are_one_line(tmp_path: Any, capsys: pytest.CaptureFixture
 def test_recipes_have_their_settings() -> None:
     assert packaged(["apple"]) == {"apple/default"}
     found = resolved("apple/default")["model"]["init_args"]
-    assert {name: found[name] for name in ("stage", "beta", "epsilon", "layer")} == {
-        "stage": "all", "beta": 0.1, "epsilon": 1.0, "layer": "bottleneck",
+    assert {name: found[name] for name in ("stage", "beta", "epsilon", "layers")} == {
+        "stage": "all", "beta": 0.1, "epsilon": 1.0, "layers": ["bottleneck"],
     }  # fmt: skip

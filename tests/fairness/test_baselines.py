@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import dry_run, packaged, parameters
 from medzoo.fairness.baseline.losses import worst_groups
 from medzoo.fairness.baseline.module import LOSSES, FairBaseline
+from medzoo.fairness.baseline.network import with_features
 from medzoo.fairness.data.phantoms import LesionPhantoms
 from medzoo.fairness.losses import (
     asymmetric,
@@ -42,7 +44,9 @@ TINY: dict[str, Any] = {
 
 class TestGroupDRO(ModelContract):
     name: ClassVar[str] = "fair-baseline"
-    tiny: ClassVar[dict[str, Any]] = {**TINY, "model.loss": "group-dro", "model.select": "worst"}
+    tiny: ClassVar[dict[str, Any]] = {
+        **TINY, "model.loss": "group-dro", "model.select": "worst", "model.average": 0.5,
+    }  # fmt: skip
     resumes: ClassVar[int | None] = 2
 
 
@@ -72,6 +76,90 @@ def test_each_group_trains_its_own_head_and_a_test_needs_no_group(monkeypatch: p
     assert slope[3:].abs().sum() > 0
     unknown = {**batch, "groups": [{}] * 4}
     assert model.training_step(unknown, 0).item() == 0
+
+
+def tiny(monkeypatch: pytest.MonkeyPatch, **options: Any) -> FairBaseline:
+    monkeypatch.setattr(FairBaseline, "data", None)
+    torch.manual_seed(0)
+    given: dict[str, Any] = {"attribute": "skin", "groups": ["light", "dark"], "classes": ["a", "b", "c"]}
+    model = FairBaseline(**options, **given, multi_label=False, channels=3, backbone="test_resnet", size=32)
+    monkeypatch.setattr(model, "log", lambda name, value: None)
+    return model
+
+
+def some() -> dict[str, Any]:
+    image = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    groups = [{"skin": g} for g in (0, 1, 0, 1, -1, 1)]
+    return {"image": image, "label": torch.tensor([0, 1, 2, 0, 1, 2]), "id": list("abcdef"), "groups": groups}
+
+
+def test_the_adversarys_gradient_comes_to_the_features_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slopes(weight: float, loss: str = "gradient-reversal") -> dict[str, Tensor]:
+        model = tiny(monkeypatch, loss=loss, adversary=weight).eval()
+        model.training_step(some(), 0).backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    none, one, two, plain = slopes(0), slopes(1), slopes(2), slopes(1, "mean")
+    below = [name for name in plain if ".fc." not in name]
+    assert all(torch.allclose(none[name], plain[name], atol=1e-6) for name in plain)
+    for name in below:  # one step of the weight moves the gradient as far as the next
+        assert torch.allclose(two[name] - one[name], one[name] - none[name], atol=1e-5)
+    assert any(not torch.allclose(one[name], none[name], atol=1e-4) for name in below)
+    own = [name for name in one if name.startswith("adversary")]
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in own)  # it learns as fast for any weight
+    assert sum(float(one[name].abs().sum()) for name in own) > 0
+
+    model = tiny(monkeypatch, loss="gradient-reversal").eval()
+    assert model.network is not None
+    assert model.adversary is not None
+    batch, group = some(), torch.tensor([0, 1, 0, 1, -1, 1])
+    features = with_features(model.network, batch["image"])[1].detach().requires_grad_()
+    sent: list[Tensor] = []
+    for weight in (1.0, -1.0):  # the opposite of a reversed gradient is the adversary's own
+        wrong = F.cross_entropy(model.adversary(features, weight)[group >= 0], group[group >= 0])
+        sent.append(torch.autograd.grad(wrong, features)[0])
+    assert torch.allclose(sent[0], -sent[1])
+
+
+def test_of_a_trained_network_the_last_layer_alone_is_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny(monkeypatch, trains="head").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.AdamW(model.parameters(), 0.1, weight_decay=1e-4)
+    for step in range(2):
+        optimiser.zero_grad()
+        model.training_step(some(), step).backward()
+        optimiser.step()
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"network.model.fc.weight", "network.model.fc.bias"}  # statistics stay too
+
+
+def test_the_average_is_that_of_the_last_steps_and_answers_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny(monkeypatch, average=0.5).train(), some()
+    trainer = SimpleNamespace(estimated_stepping_batches=4)
+    monkeypatch.setattr(FairBaseline, "trainer", trainer)
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    assert model.network is not None
+    assert model.averaged is not None
+    kept: list[dict[str, Tensor]] = []
+    for step in range(4):
+        optimiser.zero_grad()
+        model.training_step(batch, step).backward()
+        optimiser.step()
+        monkeypatch.setattr(FairBaseline, "global_step", step + 1)
+        model.on_train_batch_end(None, batch, step)
+        kept.append({name: value.clone() for name, value in model.network.state_dict().items()})
+        if step == 1:
+            assert not model.averaged.begun
+            assert torch.equal(model.eval()(batch["image"]), model.network(batch["image"]))
+            model.train()
+    found = {name.removeprefix("module."): value for name, value in model.averaged.state_dict().items()}
+    for name, value in kept[3].items():
+        if value.is_floating_point():
+            assert torch.allclose(found[name], (kept[2][name] + value) / 2, atol=1e-5), name
+    assert torch.equal(model.network.state_dict()["model.fc.weight"], kept[3]["model.fc.weight"])
+    model.eval()
+    assert torch.equal(model(batch["image"]), model.averaged(batch["image"]))
+    assert not torch.allclose(model(batch["image"]), model.network(batch["image"]))
 
 
 def case(n: int = 12, c: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,6 +252,8 @@ def test_the_attribute_is_found_or_asked_for() -> None:
         attribute_of(LesionPhantoms(8, 4, 4, conflict=0.1), None)
     with pytest.raises(ConfigError, match=r"^--model\.loss db: is for several labels"):
         FairBaseline("db", multi_label=False)
+    with pytest.raises(ConfigError, match=r"--model\.average: expected 0 to 1, got 2"):
+        FairBaseline(average=2)
     with pytest.raises(ConfigError, match=r"^--model\.loss: expected"):
         FairBaseline("ce")  # type: ignore[arg-type]
 

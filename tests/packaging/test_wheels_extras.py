@@ -48,6 +48,17 @@ config = CLIPConfig(text_config=sides | dict(vocab_size=8), vision_config=sides 
 CLIPModel(config)
 import medzoo.vlm.zero_shot
 """
+RECORDS = """
+import wfdb
+from pathlib import Path
+from medzoo.core.phantoms.ecg import twelve_leads
+Path("records").mkdir()
+for number in range(4):
+    made = twelve_leads(number, seconds=12.0, rate=250.0)
+    kind = dict(fs=250, units=["mV"] * 2, sig_name=["MLII", "V5"], fmt=["16"] * 2, write_dir="records")
+    wfdb.wrsamp(f"p{number}", p_signal=made.signal[[1, 10]].T.astype(float), **kind)
+    wfdb.wrann(f"p{number}", "atr", made.beats, ["N"] * len(made.beats), write_dir="records")
+"""
 SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [gear] --model.size [64,64]"
 EXPORTED = "exported/checkpoints/last.ckpt"
 USES: dict[tuple[str, str], list[list[str]]] = {
@@ -68,6 +79,10 @@ USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-anomaly", "imagenet"): [
         "medzoo fit --model padim --model.backbone tf_efficientnet_lite0 --model.widths null --model.weights imagenet "
         f"--run_dir wheel --quiet {SMALL}".split()
+    ],
+    ("medzoo-anomaly", "wfdb"): [
+        ["python", "-c", RECORDS],
+        ["medzoo", "check", "--data", "wfdb-folder", "--data.root", "records"],
     ],
     ("medzoo-vlm", "clip"): [["python", "-c", CLIP]],
     ("medzoo", "test"): [

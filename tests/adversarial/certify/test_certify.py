@@ -96,7 +96,11 @@ def test_every_image_has_a_row_and_a_second_run_is_the_same(checkpoint: Path, tm
     ("more", "text"),
     [
         (["--sigma", "0"], "--sigma: expected above 0"),
-        (["--draws", "0"], "--first, --draws: expected at least 1"),
+        (["--draws", "0"], "--draws: expected a whole number, 1 or more, got 0"),
+        (["--first", "1.5"], "--first: expected a whole number, 1 or more, got 1.5"),
+        (["--sigm", "0.1"], "no option --sigm; did you mean --sigma?"),
+        (["other.ckpt"], "needs one checkpoint, got"),
+        (["--data.root"], "--data.root: needs a value"),
         (["--alpha", "1"], "--alpha: expected a probability"),
         (["--data", "landmark-phantoms"], "--data"),
     ],

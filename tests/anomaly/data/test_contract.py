@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,9 +11,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from medzoo.anomaly.signals.files import wfdb
 from medzoo.core.data.wants import Wants
 from medzoo.core.io import write_image
 from medzoo.core.phantoms.ct import CtPhantom, lung_ct
+from medzoo.core.phantoms.ecg import twelve_leads
 from medzoo.core.registry import specs
 from medzoo.core.testing import DataModuleContract
 
@@ -126,6 +129,50 @@ class TestCovidCt(Volumes):
         return {"root": str(tmp_path), "healthy": str(tmp_path / "own"), "val": 1}
 
 
+class Signals(DataModuleContract):
+    asked = Wants(size=(12, 320), batch_size=2, rate=100.0)
+    hidden: ClassVar[tuple[str, ...]] = ("mask", "label", "kind")
+
+
+class TestEcgPhantoms(Signals):
+    name = "ecg-phantoms"
+    tiny: ClassVar[dict[str, Any]] = {"train": 3, "val": 2, "test": 4, "kinds": ["pvc", "lbbb"]}
+
+
+class TestUcrBeats(Signals):
+    name = "ucr-beats"
+    damaged = "Beats_TRAIN.tsv"
+    asked = Wants(size=(1, 160), batch_size=2, rate=160.0)
+
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, Any]:
+        rng = np.random.default_rng(0)
+        for part, kinds in (("TRAIN", (1, 1, 1, 1, 1, 2)), ("TEST", (1, 2, 3))):
+            table = np.column_stack([kinds, rng.normal(size=(len(kinds), 140))])
+            np.savetxt(tmp_path / f"Beats_{part}.tsv", table, delimiter="\t")
+        return {"root": str(tmp_path)}
+
+
+@pytest.mark.skipif(find_spec("wfdb") is None, reason="the library wfdb is not installed")
+class TestWfdbFolder(Signals):
+    name = "wfdb-folder"
+    damaged = "p2.hea"
+    asked = Wants(size=(2, 320), batch_size=2, rate=100.0)
+
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, Any]:
+        library = wfdb()
+        for number in range(6):
+            made = twelve_leads(number, seconds=12.0, rate=250.0)
+            symbols = ["N"] * len(made.beats)
+            symbols[2] = "V" if number % 2 else "N"
+            name = f"p{number}"
+            fine = {"fs": 250, "units": ["mV"] * 2, "sig_name": ["MLII", "V5"], "fmt": ["16"] * 2}
+            library.wrsamp(name, p_signal=made.signal[[1, 10]].T.astype(float), write_dir=str(tmp_path), **fine)
+            library.wrann(name, "atr", made.beats, symbols, write_dir=str(tmp_path))
+        return {"root": str(tmp_path), "val_fraction": 0.2}
+
+
 def test_every_data_module_of_the_package_keeps_the_contract() -> None:
-    kept = {cls.name for base in (Images, Volumes) for cls in base.__subclasses__()}
+    kept = {cls.name for base in (Images, Volumes, Signals) for cls in base.__subclasses__()}
     assert kept == {spec.name for spec in specs("datamodule") if spec.package == "medzoo-anomaly"}

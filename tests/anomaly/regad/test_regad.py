@@ -10,11 +10,11 @@ from torch import Tensor
 from medzoo.anomaly.data.categories import SupportQueryDataset
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.images.registration import Siamese, registration_loss
+from medzoo.anomaly.images.versions import VERSIONS, augmented
 from medzoo.anomaly.padim.module import PaDiM
-from medzoo.anomaly.regad.losses import registration_loss
 from medzoo.anomaly.regad.module import RegAD
-from medzoo.anomaly.regad.network import MODES, Registrar, Siamese, SpatialTransformer, matrix, warped
-from medzoo.anomaly.regad.support import VERSIONS, augmented
+from medzoo.anomaly.regad.network import MODES, Registrar, SpatialTransformer, matrix, warped
 from medzoo.core.backbones.features import EncoderFeatures, stacked
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import CheckpointError, ConfigError, TrainingError
@@ -79,6 +79,10 @@ def test_convolutions_have_no_biases_as_in_the_public_code() -> None:
     convolutions = [part for part in net.modules() if isinstance(part, torch.nn.Conv2d)]
     assert len(convolutions) == 21  # 10 of stem and blocks with side ways, 2 a transformer, 5 of the head
     assert all(part.bias is None for part in convolutions)
+
+
+def test_it_asks_for_the_epochs_that_its_option_says() -> None:
+    assert RegAD(**SMALL, epochs=7).max_epochs == 7
 
 
 def test_the_head_keeps_positions_apart() -> None:

@@ -20,6 +20,8 @@ REFUSED = {
     ("fair-adabn", "pt2"): r"have no skin among",
     ("normnet", "onnx"): r"is for anomaly segmentation; export is for",
     ("normnet", "pt2"): r"is for anomaly segmentation; export is for",
+    ("xcoop", "onnx"): r"is not a step of a graph",
+    ("xcoop", "pt2"): r"is not a step of a graph",
     ("regad", "onnx"): r"No ONNX function found for .*linalg_inv",
 }
 NAMES = sorted({spec.name for spec in specs("model") if spec.task in ANSWERS and spec.package != "medzoo-toy"})

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,18 +68,23 @@ def other_way(task: str, paths: list[str]) -> list[str]:
     return ["--data", "classes-folder", "--data.root", "data", "--data.predict", "new"]
 
 
+def chest() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """HU of a body with two lungs and a lesion, `(24, 40, 44)`."""
+    z, y, x = np.mgrid[0:24, 0:40, 0:44]
+    body = ((y - 20) / 18) ** 2 + ((x - 22) / 20) ** 2 < 1
+    lungs = (((y - 20) / 10) ** 2 + ((np.abs(x - 22) - 9) / 6) ** 2 + ((z - 12) / 10) ** 2) < 1
+    hu = np.where(body, 40.0, -1000.0)
+    hu[lungs] = -850
+    hu[10:14, 18:22, 29:33] = -100
+    return hu.astype(np.float32)
+
+
 @pytest.mark.parametrize("task", FITS)
 def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: str, workdir: Path) -> None:
     fit(task)
     if task == "volumes":
         paths = ["image/v.nii.gz"]
-        z, y, x = np.mgrid[0:24, 0:40, 0:44]
-        body = ((y - 20) / 18) ** 2 + ((x - 22) / 20) ** 2 < 1
-        lungs = (((y - 20) / 10) ** 2 + ((np.abs(x - 22) - 9) / 6) ** 2 + ((z - 12) / 10) ** 2) < 1
-        hu = np.where(body, 40.0, -1000.0)
-        hu[lungs] = -850
-        hu[10:14, 18:22, 29:33] = -100
-        write_nifti(Path(paths[0]), hu.astype(np.float32), None, (4, 4, 4))
+        write_nifti(Path(paths[0]), chest(), None, (4, 4, 4))
     else:
         paths = pictures("new", colour=task == "images")
     data = other_way(task, paths)
@@ -104,6 +110,48 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
     written = {p.name for p in Path("files").rglob("*") if p.is_file()}
     natural = {"points": "im0.png", "images": "im0.npy", "volumes": "mask.nii.gz", "classes": "predictions.csv"}
     assert natural[task] in written
+
+
+def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    """Write CT slices of 4 mm whose names are not in their order."""
+    pydicom = pytest.importorskip("pydicom", reason='pip install "medzoo-core[dicom]"')
+    folder.mkdir(parents=True)
+    for index, plane in enumerate(hu):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = pydicom.uid.CTImageStorage, f"1.2.3.{index}"
+        data = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = *plane.shape, 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+        data.Modality, data.SeriesInstanceUID, data.PixelSpacing = "CT", "1.2.3", [4, 4]
+        data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-80, -70, 4 * index + 100]
+        data.PixelData = plane.astype(np.int16).tobytes()
+        pydicom.dcmwrite(folder / f"{index * 5 % len(hu)}.dcm", data)
+
+
+def test_a_folder_of_slices_is_answered_as_the_volume_that_it_is(workdir: Path) -> None:
+    fit("volumes")
+    hu = chest()
+    write_series(Path("study/1.2.3.4"), hu)
+    write_nifti(Path("v.nii.gz"), hu, None, (4, 4, 4))
+    assert main(["predict", CKPT, "study", "v.nii.gz", "-o", "out"]) == 0
+    series, nifti = records("out")
+    assert (series["id"], series["path"]) == ("1.2.3.4", "study/1.2.3.4")
+    assert len(series["lesions"]) == len(nifti["lesions"]) > 0
+    for ours, theirs in zip(series["lesions"], nifti["lesions"], strict=True):
+        assert [ours[key] for key in ("x", "y", "z", "max_score")] == [
+            theirs[key] for key in ("x", "y", "z", "max_score")
+        ]
+        assert [ours[f"{key}_mm"] for key in "xyz"] == [80 - 4 * ours["x"], 70 - 4 * ours["y"], 100 + 4 * ours["z"]]
+    mask = nibabel.load(next(Path("out").rglob("1.2.3.4*/mask.nii.gz")))
+    np.testing.assert_allclose(mask.affine, [[-4, 0, 0, 80], [0, -4, 0, 70], [0, 0, 4, 100], [0, 0, 0, 1]])
+    other = nibabel.load(next(Path("out").rglob("v*/mask.nii.gz")))
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(other.dataobj))
+    assert np.asarray(mask.dataobj).shape == (44, 40, 24)
+    assert main(["predict", CKPT, "study/1.2.3.4/0.dcm", "-o", "out"]) == 0  # a slice stands for its series
+    assert len(records("out")) == 2
+    Path("study/1.2.3.4/10.dcm").unlink()  # the third: tried anew, for the series has changed
+    assert main(["predict", CKPT, "study", "-o", "out"]) == 3
 
 
 def test_one_bad_file_of_a_hundred_leaves_99_answers_and_a_second_call_does_the_rest(

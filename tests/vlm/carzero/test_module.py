@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image
 
 from medzoo.core.errors import CheckpointError, ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
 from medzoo.vlm.carzero.module import CARZero
 from medzoo.vlm.data.phantoms import ReportPhantoms
+from medzoo.vlm.data.table import ReportTable
 
 TINY: dict[str, Any] = {
     "model.size": 32, "model.width": 32, "model.inner": 32, "model.layers": 1, "model.batch": 8,
@@ -124,6 +126,18 @@ def test_prompts_are_encoded_once_for_any_number_of_images(model: CARZero, monke
     trainer.test(model, datamodule=data(batch_size=2), verbose=False)
     assert [text for text in seen if seen.count(text) > 2] == []
     assert seen.count("There is pneumothorax") <= 2  # as a prompt, and where a report says just this
+
+
+def test_a_label_of_which_the_model_knows_no_word_is_called_one_of_the_data(model: CARZero, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for level, name in enumerate("abcd"):
+        Image.new("L", (32, 32), 60 + level).save(images / f"{name}.png")
+    (tmp_path / "t.csv").write_text("id,text,found\n" + "".join(f"{name},There is mass.,字\n" for name in "abcd"))
+    table = ReportTable(str(images), table=str(tmp_path / "t.csv"), labels=["found"])
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    with pytest.raises(ConfigError, match="labels of the data: the model knows no word of '字'"):
+        trainer.test(model, datamodule=table, verbose=False)
 
 
 def test_at_most_so_many_reports_are_candidates_and_others_have_no_rank() -> None:

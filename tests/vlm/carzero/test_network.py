@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.vlm.carzero.losses import contrastive, pair_up
+from medzoo.vlm.carzero.losses import choices, contrastive, pair_up
 from medzoo.vlm.carzero.network import Cabs, Cosine, SimR, fuse, maps
 from medzoo.vlm.images import ImageEncoder, ImageFeatures
 from medzoo.vlm.text.encoder import TextFeatures
@@ -169,20 +169,37 @@ def test_targets_are_their_definitions(targets: str, right: list[list[int]], out
 def test_where_nothing_is_wrong_nothing_is_learnt_and_gradients_are_finite() -> None:
     logits = torch.randn(4, 1, requires_grad=True)
     _, right, out = pair_up([["a"]] * 4, [["a"]] * 4, "multi_positive")
-    loss = contrastive(logits, right, out, torch.full((4, 1), -torch.inf))
+    loss = contrastive(logits, right, out)
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
     assert logits.grad.abs().max() == 0
 
 
-def test_the_denial_of_a_sentence_is_one_more_wrong_column_of_its_image() -> None:
-    logits, own = torch.zeros(3, 3), torch.eye(3, dtype=torch.bool)
-    none = torch.zeros_like(own)
-    found = contrastive(logits, own, none, torch.zeros(3, 3))
-    assert found.item() == pytest.approx((math.log(4) + math.log(3)) / 2)
-    absent = contrastive(logits, own, none, torch.full((3, 3), -torch.inf))
-    assert absent.item() == pytest.approx(math.log(3))
+def test_an_image_chooses_between_a_sentence_and_its_opposite_and_a_denial_between_images() -> None:
+    """Two sentences, «There is a» of images 0 and 1, «There is no b» of image 1; image 2 speaks of neither."""
+    g = torch.Generator().manual_seed(0)
+    logits, twins = torch.randn(3, 2, generator=g), torch.randn(3, 2, generator=g)
+    right, none = torch.tensor([[True, False], [True, True], [False, False]]), torch.zeros(3, 2, dtype=torch.bool)
+    soft = torch.nn.functional.softplus
+    own = (soft(twins - logits)[:2, 0].mean() + soft(twins - logits)[1, 1]) / 2
+    denial = soft(twins[:2, 0] - twins[2, 0]).mean()  # of «There is no a» between images with a and the one without
+    found = choices(logits, twins, right, none, torch.tensor([True, False]))
+    assert found.item() == pytest.approx((own + denial).item(), rel=1e-5)
+    assert choices(logits, twins, right, none, torch.tensor([False, False])).item() == pytest.approx(own.item())
+    out = torch.tensor([[False, False], [False, False], [True, False]])  # its report says so, though it was not drawn
+    assert choices(logits, twins, right, out, torch.tensor([True, False])).item() == pytest.approx(own.item())
+    assert choices(logits, twins, none, none, torch.tensor([True, False])).item() == 0
+
+
+def test_choices_move_the_logits_of_denials_the_right_way() -> None:
+    logits, twins = torch.zeros(3, 1, requires_grad=True), torch.zeros(3, 1, requires_grad=True)
+    right = torch.tensor([[True], [False], [False]])
+    choices(logits, twins, right, torch.zeros_like(right), torch.tensor([True])).backward()
+    assert logits.grad is not None
+    assert twins.grad is not None
+    assert logits.grad[0] < 0 < twins.grad[0]  # descent raises «There is X» and lowers «There is no X» where X is
+    assert (twins.grad[1:] < 0).all()
 
 
 def test_a_vision_transformer_has_fixed_positions_and_a_published_size() -> None:

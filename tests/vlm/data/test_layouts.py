@@ -2,145 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from medzoo.core.errors import DataError
 from medzoo.core.registry import find, load
 from medzoo.core.testing.data import DataModuleContract
+from medzoo.vlm.data.boxed import ChestXDet10, MsCxr
+from medzoo.vlm.data.fakes import (
+    FAKES,
+    make_chestxdet10,
+    make_chestxray14,
+    make_chexpert,
+    make_kaggle,
+    make_mimic,
+    make_ms_cxr,
+    make_open_i,
+    make_padchest,
+    write_table,
+)
 from medzoo.vlm.data.labelled import ChestXray14, CheXpert, PadChest
 from medzoo.vlm.data.layouts import CHEXPERT
 from medzoo.vlm.data.mimic import MimicCxr, report_text
 from medzoo.vlm.data.module import ReportDataModule
 from medzoo.vlm.data.open_i import LABELS, OpenI
-
-REPORT = """                                 FINAL REPORT
- INDICATION:  ___ year old with cough.
-
- FINDINGS:  There is a small left pleural
- effusion.  No pneumothorax.
-
- IMPRESSION:
- 1. Small effusion.
-"""
-
-
-def picture(path: Path, seed: int, bits: int = 8) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 256, (20, 24)).astype(np.uint8)
-    Image.fromarray(values if bits == 8 else values.astype(np.uint16) * 16).save(path)  # 12 of 16 bits
-
-
-def table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", newline="") if path.suffix == ".gz" else path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def make_mimic(root: Path) -> Path:
-    meta, split, labels = [], [], []
-    for number in range(8):
-        subject, study, image = 10000032 + number // 2, 50414267 + number, f"02aa804e-bde0afdd-{number:04}"
-        inner = root / "files/p10" / f"p{subject}" / f"s{study}"
-        picture(inner / f"{image}.jpg", number)
-        if number != 1:
-            (inner.parent / f"s{study}.txt").write_text(REPORT if number != 2 else "FINAL REPORT\n WET READ: none.")
-        keys = {"dicom_id": image, "subject_id": subject, "study_id": study}
-        meta.append({**keys, "ViewPosition": "LATERAL" if number == 3 else ("AP", "PA")[number % 2]})
-        split.append({**keys, "split": ("train", "train", "validate", "test")[number // 2]})
-        labels.append(
-            {**keys, **dict.fromkeys(CHEXPERT, ""), "Pleural Effusion": "1.0", "Edema": "-1.0", "Fracture": "0.0"}
-        )
-    for name, rows in (("metadata", meta), ("split", split), ("chexpert", labels)):
-        table(root / f"mimic-cxr-2.0.0-{name}.csv.gz", rows)
-    return root
-
-
-def make_open_i(root: Path) -> Path:
-    for number in range(1, 9):
-        names = [f"CXR{number}_1_IM-{number:04}-{view}" for view in (3001, 4001)]
-        for name in names:
-            picture(root / "images" / f"{name}.png", number)
-        impression = (
-            f'<AbstractText Label="IMPRESSION">No acute disease XXXX {number}.</AbstractText>' if number != 4 else ""
-        )
-        terms = "<automatic>Calcified Granuloma</automatic><automatic>atelectases</automatic>" if number % 2 else ""
-        parents = "".join(f'<parentImage id="{name}"/>' for name in names)
-        (root / "ecgen-radiology").mkdir(exist_ok=True)
-        (root / "ecgen-radiology" / f"{number}.xml").write_text(
-            f'<eCitation><uId id="CXR{number}"/><MedlineCitation><Article><Abstract>'
-            f'<AbstractText Label="FINDINGS"/>{impression}</Abstract></Article></MedlineCitation>'
-            f"<MeSH><major>normal</major>{terms}</MeSH>{parents}</eCitation>"
-        )
-    return root
-
-
-def make_kaggle(root: Path) -> Path:
-    reports, views = [], []
-    for number in range(1, 9):
-        text = (
-            {"findings": "The heart is normal.", "impression": "No mass."}
-            if number != 2
-            else {"findings": "", "impression": ""}
-        )
-        reports.append(
-            {"uid": number, "MeSH": "normal", "Problems": "Opacity;Massive" if number == 1 else "normal", **text}
-        )
-        for view in ("Frontal", "Lateral"):
-            name = f"{number}_IM-{number:04}-{view}.dcm.png"
-            picture(root / "images_normalized" / name, number)
-            views.append({"uid": number, "filename": name, "projection": view})
-    table(root / "indiana_reports.csv", reports)
-    table(root / "indiana_projections.csv", views)
-    return root
-
-
-def make_padchest(root: Path) -> Path:
-    rows = []
-    for number in range(8):
-        name = f"2168_{number}.png"
-        picture(root / str(number % 2) / name, number, bits=16)
-        labels = ("['pleural effusion', ' nodule']", "['normal']", "nan")[number % 3]
-        view, how = "L" if number == 4 else "PA", "RNN_model" if number == 6 else "Physician"
-        rows.append({"": number, "ImageID": name, "ImageDir": number % 2, "PatientID": f"p{number // 2}",
-                     "Projection": view, "MethodLabel": how, "Labels": labels})  # fmt: skip
-    table(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", rows)
-    return root
-
-
-def make_chexpert(root: Path) -> Path:
-    rows = []
-    for number in range(6):
-        view = "lateral" if number == 5 else "frontal"
-        inner = f"valid/patient{64541 + number // 2}/study1/view{number + 1}_{view}.jpg"
-        picture(root / inner, number)
-        rows.append({"Path": f"CheXpert-v1.0-small/{inner}", "Sex": "Male", **dict.fromkeys(CHEXPERT, "0.0"),
-                     "Edema": "-1.0", "Pneumonia": ""})  # fmt: skip
-    table(root / "valid.csv", rows)
-    return root
-
-
-def make_chestxray14(root: Path) -> Path:
-    rows = []
-    for number in range(6):
-        name = f"{number // 2:08}_{number % 2:03}.png"
-        picture(root / f"images_00{1 + number % 2}/images" / name, number)
-        found = ("No Finding", "Mass|Nodule", "Effusion")[number % 3]
-        rows.append({"Image Index": name, "Finding Labels": found, "Follow-up #": 0, "Patient ID": number // 2})
-    table(root / "Data_Entry_2017_v2020.csv", rows)
-    (root / "test_list.txt").write_text("\n".join(row["Image Index"] for row in rows[1:]))
-    return root
 
 
 class Public(DataModuleContract):
@@ -249,15 +138,9 @@ def test_chestxray14_is_its_official_test_list(tmp_path: Path) -> None:
     assert "put the official list" in str(fault)
 
 
-SETS = {
-    "mimic-cxr": make_mimic, "open-i": make_open_i, "padchest": make_padchest, "chexpert": make_chexpert,
-    "chestxray14": make_chestxray14,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", FAKES)
 def test_missing_images_are_an_error_or_counted(name: str, tmp_path: Path) -> None:
-    root = SETS[name](tmp_path / "s")
+    root = FAKES[name](tmp_path / "s")
     kind = load(find("datamodule", name))
     data = kind(str(root))
     items = [item for items in data.cases.parts.values() for item in items]
@@ -270,7 +153,7 @@ def test_missing_images_are_an_error_or_counted(name: str, tmp_path: Path) -> No
     assert data.summary()[-1].endswith(f"1 images are missing: {items[-1].id}")
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", FAKES)
 def test_another_folder_costs_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     kind = load(find("datamodule", name))
@@ -294,6 +177,56 @@ def test_a_damaged_table_costs_one_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     (fault,) = MimicCxr(str(root)).check()
     assert "cannot be read as a table" in str(fault)
-    table(path, [{"dicom_id": 1, "study_id": 2}])
+    write_table(path, [{"dicom_id": 1, "study_id": 2}])
     (fault,) = MimicCxr(str(root)).check()
     assert "has no column subject_id, split" in str(fault)
+
+
+def test_chestxdet10_has_boxes_for_1024_pixels_whatever_the_images_have(tmp_path: Path) -> None:
+    root = make_chestxdet10(tmp_path / "d")
+    data = ChestXDet10(str(root), size=16)
+    assert data.classes == ("Effusion", "Mass")
+    found = data.cases.parts["test"]
+    assert [item.id for item in found] == ["36199", "36200", "36201", "36202", "36203"]
+    assert [item.label for item in found[:3]] == [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]
+    samples: Any = data.test_dataloader().dataset
+    boxes = [samples[index]["boxes"] for index in range(3)]  # images of 24 x 20
+    assert boxes[0] == {"Effusion": [(0, 10, pytest.approx(10.977, abs=1e-3), pytest.approx(18.98, abs=1e-2))],
+                        "Mass": [(12, 0, pytest.approx(22.977, abs=1e-3), pytest.approx(8.98, abs=1e-2))]}  # fmt: skip
+    assert set(boxes[1]) == {"Mass"}
+    assert boxes[2] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not a list of images in JSON"),
+        ('{"a": 1}', "is not a list of images in JSON"),
+        ('[{"file_name": "a.png", "syms": ["Mass"], "boxes": []}]', "has the entry"),
+        ('[{"file_name": "a.png", "syms": ["Mass"], "boxes": [[1, 2, 3]]}]', "has the entry"),
+        ('[{"file_name": "../../a.png", "syms": [], "boxes": []}]', "leads out of"),
+    ],
+)
+def test_a_list_of_boxes_in_another_form_costs_one_line(content: str, said: str, tmp_path: Path) -> None:
+    root = make_chestxdet10(tmp_path / "d")
+    (root / "test.json").write_text(content)
+    (fault,) = ChestXDet10(str(root)).check()
+    assert said in str(fault)
+    assert "\n" not in str(fault)
+
+
+def test_ms_cxr_gathers_phrases_and_boxes_of_an_image(tmp_path: Path) -> None:
+    root = make_ms_cxr(tmp_path / "m")
+    data = MsCxr(str(root), size=16)
+    assert data.classes == ("Edema", "Pleural Effusion", "Pneumonia")
+    found = data.cases.parts["test"]
+    assert [(item.id[-4:], item.patient) for item in found] == [
+        ("0000", "10000032"), ("0004", "10000034"), ("0006", "10000035"),
+    ]  # fmt: skip
+    assert data.found.texts[found[1].id] == "right basal opacity. mild edema"
+    samples: Any = data.test_dataloader().dataset
+    assert samples[0]["boxes"] == {"Pleural Effusion": [(12, 10, 17, 14), (1, 10, 6, 14)]}  # 24 x 20 for 2400 x 2000
+    path = root / "MS_CXR_Local_Alignment_v1.0.0.csv"
+    path.write_text(path.read_text().replace("2400", "wide"))
+    (fault,) = MsCxr(str(root)).check()
+    assert "expected six numbers" in str(fault)

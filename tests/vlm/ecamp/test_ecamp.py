@@ -199,6 +199,37 @@ def test_words_see_single_patches_and_their_mean_but_no_hidden_one(
     assert all((one - logits).abs().max() > 1e-4 for one in plain)
 
 
+def test_after_training_the_words_of_a_report_are_found_worse_with_the_image_of_another() -> None:
+    """Three grey levels, each with its word, which is always hidden: 150 steps, then the images change places."""
+    torch.manual_seed(0)
+    tokenizer = WordPiece([*SPECIALS, "there", "is", "effusion", "mass", "nodule"])
+    net, reader = Autoencoder("test_vit", (32, 32), 16, 1, 2), Reader(BertSize(10, 32, 1, 2, 32, 8, 0.0), 64)
+    optimiser = torch.optim.Adam([*net.parameters(), *reader.parameters()], 0.003)
+    kinds = torch.arange(24) % 3
+    ids = tokenizer([f"There is {('effusion', 'mass', 'nodule')[kind]}" for kind in kinds], 8).ids
+    hides = torch.zeros_like(ids, dtype=torch.bool)
+    hides[:, 3] = True
+    counts = torch.ones(ids.shape)
+
+    def words(image: Tensor) -> Tensor:
+        kept, mask = draw_kept(4, 0.75, torch.rand(len(image), 4))
+        rebuilt = net(image, kept)
+        logits, _ = reader(ids.masked_fill(hides, tokenizer.places["[MASK]"]), rebuilt.latent)
+        teach = hidden_patches(rebuilt.patches, net.to_patches(image), mask).mean() if net.training else 0.0
+        return all_words(logits, ids, counts).mean() + teach
+
+    for _ in range(150):
+        image = (kinds[:, None, None, None] - 1.0) + 0.3 * torch.randn(24, 3, 32, 32)
+        optimiser.zero_grad()
+        words(image).backward()
+        optimiser.step()
+    net.eval()
+    with torch.no_grad():
+        own, other = words(image).item(), words(image.roll(1, 0)).item()
+    assert own < 0.1
+    assert other > own + 0.3
+
+
 def test_what_it_leaves_is_a_transformer_of_timm_that_others_start_from(tmp_path: Path) -> None:
     flags = [f"--{key}={value}" for key, value in TINY.items()]
     more = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--quiet"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from medzoo.core.classifier.losses import labels_loss
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
@@ -62,7 +63,7 @@ def test_the_recipes_are_these_and_the_paper_has_the_published_settings() -> Non
     wanted = {
         "stage": "all", "backbone": "resnet50", "size": [299, 299], "width": 768, "words": 20, "directions": "fitted",
         "leave_out_same": False, "local_weight": 1.0, "concept_weight": 1.0, "lr": 5e-5, "epochs": 50, "batch": 32,
-        "bottleneck_lr": 1e-4, "bottleneck_epochs": 100,
+        "bottleneck_lr": 1e-4, "bottleneck_epochs": 100, "corrected": 0.0,
     }  # fmt: skip
     assert {name: settings[name] for name in wanted} == wanted
     resnet = 23_508_032 + 2048 * 768 + 768 + 1024 * 768
@@ -187,6 +188,41 @@ def test_corrected_concepts_never_hurt_where_a_diagnosis_follows_from_them() -> 
     assert torch.equal(again, answers)
 
 
+def test_diagnoses_that_learn_from_corrected_concepts_can_be_corrected_where_images_say_little() -> None:
+    """With weak concepts the diagnoses of the paper's loss are worse on the truth; what was corrected is the cure."""
+    areas = {}
+    for share in (0.0, 0.5):
+        torch.manual_seed(0)
+        truth = (torch.rand(400, 6) < 0.15).float()
+        diagnosis = ((truth[:, 0] + truth[:, 1]) > 0).float()[:, None]
+        feature = torch.cat([diagnosis + 0.5 * torch.randn(400, 1), torch.randn(400, 7)], 1)  # no concept, its sum
+        net = Bottleneck(8, 6, 1)
+        optimiser = torch.optim.Adam(net.parameters(), 0.05)
+        for _ in range(100):
+            concepts, answers = net(feature, truth, share)
+            loss = labels_loss(concepts, truth) + labels_loss(answers, diagnosis)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        areas[share] = area(net.diagnose(truth), diagnosis)
+    assert areas[0.5] > max(0.98, areas[0.0])
+
+
+def area(scores: torch.Tensor, labels: torch.Tensor) -> float:
+    """AUROC of one column by all its pairs."""
+    pairs = scores[labels == 1][:, None] - scores[labels == 0][None]
+    return float(((pairs > 0).float() + 0.5 * (pairs == 0)).mean())
+
+
+def test_a_diagnosis_that_sees_true_concepts_alone_does_not_hang_on_the_image() -> None:
+    torch.manual_seed(0)
+    net, truth = Bottleneck(8, 3, 1), torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, torch.nan]])
+    feature = torch.randn(2, 8)
+    assert torch.equal(net(feature, truth, 1.0)[1][0], net.diagnose(truth)[0])
+    assert net(feature, truth, 1.0)[1][1] == net.diagnose(torch.tensor([0.0, 1.0, net(feature)[0].sigmoid()[1, 2]]))
+    assert torch.equal(net(feature, truth, 0.0)[1], net(feature)[1])
+
+
 class Seen(Callback):
     """Keeps the labels of each training image."""
 
@@ -283,6 +319,7 @@ def test_a_fit_leaves_interventions_and_predictions_name_the_concepts(tmp_path: 
     [
         ({"stage": "second"}, "--model.stage: expected all, align, bottleneck"),
         ({"directions": "svm"}, "--model.directions: expected fitted, learned, got svm"),
+        ({"corrected": -0.5}, "--model.corrected: expected at least 0, got -0.5"),
         ({"words": 2}, "--model.words: expected at least 3"),
     ],
 )

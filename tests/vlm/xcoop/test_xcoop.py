@@ -175,7 +175,7 @@ def test_a_description_of_each_class_is_needed(backbone: Path, tmp_path: Path) -
         ({"count": 0}, "--model.count: expected at least 1, got 0"),
         ({"stage": "prompts", "backbone": "classifier"}, "--model.backbone: Classifier does not compare images"),
         ({"stage": "backbone", "backbone": "a/b.ckpt"}, "--model.backbone: a checkpoint is not trained"),
-        ({"stage": "backbone", "backbone_options": {"no": 1}}, "--model.backbone_options: concept-clip takes no such"),
+        ({"stage": "backbone", "backbone_options": {"no": 1}}, "--model.backbone_options: carzero takes no such"),
     ],
 )
 def test_a_wrong_option_costs_one_line(options: dict[str, Any], said: str) -> None:

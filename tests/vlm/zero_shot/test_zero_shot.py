@@ -135,7 +135,11 @@ def test_a_wrong_question_costs_one_line(
 def test_images_that_are_missing_or_damaged_are_named(checkpoint: Path, images: Path, tmp_path: Path) -> None:
     (images / "c2.png").write_bytes(b"no image")
     (tmp_path / "empty").mkdir()
-    for place, said in ((images, "c2.png"), (tmp_path / "empty", "empty"), (tmp_path / "no", "does not exist")):
+    for place, said in (
+        (images, "c2.png"),
+        (tmp_path / "empty", "empty"),
+        (tmp_path / "no", "does not exist; give an image"),
+    ):
         from medzoo.vlm.zero_shot.command import run
 
         with pytest.raises(DataError, match=said):

@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING
 from medzoo.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from medzoo.anomaly.arnet.module import ARNet
+    from medzoo.anomaly.careg.module import CAReg
     from medzoo.anomaly.lesions import LesionGenerator
     from medzoo.anomaly.normnet.module import NormNet
     from medzoo.anomaly.padim.module import PaDiM
     from medzoo.anomaly.patchcore.module import PatchCore
     from medzoo.anomaly.regad.module import RegAD
+    from medzoo.anomaly.ssm.module import SSM
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "ARNet": "arnet.module",
+        "CAReg": "careg.module",
         "LesionGenerator": "lesions",
         "NormNet": "normnet.module",
         "PaDiM": "padim.module",
         "PatchCore": "patchcore.module",
         "RegAD": "regad.module",
+        "SSM": "ssm.module",
     },
 )
-__all__ = ["LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD"]
+__all__ = ["SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD"]

@@ -89,6 +89,35 @@ class MaskSample(ImageSample):
     """What is wrong with it, as far as known."""
 
 
+class SignalSample(Sample):
+    """A stretch of a record of several leads, such as an electrocardiogram."""
+
+    signal: Tensor
+    """`(L, T)` float32 mV, as the network sees it: filtered, at `rate`, its leads in the order of `leads`."""
+    rate: float
+    """Samples a second of `signal`."""
+    leads: list[str]
+    """Names of the leads."""
+    beats: Annotated[Tensor, Rule.LIST]
+    """`(N,)` int64, R peaks as samples of `signal`; empty where none was found."""
+    start: float
+    """Seconds from the beginning of the record to the first sample."""
+    original_rate: float
+    """Samples a second of the record itself, at which results are given."""
+    original_length: int
+    """Samples of the stretch at that rate."""
+    age: NotRequired[float]
+    """Years, NaN where unknown."""
+    sex: NotRequired[float]
+    """0 male, 1 female, NaN where unknown."""
+    mask: NotRequired[Annotated[Tensor, Rule.LIST]]
+    """`(L, original_length)` bool, where the record is abnormal."""
+    label: NotRequired[Tensor]
+    """`()` int64, 1 where the stretch is abnormal."""
+    kind: NotRequired[str]
+    """What is wrong with it, as far as known."""
+
+
 Batch = dict[str, Any]
 """Samples as `collate` joins them."""
 

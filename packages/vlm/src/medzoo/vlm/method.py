@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Never, cast
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.backbones.weights import load_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.method import Method
-from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Evaluation, Prediction
+from medzoo.vlm.base import ReportMethod, check_least
 from medzoo.vlm.images import ImageEncoder, ImageFeatures
-from medzoo.vlm.processor import FITS, Processor, ReportWants
+from medzoo.vlm.processor import Processor
 from medzoo.vlm.scoring import Scorer
 from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, ZeroShotRecord, predictions, write_predictions
 from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, check_texts, load_bert, read_folder
@@ -29,7 +27,7 @@ from medzoo.vlm.text.prompts import from_preset, presets
 from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
 
 
-class ImageTextMethod(Method):
+class ImageTextMethod(ReportMethod):
     """A method that compares images with texts by an image network of timm and a BERT.
 
     A subclass takes options of its own and `**kwargs`, which it hands on; defines `similarity`, `attention_maps` and a
@@ -37,28 +35,13 @@ class ImageTextMethod(Method):
     checkpoint keeps: sizes and vocabulary of the text encoder, and the classes of thresholds.
 
     Args:
-        backbone: Image network of timm, such as vit_base_patch16_224 or resnet50.
-        weights: File with weights of it; empty: random ones. Nothing is downloaded.
-        size: Height and width of the images, one number for a square.
-        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         zoom: With pad, the longest side is so many times the network's, and the rest is cut.
-        mean: Mean grey level, in [0, 1].
-        spread: Standard deviation of the grey levels.
         stride: Pixels of a patch, of a convolutional network.
         text: Local Hugging Face folder of a BERT; empty: a small one whose vocabulary is made of the reports.
-        width: Size of all features.
-        text_layers: Layers of the small BERT.
-        pieces: Most pieces of its vocabulary.
-        words: Most words of a text, with the pieces that begin and end it.
         mask_padding: Leave out places without a word.
-        sentences: Sentences of an image that are drawn in each epoch.
         prompts: Preset by which names of classes become sentences.
         candidates: Most reports among which a validation or test looks for each image's own.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Pairs a batch.
-        network: What a checkpoint keeps of text encoder and classes; empty for a new model.
+        kwargs: Options of all methods that learn from images with reports.
     """
 
     monitor: ClassVar[str] = "val/recall"
@@ -67,40 +50,21 @@ class ImageTextMethod(Method):
 
     def __init__(
         self,
-        backbone: str = "vit_base_patch16_224",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        fit: str = "stretch",
         zoom: float = 1.0,
-        mean: float = 0.5,
-        spread: float = 0.5,
         stride: int = 16,
         text: str | None = None,
-        width: int = 768,
-        text_layers: int = 12,
-        pieces: int = 8000,
-        words: int = 77,
         mask_padding: bool = True,
-        sentences: int = 1,
         prompts: str = "carzero",
         candidates: int = 1000,
-        lr: float = 5e-5,
-        epochs: int = 15,
-        steps: int | None = None,
-        batch: int = 128,
-        network: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        check_choice("model.fit", fit, FITS)
+        super().__init__(**kwargs)
+        h = self.hparams
         check_choice("model.prompts", prompts, presets())
-        check_least(width=(width, 1), words=(words, 3), sentences=(sentences, 1), candidates=(candidates, 1))
-        check_least(zoom=(zoom, 1))
-        if not spread > 0:
-            raise ConfigError(f"--model.spread: expected more than 0, got {spread}")
-        self.processor = Processor(sides("model.size", size), fit, zoom)
+        check_least(candidates=(candidates, 1), zoom=(zoom, 1))
+        self.processor = Processor(sides("model.size", h["size"]), h["fit"], zoom)
         try:
-            self.image = ImageEncoder(backbone, self.processor.size, width, mean, spread, stride)
+            self.image = ImageEncoder(h["backbone"], self.processor.size, h["width"], h["mean"], h["spread"], stride)
         except ValueError as error:
             raise ConfigError(f"--model.backbone: {error}") from error
         self.text: TextEncoder | None = None
@@ -108,15 +72,8 @@ class ImageTextMethod(Method):
         self.project: nn.Module = nn.Identity()
         self.classes: tuple[str, ...] = ()
         self._scorer: Scorer | None = None
-        if network is not None:
-            self._build_text(TextSettings(**network["text"]), network["classes"])
-
-    def wants(self) -> ReportWants:
-        """Images of `size` with sentences; no label is trained on."""
-        h = self.hparams
-        return ReportWants(
-            self.processor.size, int(h["batch"]), processor=self.processor, sentences=int(h["sentences"])
-        )
+        if h["network"] is not None:
+            self._build_text(TextSettings(**h["network"]["text"]), h["network"]["classes"])
 
     def _build_text(self, settings: TextSettings, classes: Sequence[str]) -> None:
         """Make the text encoder, and room for the thresholds of the classes."""
@@ -183,10 +140,6 @@ class ImageTextMethod(Method):
         if stage == "fit":
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.model, given, "--model.weights"))
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine decay."""
-        return adamw(self, self.hparams["lr"])
-
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """Return the features of images `(B, 1, H, W)` in [0, 1]."""
         found: ImageFeatures = self.image(image)
@@ -251,7 +204,7 @@ class ImageTextMethod(Method):
         reports = self._candidates(part) if part else []
         prompts = from_preset(self.hparams["prompts"], classes) if classes else None
         with torch.no_grad():
-            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports])
+            self._scorer = Scorer(self, prompts, [data.sentences_of(text) for text in reports], "labels of the data")
 
     def on_validation_start(self) -> None:
         """Encode prompts and reports with the weights of now."""
@@ -270,9 +223,11 @@ class ImageTextMethod(Method):
     def outputs(self, batch: Batch) -> ZeroShotOutputs:
         """Return the logits of the classes and of the candidate reports, with gradients to the images."""
         assert self._scorer is not None, "the prompts are not known yet; test or predict with a trainer"
-        affirmed, denied, matched = self._scorer.scores(self.encode_image(batch["image"]))
+        image = self.encode_image(batch["image"])
+        affirmed, denied, matched = self._scorer.scores(image)
         names = self._scorer.prompts.names if self._scorer.prompts else ()
-        return ZeroShotOutputs(affirmed, names, True, denied, matched)
+        maps = self._scorer.maps(image) if "boxes" in batch and names else None
+        return ZeroShotOutputs(affirmed, names, True, denied, matched, maps)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
@@ -311,17 +266,3 @@ class ImageTextMethod(Method):
     def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
         write_predictions(cast(list[ZeroShotRecord], records), folder)
-
-
-def check_least(**options: tuple[float, float]) -> None:
-    """Refuse an option of a model that is smaller than its least value.
-
-    Args:
-        options: Value and least value by the option's name.
-
-    Raises:
-        ConfigError: One is.
-    """
-    for name, (value, least) in options.items():
-        if not value >= least:
-            raise ConfigError(f"--model.{name}: expected at least {least}, got {value}")

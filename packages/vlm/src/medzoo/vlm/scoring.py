@@ -67,19 +67,26 @@ class Scorer:
         model: Compares images with texts.
         prompts: The classes; None for none.
         reports: Sentences of each candidate of a retrieval, whose logit is the mean over them.
+        what: Where the classes come from, for messages.
 
     Raises:
         ConfigError: The model knows no word of a class or sentence, or it is too long.
     """
 
-    def __init__(self, model: Comparing, prompts: Prompts | None, reports: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(
+        self,
+        model: Comparing,
+        prompts: Prompts | None,
+        reports: Sequence[Sequence[str]] = (),
+        what: str = "--prompts",
+    ) -> None:
         self.model, self.prompts = model, prompts
         classes = prompts.classes if prompts else ()
         for prompt in classes:
             texts = [*prompt.positive, *prompt.negative]
             # A name within a sentence is looked at alone: of «There is X» something is always known.
             named = [prompt.name] if any(prompt.name in text for text in texts) else []
-            model.check_text([*named, *texts], "--prompts")
+            model.check_text([*named, *texts], what)
         denying = [prompt.negative for prompt in classes]
         self._affirmed = Weighted.of(model, [prompt.positive for prompt in classes]) if classes else None
         self._denied = Weighted.of(model, denying) if classes and all(denying) else None

@@ -32,6 +32,7 @@ from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.tasks.classification import JOIN, ClassificationOutputs
 from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.values import Row
+from medzoo.vlm.pointing import Pointed, pointed, pointing
 
 Floats = NDArray[np.float64]
 RANKS = (1, 5, 10)
@@ -45,7 +46,7 @@ class ZeroShotOutputs(ClassificationOutputs):
     Attributes:
         denials: `(B, C)` logits of the prompts that deny it.
         matches: `(B, M)` logits of candidate reports, for retrieval; None where there are none.
-        maps: `(B, C, rows, columns)`, where in the network's image each class is seen; None where not asked for.
+        maps: `(B, C, rows, columns)`, where in the network's image each class is seen, of data with boxes; else None.
     """
 
     denials: Tensor | None = None
@@ -78,6 +79,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         self.thresholds = np.array([(thresholds or {}).get(name, 0.0) for name in self.classes])
         self.tested: list[Row] = []
         self.values: list[dict[str, list[float]]] = []
+        self.pointed: list[Pointed] = []
 
     def update(self, batch: Batch, outputs: ZeroShotOutputs) -> None:
         """Add a batch, see `medzoo.vlm.data.module.ReportSample`.
@@ -117,6 +119,9 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
                 }
             )
             self.values.append({**values, "text": [float(self._place(batch["text"][index]))]})
+        if outputs.maps is not None and "boxes" in batch:
+            maps = outputs.maps.detach().float().cpu().numpy()
+            self.pointed += pointed(batch, maps, self.classes)
 
     def _place(self, text: str) -> int:
         return self._places.get(text, -1)
@@ -136,9 +141,11 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         95 % intervals from drawing patients; `auroc_micro`; `auroc_head`, `auroc_medium`, `auroc_tail` by the number of
         positives; `ap` (steps) and `auprc_trapz` (trapezoids); `neg_auroc` and `pnc_auroc`, the probe of negation;
         `mcc`, Matthews' correlation at the thresholds, where there are any; `i2t_r@k` and `t2i_r@k`, retrieval of
-        reports by images and of images by reports among all of the test.
+        reports by images and of images by reports among all of the test. Of data with boxes `pointing`, see
+        `medzoo.vlm.pointing`.
         """
         self.tested, self.values = gather_all(self.tested), gather_all(self.values)
+        self.pointed = gather_all(self.pointed)
         found: dict[str, float] = {}
         for source in dict.fromkeys(row["source"] for row in self.tested):
             chosen = [i for i, row in enumerate(self.tested) if row["source"] == source]
@@ -146,7 +153,8 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
             arrays = {key: np.array([self.values[i][key] for i in chosen], dtype=float) for key in self.values[0]}
             rows = [self.tested[i] for i in chosen]
             patients = np.array([row["patient"] or row["id"] for row in rows])
-            figures = {**self._labels(arrays, patients), **self._retrieval(arrays, patients)}
+            found_in = [one for one in self.pointed if one.source == source]
+            figures = {**self._labels(arrays, patients), **self._retrieval(arrays, patients), **pointing(found_in)}
             found |= {f"{source}/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return found
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo.adversarial.attack.arguments import data_of, number
-from medzoo.core.cli.request import check_values, split_equals, take_value
+from medzoo.adversarial.attack.arguments import data_of, number, read_words, whole
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, check_choice
 
@@ -42,7 +41,6 @@ _VALUED = (
     "--attack", "--eps", "--norm", "--steps", "--tolerance", "--bounds", "--batches", "--seed", "--run_dir", "--data",
     "--twin", "--severities",
 )  # fmt: skip
-_SWITCHES = {"--help", "-h", "--keep_images"}
 _NAMES = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw-linf", "apgd", "square", "noise", "ensemble", "autoattack",
     "corruptions",
 )  # fmt: skip
@@ -54,24 +52,12 @@ def run(args: list[str]) -> None:
     Raises:
         ConfigError: The arguments are wrong, or the model cannot be attacked.
     """
-    check_values(args)
-    switches = _SWITCHES & set(args)
-    values: dict[str, str] = {}
-    rest: list[str] = []
-    queue = split_equals([a for a in args if a not in _SWITCHES], _VALUED)
-    while queue:
-        flag = queue.pop(0)
-        if flag in _VALUED:
-            values[flag] = take_value(flag, queue)
-        else:
-            rest.append(flag)
-    if {"--help", "-h"} & switches:
+    if {"--help", "-h"} & set(args):
         show(HELP)
         return
-    if not rest or rest[0].startswith("-"):
-        raise ConfigError("medzoo attack needs a checkpoint, such as runs/…/checkpoints/last.ckpt")
+    path, values, switches, options = read_words("attack", args, _VALUED, ("--keep_images",))
     check_choice("attack", values.get("--attack", "pgd"), _NAMES)
-    _attack(rest[0], values, rest[1:], "--keep_images" in switches)
+    _attack(path, values, options, "--keep_images" in switches)
 
 
 def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -> None:
@@ -92,7 +78,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
     bounds = [number("--bounds", text) for text in values.get("--bounds", "0,1").split(",")]
     if len(bounds) != 2:
         raise ConfigError(f"--bounds: expected LOW,HIGH, got {values['--bounds']}")
-    seed, batches = int(number("--seed", values.get("--seed", "0"))), values.get("--batches")
+    seed, batches = whole("--seed", values.get("--seed", "0"), 0), values.get("--batches")
     _quiet_libraries()
     model = load_checkpoint(path)
     twin = load_checkpoint(values["--twin"]) if "--twin" in values else None
@@ -123,7 +109,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 inference_mode=False,  # attacks need gradients
-                limit_test_batches=int(number("--batches", batches)) if batches else None,
+                limit_test_batches=whole("--batches", batches) if batches else None,
                 callbacks=[attack],
                 default_root_dir=str(folder),
             )
@@ -187,7 +173,7 @@ def _maker(name: str, eps: float, values: dict[str, str]) -> Callable[[Loss], At
 
     settings: dict[str, Any] = {"eps": eps, "norm": values.get("--norm", "linf")}
     if "--steps" in values:
-        settings["steps"] = int(number("--steps", values["--steps"]))
+        settings["steps"] = whole("--steps", values["--steps"])
 
     kinds: dict[str, type[Attack]] = {**ATTACKS, "noise": Noise, "ensemble": Ensemble, "autoattack": AutoAttack}
 

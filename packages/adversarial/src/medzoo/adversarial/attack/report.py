@@ -127,11 +127,12 @@ def _pictures(attempt: Attempt) -> Figure:
             at = int(np.abs(after - before).sum((1, 2)).argmax())
             before, after = before[at], after[at]
         change = after - before
-        most = float(np.abs(change).max()) or 1.0
+        largest = float(np.abs(change).max())
+        most = largest or 1.0
         for axis, picture in ((row[0], before), (row[2], after)):
             axis.imshow(picture, cmap="gray", vmin=before.min(), vmax=before.max())
         row[1].imshow(change, cmap="coolwarm", vmin=-most, vmax=most)
-        for axis, title in zip(row, (name, f"change, largest {most:.3g}", "attacked"), strict=True):
+        for axis, title in zip(row, (name, f"change, largest {largest:.3g}", "attacked"), strict=True):
             axis.set_title(figure_text(title), fontsize=8)
             axis.set_axis_off()
     return figure

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medzoo.adversarial.attack.arguments import data_of, number
-from medzoo.core.cli.request import check_values, split_equals, take_value
+from medzoo.adversarial.attack.arguments import data_of, number, read_words, whole
 from medzoo.core.cli.streams import say, show
-from medzoo.core.errors import ConfigError
 
 HELP = """usage: medzoo certify CKPT [--sigma S] [--data NAME --data.root DIR ...] [options]
 
@@ -34,22 +32,11 @@ def run(args: list[str]) -> None:
     Raises:
         ConfigError: The arguments are wrong, or the model is no classifier.
     """
-    check_values(args)
     if {"--help", "-h"} & set(args):
         show(HELP)
         return
-    values: dict[str, str] = {}
-    rest: list[str] = []
-    queue = split_equals(args, _VALUED)
-    while queue:
-        flag = queue.pop(0)
-        if flag in _VALUED:
-            values[flag] = take_value(flag, queue)
-        else:
-            rest.append(flag)
-    if not rest or rest[0].startswith("-"):
-        raise ConfigError("medzoo certify needs a checkpoint, such as runs/…/checkpoints/last.ckpt")
-    _certify(rest[0], values, rest[1:])
+    path, values, _, options = read_words("certify", args, _VALUED)
+    _certify(path, values, options)
 
 
 def _certify(path: str, values: dict[str, str], options: list[str]) -> None:
@@ -65,14 +52,12 @@ def _certify(path: str, values: dict[str, str], options: list[str]) -> None:
     from medzoo.core.runs.runner import check_data, flat_metrics
     from medzoo.core.zoo import load_checkpoint
 
-    def whole(flag: str, default: int) -> int:
-        return int(number(flag, values.get(flag, str(default))))
-
     smoothing = Smoothing(
-        number("--sigma", values.get("--sigma", "0.1")), whole("--first", 100), whole("--draws", 1000),
+        number("--sigma", values.get("--sigma", "0.1")), whole("--first", values.get("--first", "100")),
+        whole("--draws", values.get("--draws", "1000")),
         number("--alpha", values.get("--alpha", "0.001")),
     )  # fmt: skip
-    seed = whole("--seed", 0)
+    seed, batches = whole("--seed", values.get("--seed", "0"), 0), values.get("--batches")
     _quiet_libraries()
     model = load_checkpoint(path)
     data_name, datamodule = data_of("certify", path, values.get("--data"), options)
@@ -83,8 +68,8 @@ def _certify(path: str, values: dict[str, str], options: list[str]) -> None:
     try:
         trainer = Trainer(
             accelerator="auto", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, limit_test_batches=whole("--batches", 0) or None, callbacks=[certifying],
-            default_root_dir=str(folder),
+            enable_model_summary=False, limit_test_batches=whole("--batches", batches) if batches else None,
+            callbacks=[certifying], default_root_dir=str(folder),
         )  # fmt: skip
         trainer.test(model, datamodule=datamodule, verbose=False)
     except BaseException:

@@ -3,75 +3,34 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
+from typing import NotRequired
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medzoo.anomaly.data.items import Category, Item, empty_mask, resized
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.data.options import DataOptions
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.geometry import resample, resize_affine
+from medzoo.core.geometry import resize_affine
 from medzoo.core.io.listing import content_hash, same_content
 from medzoo.core.sample import MaskSample, Sample
 
 _MOST = 2**31  # bytes of supports that a checkpoint may carry
 _SIDE = 224
+_KEPT = 5  # of so many normal images one is kept apart, for the threshold of a method that trains on them
 _PARTS = (attrgetter("train"), attrgetter("test"))
 
 
-@dataclass(frozen=True)
-class Item:
-    """An image that is read when it is needed.
-
-    Attributes:
-        id: Name, unique in the data set.
-        load: Reads it, `(3, H, W)` in [0, 1].
-        label: 1 where abnormal.
-        mask: Reads where, `(H, W)` bool; None where that is not known. A normal image needs none.
-        patient: Whose image it is; figures with an interval draw patients.
-        kind: What is wrong with it, as far as known.
-        path: Its file; empty for a phantom.
-        mask_path: File of the mask; empty where there is none.
-    """
-
-    id: str
-    load: Callable[[], NDArray[np.float32]]
-    label: int = 0
-    mask: Callable[[], NDArray[np.bool_]] | None = None
-    patient: str = ""
-    kind: str = ""
-    path: str = ""
-    mask_path: str = ""
-
-
-@dataclass(frozen=True)
-class Category:
-    """Images of one kind of thing: normal ones to learn from, normal and abnormal ones to test on.
-
-    Attributes:
-        name: What it is called.
-        train: Normal images.
-        test: Normal and abnormal images.
-        number: Lets the draws of supports of several categories without files differ.
-    """
-
-    name: str
-    train: tuple[Item, ...]
-    test: tuple[Item, ...]
-    number: int = 0
-
-
 class SupportQueryDataset(Dataset[dict[str, object]]):
-    """Normal images, each with other normal images of its category; index with `(index, epoch)`."""
+    """Normal images, each with `shots` other ones of its category where there are any; index with `(index, epoch)`."""
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
         self.members = [list(category.train) for category in categories]
@@ -87,17 +46,19 @@ class SupportQueryDataset(Dataset[dict[str, object]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, object]:
         index, epoch = key
         category, own = self.items[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
-        others = [i for i in range(len(self.members[category])) if i != own]
-        chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
-        return {
+        sample: dict[str, object] = {
             "image": self._image(category, own),
-            "support": torch.stack([self._image(category, int(i)) for i in chosen]),
             "id": self.members[category][own].id,
             "path": self.members[category][own].path,
             "source": self.names[category],
             "domain": category,
         }
+        if self.shots:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            others = [i for i in range(len(self.members[category])) if i != own]
+            chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
+            sample["support"] = torch.stack([self._image(category, int(i)) for i in chosen])
+        return sample
 
     def _image(self, category: int, index: int) -> Tensor:
         item, key = self.members[category][index], (category, index)
@@ -148,11 +109,11 @@ class Labelled(Dataset[dict[str, object]]):
 
 
 class QuerySample(Sample):
-    """A normal image to train on, with other normal images of its category."""
+    """A normal image to train on, with other normal images of its category where the method asks for these."""
 
     image: Tensor
     """`(3, H, W)` float32 in [0, 1]."""
-    support: Tensor
+    support: NotRequired[Tensor]
     """`(S, 3, H, W)`."""
 
 
@@ -256,6 +217,12 @@ class CategoryDataModule(MedzooDataModule):
             found[category.name] = torch.stack([resized(item.load(), size).half() for item in items])
         return found
 
+    def own_items(self, category: Category) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+        """Return the support of a category in two parts: to train on, and, every fifth, to set a threshold with."""
+        items = self.support_items(category)
+        kept = items[_KEPT - 1 :: _KEPT]
+        return tuple(item for item in items if item not in kept), kept
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width that the network sees: the option, else what the model asks for, else 224 × 224."""
@@ -302,14 +269,22 @@ class CategoryDataModule(MedzooDataModule):
         super().setup(stage)
         tested = ", ".join(category.name for category in self.tested)
         shots = "all" if self._shots is None else self._shots
-        learnt = ", ".join(category.name for category in self.others) or "the supports alone"
+        others = () if self.wants.tested else self.others
+        learnt = ", ".join(category.name for category in others) or "the supports alone"
         if stage == "fit":
             rank_zero_info(
                 f"tested: {tested}, {shots} normal images each (draw {self._support_draw}); learnt from: {learnt}"
             )
 
     def train_dataloader(self) -> ResumableLoader:
-        """Load single-category batches of images with supports; of a method that does not learn, the supports only."""
+        """Load single-category batches of images with supports; of a method that does not learn, the supports only.
+
+        A method that trains on the tested categories themselves gets four fifths of their supports, alone.
+        """
+        if self.wants.tested:
+            own = [Category(c.name, self.own_items(c)[0], ()) for c in self.tested]
+            data = SupportQueryDataset(own, 0, self.size, self.seed)
+            return self.train_loader(data, data.groups)
         learns = self.wants.trains
         source: Sequence[Category] = (
             self.others
@@ -333,17 +308,3 @@ class CategoryDataModule(MedzooDataModule):
     def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the same images as for the test."""
         return self.test_dataloader()
-
-
-def empty_mask(item: Item) -> DataError:
-    """Return the error for an abnormal image without a mark."""
-    return DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
-
-
-def resized(array: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-    """Resize `(3, H, W)` to a height and width, smoothed where it shrinks."""
-    height, width = array.shape[-2:]
-    if (height, width) == size:
-        return torch.from_numpy(np.ascontiguousarray(array))
-    affine = resize_affine((width, height), size[::-1])
-    return torch.from_numpy(np.ascontiguousarray(resample(array, affine, size[::-1])))

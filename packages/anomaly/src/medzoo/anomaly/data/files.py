@@ -10,8 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, Item
+from medzoo.anomaly.data.categories import CategoryDataModule
 from medzoo.anomaly.data.intensity import Intensity
+from medzoo.anomaly.data.items import Category, Item
 from medzoo.anomaly.data.nifti import read_volume
 from medzoo.anomaly.data.volumes import Case, Cases, VolumeDataModule
 from medzoo.core.errors import DataError
@@ -43,10 +44,10 @@ class CategoryFiles(CategoryDataModule):
 
 
 class VolumeFiles(VolumeDataModule):
-    """CT volumes in NIfTI files, whose lungs are found by thresholds.
+    """CT volumes in NIfTI files or folders of DICOM slices, whose lungs are found by thresholds.
 
     Args:
-        files: File of each volume by its id.
+        files: File or folder of each volume by its id.
         source: What they are called together.
         intensity: See `nifti-volumes`.
         spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
@@ -56,6 +57,9 @@ class VolumeFiles(VolumeDataModule):
     """Settings of the training's data that decide how a volume reaches the network."""
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
+
+    volumes: ClassVar[bool] = True
+    """A folder of DICOM slices is one of the files."""
 
     def __init__(
         self, files: dict[str, str], source: str, intensity: Intensity = "hu", spacing: float | None = None

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
+from medzoo.anomaly.data.categories import CategoryDataModule, CategoryOptions
+from medzoo.anomaly.data.items import Category, Item
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image

@@ -90,7 +90,7 @@ def read_volume(path: Path, mask: Path | None, organ: Path | None, intensity: In
     Raises:
         DataError: A file is unreadable, no CT in the units promised, or does not fit the others; or the organ is empty.
     """
-    from medzoo.core.io.nifti import layout_of_nifti  # nibabel takes a while to import
+    from medzoo.core.io.series import layout_of_volume  # nibabel takes a while to import
 
     image = read_image(path)
     faults = header_faults(path, [part for part in (mask, organ) if part is not None])
@@ -101,7 +101,7 @@ def read_volume(path: Path, mask: Path | None, organ: Path | None, intensity: In
     inside = lung_mask(hu, spacing) if organ is None else _labels(organ) > 0
     _check_organ(inside, path, organ)
     lesions = None if mask is None else _labels(mask)
-    return Volume(hu, inside, lesions, spacing, image.affine, layout_of_nifti(str(path)).stored)
+    return Volume(hu, inside, lesions, spacing, image.affine, layout_of_volume(str(path)).stored)
 
 
 def _check_organ(inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], path: Path, organ: Path | None) -> None:

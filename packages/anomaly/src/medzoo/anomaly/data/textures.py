@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.data.categories import Category, CategoryDataModule, CategoryOptions, Item
+from medzoo.anomaly.data.categories import CategoryDataModule, CategoryOptions
+from medzoo.anomaly.data.items import Category, Item
 from medzoo.core.data.module import check_drawn
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
+from medzoo.anomaly.images.thresholds import kept_thresholds
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.backbones.features import EncoderFeatures
 from medzoo.core.data.wants import Wants
@@ -184,16 +185,11 @@ class FewShot(Method, Generic[Reference]):
         Raises:
             CheckpointError: They are not what was saved.
         """
-        supports, thresholds = checkpoint.get("supports"), checkpoint.get("thresholds")
+        supports = checkpoint.get("supports")
         images = isinstance(supports, dict) and all(map(_is_images, supports.values()))
         check_field("supports", images, "images by name")
         assert isinstance(supports, dict)
-        whole = isinstance(thresholds, dict) and set(thresholds) == set(supports)
-        check_field("thresholds", whole, "one of each of 'supports'")
-        assert isinstance(thresholds, dict)
-        numbers = all(isinstance(value, float) for value in thresholds.values())
-        check_field("thresholds", numbers, "one of each of 'supports'")
-        self.supports, self.thresholds = dict(supports), dict(thresholds)
+        self.supports, self.thresholds = dict(supports), kept_thresholds(checkpoint, "supports")
 
     def _reference(self, name: str) -> Reference:
         """Return the reference of a category; one is held at a time, as tests go category by category."""

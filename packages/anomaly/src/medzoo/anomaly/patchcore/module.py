@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.anomaly.images.coreset import coreset, neighbours
 from medzoo.anomaly.images.fixed import FixedNetwork
+from medzoo.anomaly.images.patches import Coreset, memory, memory_scores, patches
 from medzoo.anomaly.images.scores import Rule
-from medzoo.core.backbones.features import stacked
 from medzoo.core.errors import ConfigError
-
-
-class Coreset(NamedTuple):
-    """The coreset."""
-
-    patches: Tensor
-    """`(M, C)`."""
 
 
 class PatchCore(FixedNetwork[Coreset]):
@@ -65,31 +54,13 @@ class PatchCore(FixedNetwork[Coreset]):
 
     def patches(self, images: Tensor) -> Tensor:
         """Return features averaged over 3 × 3 neighbours, coarse ones interpolated, `(B, C, H/8, W/8)`."""
-        pooled = ([F.avg_pool2d(f, 3, 1, 1) for f in stages] for stages in self.staged(images))
-        return torch.cat([stacked(stages, "bilinear") for stages in pooled])
+        return torch.cat([patches(stages) for stages in self.staged(images)])
 
     @torch.no_grad()
     def reference(self, supports: Tensor) -> Coreset:
         """Choose the coreset."""
-        points = self.patches(supports).permute(0, 2, 3, 1).flatten(0, 2)  # (K, C, h, w) -> (N, C)
-        count = max(1, min(self.most, int(self.share * len(points))))
-        return Coreset(points[coreset(points, count).to(points.device)])
+        return memory(self.patches(supports), self.share, self.most)
 
     def coarse_scores(self, reference: Coreset, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return distances to the nearest patch of the bank, and the re-weighted largest of each image."""
-        found = self.patches(images)
-        batch, channels, height, width = found.shape
-        points = found.permute(0, 2, 3, 1).reshape(-1, channels)
-        distance, index = neighbours(points, reference.patches)
-        maps = distance.reshape(batch, height, width)
-        top = maps.flatten(1).max(1)
-        rows = torch.arange(batch, device=images.device) * height * width + top.indices
-        return maps, top.values * self._weight(points[rows], index[rows, 0], top.values, reference.patches)
-
-    def _weight(self, points: Tensor, match: Tensor, distance: Tensor, bank: Tensor) -> Tensor:
-        """Return `1 − exp(d*) / Σ exp(dᵢ)` over the neighbours of the match in the bank, without overflow."""
-        if self.nearest <= 1 or len(bank) == 1:
-            return torch.ones_like(distance)
-        _, around = neighbours(bank[match], bank, self.nearest)  # (B, k), the match itself first
-        others = torch.linalg.vector_norm(points[:, None] - bank[around], dim=-1)
-        return 1 - torch.exp(distance - torch.logsumexp(others, dim=1))
+        return memory_scores(reference.patches, self.patches(images), self.nearest)

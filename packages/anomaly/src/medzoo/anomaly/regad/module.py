@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.images.fewshot import FewShot, pieces
+from medzoo.anomaly.images.fewshot import pieces
 from medzoo.anomaly.images.gaussian import PositionGaussians
+from medzoo.anomaly.images.registration import Siamese
 from medzoo.anomaly.images.scores import Rule
-from medzoo.anomaly.regad.losses import registration_loss
-from medzoo.anomaly.regad.network import MODES, Registrar, Siamese
-from medzoo.anomaly.regad.support import augmented
+from medzoo.anomaly.images.siamese import RegisteringMethod
+from medzoo.anomaly.images.versions import augmented
+from medzoo.anomaly.regad.network import MODES, Registrar
 from medzoo.core.backbones.features import EncoderFeatures, stacked
-from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
-from medzoo.core.sample import Batch
 
 _PIECE = 32  # images through the backbone at a time
 
 
-class RegAD(FewShot[PositionGaussians]):
+class RegAD(RegisteringMethod[PositionGaussians]):
     """Learns to register normal images of other categories, then scores new ones against a few normal images.
 
     Args:
@@ -45,8 +43,6 @@ class RegAD(FewShot[PositionGaussians]):
         score: How an image's score is made from its map: its largest value as in the paper, the value that 95 % of the
             pixels do not exceed, or its mean.
     """
-
-    trainable = True
 
     def __init__(
         self,
@@ -75,19 +71,10 @@ class RegAD(FewShot[PositionGaussians]):
         self.train_shots, self.epochs, self.lr = train_shots, epochs, lr
         self.transformer_lr = lr if transformer_lr is None else transformer_lr
 
-    def wants(self) -> Wants:
-        """Return those of all image methods, with supports beside each training image."""
-        return replace(super().wants(), supports=self.train_shots)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Bring the encoded query and the mean of its supports together."""
-        support = batch["support"]  # (B, K, 3, H, W)
-        query, _ = self.registrar(batch["image"])
-        others, _ = self.registrar(support.flatten(0, 1))
-        mean = others.reshape(*support.shape[:2], *others.shape[1:]).mean(1)  # (B, C, h, w)
-        loss = registration_loss(*self.siamese(query, mean))
-        self.log("train/loss", loss, batch_size=len(query))
-        return loss
+    def aligned(self, images: Tensor) -> Tensor:
+        """Return the registered features of the last level."""
+        registered: Tensor = self.registrar(images)[0]
+        return registered
 
     def features(self, images: Tensor) -> Tensor:
         """Return the registered features of all levels in the frame of the images, `(B, ΣC, H/4, W/4)`."""

@@ -1,8 +1,7 @@
-"""Spatial transformers after each stage, and the siamese head that compares two images."""
+"""A backbone with a spatial transformer after each stage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -140,29 +139,3 @@ class Registrar(nn.Module):
             back = undo if back is None else undo @ back
             found.append(warped(x, back))
         return x, found
-
-
-class Siamese(nn.Module):
-    """Encoder and predictor of SimSiam made of 1 × 1 convolutions, so that positions stay.
-
-    Args:
-        channels: Of the features; also of everything within.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(*_point(channels), *_point(channels), _conv(channels))
-        self.predictor = nn.Sequential(*_point(channels), _conv(channels))
-
-    def forward(self, query: Tensor, support: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return `z` and `p` of the query, then of the support."""
-        zq, zs = self.encoder(query), self.encoder(support)
-        return zq, self.predictor(zq), zs, self.predictor(zs)
-
-
-def _conv(channels: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, 1, bias=False)
-
-
-def _point(channels: int) -> Sequence[nn.Module]:
-    return _conv(channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)

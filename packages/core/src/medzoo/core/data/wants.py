@@ -10,11 +10,13 @@ class Wants:
     """What a method asks for; None leaves the choice to the data module or its options.
 
     Attributes:
-        size: `(H, W)` or `(D, H, W)` of the images (training patches, of volumes).
+        size: `(H, W)` or `(D, H, W)` of the images (training patches, of volumes), `(L, T)` of signals.
         batch_size: Samples a batch.
         trains: Whether the method has optimiser steps; otherwise it looks at its data once, or not at all.
         labels: Train on annotated samples only; otherwise on all training samples, without labels.
         supports: Reference samples beside each training sample.
+        tested: Train on the normal samples of what is tested, not on other categories.
+        rate: Samples a second of signals.
     """
 
     size: tuple[int, ...] | None = None
@@ -22,3 +24,5 @@ class Wants:
     trains: bool = True
     labels: bool = False
     supports: int | None = None
+    tested: bool = False
+    rate: float | None = None

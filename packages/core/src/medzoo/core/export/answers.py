@@ -103,7 +103,7 @@ def flips(name: str, ours: Tensor, theirs: Tensor, facts: Mapping[str, Any]) -> 
 
 
 def distance(name: str, ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference: of points in pixels, of all else relative where values are above 1."""
+    """Return the largest difference: of points in pixels, of all else by the largest value where that is above 1."""
     if not ours.is_floating_point():
         return 0.0
     if bool((ours.isnan() != theirs.isnan()).any()):
@@ -111,4 +111,4 @@ def distance(name: str, ours: Tensor, theirs: Tensor) -> float:
     ours, theirs = ours.double().nan_to_num(0.0), theirs.double().nan_to_num(0.0)
     if name == "points":
         return float(torch.linalg.vector_norm(ours - theirs, dim=-1).max())
-    return float(((ours - theirs).abs() / ours.abs().clamp_min(1)).max())
+    return float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1))  # rounding goes with the range of a map

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import is_image
+from medzoo.core.io.kinds import is_image, slice_files
 from medzoo.core.io.listing import leftover, stem
+from medzoo.core.io.types import NIFTI, RASTER
 
 
 def expand(paths: Sequence[str]) -> list[str]:
@@ -51,6 +52,15 @@ def _below(folder: str) -> Iterable[str]:
                 yield os.path.join(base, name)
 
 
+def folded(files: Iterable[str]) -> list[str]:
+    """Return the files with their folder in the place of DICOM files, of which one slice stands for its series."""
+    found: dict[str, None] = {}
+    for path in files:
+        dicom = not path.lower().endswith(RASTER + NIFTI) and os.path.isfile(path) and is_image(path)
+        found[os.path.dirname(path) or "." if dicom else path] = None
+    return list(found)
+
+
 def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
     """Return the files by id: their name without ending, with a hash of the path where another has that name.
 
@@ -70,11 +80,14 @@ def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes.
+    """Return the SHA-256 of a file's bytes, of a folder that of the sums of its DICOM slices in the order of names.
 
     Raises:
         DataError: It cannot be read.
     """
+    if os.path.isdir(path):
+        parts = "".join(f"{sha256(file)}\n" for file in slice_files(path))
+        return hashlib.sha256(parts.encode()).hexdigest()
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

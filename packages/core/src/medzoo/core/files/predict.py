@@ -42,6 +42,7 @@ class Predictor:
         model: In evaluation mode.
         spec: What the registry knows of it.
         source: What the files are of.
+        volumes: Whether the model answers volumes, so that a folder of DICOM slices is one file.
         settings: How the reader brings files to the network: those of the training, and `options`.
 
     Raises:
@@ -60,6 +61,7 @@ class Predictor:
             raise ConfigError(f"{weights}: {type(model).__name__} is not a medzoo Method; use --ckpt_path and --data")
         self.model, self.spec = model, kept_model.spec
         self._kind = load(reader_of(kept_model.spec.task))
+        self.volumes: bool = getattr(self._kind, "volumes", False)
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
             raise ConfigError(f"--{unknown}: is not for {kept_model.spec.task}")
@@ -85,7 +87,7 @@ class Predictor:
         """Answer one file.
 
         Args:
-            path: An image or, of models of volumes, a volume.
+            path: An image or, of models of volumes, a NIfTI file or a folder of DICOM slices.
 
         Returns:
             The record of the task, as `predictions.json` has it, and how its natural files are saved.

@@ -17,8 +17,8 @@ HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
 hf://org/name): points, score maps, masks or classes, in
 the geometry of each file. PATH is an image (PNG, JPEG, TIFF, NIfTI, DICOM), a folder with images in it or below, or a
-pattern in quotes. Files that OUT has an answer for are skipped. A file that cannot be read is listed in failed.csv and
-ends nothing; the exit code is then 3.
+pattern in quotes; models of volumes take a folder of DICOM slices as one. Files that OUT has an answer for are skipped.
+A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
@@ -67,7 +67,7 @@ def run(args: list[str]) -> None:
 
 
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
-    from medzoo.core.files.paths import expand, named, sha256
+    from medzoo.core.files.paths import expand, folded, named, sha256
 
     forms = formats(values.get("--format", ""))
     options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
@@ -82,6 +82,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
+    if predictor.volumes:
+        files = folded(files)
     if forms and predictor.spec.task != "landmark detection":
         raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])

@@ -6,7 +6,8 @@ Axes: arrays are indexed `[channel, (z,) y, x]`; sizes, spacings and coordinates
 from __future__ import annotations
 
 from medzoo.core.io.files import read_json, read_object, replacing, write_csv, write_image, write_json
-from medzoo.core.io.image import is_image, read_header, read_image
+from medzoo.core.io.image import read_header, read_image
+from medzoo.core.io.kinds import is_image
 from medzoo.core.io.spacing import spacing_fault
 from medzoo.core.io.tables import Column, Table, read_table
 from medzoo.core.io.types import EXTENSIONS, Header, Image

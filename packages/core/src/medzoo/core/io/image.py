@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.kinds import is_image, slice_files
 from medzoo.core.io.types import EXTENSIONS, NIFTI, RASTER, Channels, Header, Image, reading
 
 
 def read_image(path: str | os.PathLike[str], channels: Channels = "grey") -> Image:
-    """Read a PNG, JPEG, BMP, TIFF, NIfTI or DICOM file.
+    """Read a PNG, JPEG, BMP, TIFF, NIfTI or DICOM file, or a folder with the DICOM slices of one series as a volume.
 
     Colour becomes 8-bit luminance (ITU-R 601, exact for grey stored as RGB) unless `channels` asks otherwise; alpha is
     dropped; palettes and CMYK are turned into RGB first; the camera's orientation tag is applied. `channels` has no
-    effect on NIfTI.
+    effect on volumes.
 
     Args:
-        path: The file; its ending must be one of `EXTENSIONS`.
+        path: The file, whose ending must be one of `EXTENSIONS`, or the folder.
         channels: "grey" → `(H, W)`; "rgb" → `(3, H, W)`, grey repeated; "native" → whichever of the two the file holds.
 
     Raises:
@@ -36,6 +37,10 @@ def read_image(path: str | os.PathLike[str], channels: Channels = "grey") -> Ima
             from medzoo.core.io.nifti import read_nifti
 
             return read_nifti(name)
+        if kind == "series":
+            from medzoo.core.io.series import read_series
+
+            return read_series(name)
         from medzoo.core.io.dicom import read_dicom
 
         return read_dicom(name, channels)
@@ -57,33 +62,23 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             from medzoo.core.io.nifti import header_of_nifti
 
             return header_of_nifti(name)
+        if kind == "series":
+            from medzoo.core.io.series import layout_of_series
+
+            return layout_of_series(name).header
         from medzoo.core.io.dicom import header_of_dicom
 
         return header_of_dicom(name)
 
 
-def is_image(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is an image by its ending or, for lack of one, DICOM by its first bytes."""
-    name = os.path.basename(os.fspath(path))
-    if name.lower().endswith(EXTENSIONS):
-        return True
-    if name.upper() == "DICOMDIR" or name.startswith("."):
-        return False  # the index of a disk, no image
-    if not os.path.isfile(path):
-        return False  # reading a pipe may never end
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti", "dicom"]]:
+def _admit(path: str | os.PathLike[str]) -> tuple[str, Literal["raster", "nifti", "series", "dicom"]]:
     """Return the path as text and the family of its ending; refuse what is no plain, non-empty file of a known kind."""
     name = os.fspath(path)
     if "\0" in name:
         raise DataError(name.replace("\0", "\\0"), "is no path (it holds a null character)", "correct it")
     lower = os.path.basename(name).lower()
+    if os.path.isdir(name) and slice_files(name):
+        return name, "series"
     if not is_image(name):
         raise DataError(name, "is of an unknown kind", f"use a file that ends in {', '.join(EXTENSIONS)}")
     try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.image import is_image
+from medzoo.core.io.kinds import is_image
 from medzoo.core.io.types import EXTENSIONS
 
 _LEFTOVERS = frozenset(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.io.files import replacing
-from medzoo.core.io.nifti import layout_of_nifti
 from medzoo.core.io.orientation import turned_back
+from medzoo.core.io.series import layout_of_volume
 from medzoo.core.io.types import reading
 
 
@@ -28,7 +28,8 @@ def write_nifti(
         path: Target.
         array: `(D, H, W)`, z up, y to the back, x to the left as `read_image` returns it; bool and
             integers are stored as they are, floats as float32, neither scaled.
-        like: NIfTI file whose affine, order of axes and header (orientation codes, units, description) are taken over.
+        like: NIfTI file whose affine, order of axes and header (orientation codes, units, description) are taken over,
+            or a folder of DICOM slices, whose place and order of slices are.
         spacing: Millimetres per voxel along x, y, z, where there is no such file.
 
     Raises:
@@ -50,11 +51,15 @@ def write_nifti(
 
 
 def _on(voxels: NDArray[np.generic], like: str) -> nibabel.Nifti1Image:
-    with reading(like):
-        layout = layout_of_nifti(like)
+    layout = layout_of_volume(like)
     if layout.header.size != voxels.shape or layout.turn is None:
         raise ValueError(f"array must have the size of {like}, {layout.header.size}, got {voxels.shape}")
     voxels = turned_back(voxels, layout.turn)
+    if os.path.isdir(like):
+        assert layout.header.affine is not None
+        image = nibabel.Nifti1Image(voxels, layout.header.affine @ np.linalg.inv(layout.stored))
+        image.header.set_xyzt_units("mm")
+        return image
     with reading(like):
         source = nibabel.load(like)
         header = source.header.copy()

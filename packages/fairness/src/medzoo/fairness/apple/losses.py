@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from medzoo.fairness.losses import equal_groups
 
@@ -36,6 +39,27 @@ def confusion_loss(logits: Tensor, group: Tensor, entropy: float = 1.0, most: fl
     log_p = logits.log_softmax(1)
     spread = -(log_p.exp() * log_p).sum(1)
     return equal_groups(-each - entropy * spread, group, logits.shape[1])
+
+
+def adversary_losses(
+    discriminators: Iterable[nn.Module], latents: Sequence[Tensor], group: Tensor, entropy: float
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of `discriminator_loss` and the mean of `confusion_loss` over layers.
+
+    The first has gradients to the discriminators alone, the second to what made the latents alone.
+
+    Args:
+        discriminators: One of each layer.
+        latents: Perturbed, `(B, C, h, w)` of each layer.
+        group: `(B,)` int64, −1 where unknown.
+        entropy: α.
+    """
+    sure, confused = [], []
+    for discriminator, latent in zip(discriminators, latents, strict=True):
+        sure.append(discriminator_loss(discriminator(latent.detach()), group))
+        frozen = {name: p.detach() for name, p in discriminator.named_parameters()}
+        confused.append(confusion_loss(functional_call(discriminator, frozen, (latent,)), group, entropy))
+    return torch.stack(sure).sum(), torch.stack(confused).mean()
 
 
 def probe_accuracy(train: Tensor, train_group: Tensor, test: Tensor, test_group: Tensor, groups: int) -> float:

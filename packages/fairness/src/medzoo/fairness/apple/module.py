@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.optim.schedules import adamw, cosine_decay
@@ -16,9 +15,9 @@ from medzoo.core.sample import Batch
 from medzoo.core.segmenter.losses import mask_loss
 from medzoo.core.segmenter.module import Segmenter
 from medzoo.core.tasks.segmentation import SegmentationOutputs, network_masks
-from medzoo.fairness.apple.losses import confusion_loss, discriminator_loss
+from medzoo.fairness.apple.losses import adversary_losses
 from medzoo.fairness.apple.network import Discriminator, Perturber, through
-from medzoo.fairness.apple.report import Features, channel_spread, features, probes, without
+from medzoo.fairness.apple.report import Features, channel_spreads, features, probes, without
 from medzoo.fairness.apple.victim import copy_weights, trained_segmenter
 from medzoo.fairness.method import attribute_of, group_codes, groups_of
 from medzoo.fairness.segmentation import GroupSegmentation
@@ -34,7 +33,7 @@ class Apple(Segmenter):
         victim: Checkpoint of a segmenter, which the stage `perturb` needs.
         attribute: Sensitive attribute; empty where the data have one only.
         groups: Its values; empty: those of the data.
-        layer: Name of the network's layer whose output is perturbed.
+        layers: Names of the network's layers whose outputs are perturbed; what skips them stays as it is.
         epsilon: Largest perturbation of a value, in standard deviations of its channel.
         beta: Weight of the confusion of the discriminator; 0 is the control that only adapts.
         entropy: α, weight of the discriminator's entropy in the confusion.
@@ -60,7 +59,7 @@ class Apple(Segmenter):
         victim: str | None = None,
         attribute: str | None = None,
         groups: list[str] | None = None,
-        layer: str = "bottleneck",
+        layers: list[str] = ["bottleneck"],  # noqa: B006
         epsilon: float = 1.0,
         beta: float = 0.1,
         entropy: float = 1.0,
@@ -80,6 +79,8 @@ class Apple(Segmenter):
         for name, value in (("epsilon", epsilon), ("beta", beta), ("entropy", entropy)):
             if value < 0:
                 raise ConfigError(f"--model.{name}: expected at least 0, got {value}")
+        if not layers or len(set(layers)) < len(layers):
+            raise ConfigError(f"--model.layers: expected names, each once, got {', '.join(layers) or 'none'}")
         self.stage = stage
         super().__init__(
             channels=channels, width=width, depth=depth, size=size, lr=lr, epochs=epochs, steps=steps, batch=batch
@@ -89,7 +90,7 @@ class Apple(Segmenter):
     def build(self) -> None:
         """Make the network and, in the stage `perturb`, what changes it, once channels and groups are known."""
         h = self.hparams
-        self.perturber: Perturber | None = None
+        self.perturbers: nn.ModuleList | None = None
         if self.stage != "perturb":
             super().build()
         elif h["channels"] is not None and h["groups"]:
@@ -97,11 +98,11 @@ class Apple(Segmenter):
             assert self.network is not None
             self.network.requires_grad_(False).eval()
             try:
-                latent = through(self.network, h["layer"], torch.zeros(1, h["channels"], *self.input_size))[1]
+                latents = through(self.network, h["layers"], torch.zeros(1, h["channels"], *self.input_size))[1]
             except ValueError as error:
-                raise ConfigError(f"--model.layer: {error}") from error
-            self.perturber = Perturber(latent.shape[1], h["epsilon"])
-            self.discriminator = Discriminator(latent.shape[1], len(h["groups"]))
+                raise ConfigError(f"--model.layers: {error}") from error
+            self.perturbers = nn.ModuleList(Perturber(z.shape[1], h["epsilon"]) for z in latents)
+            self.discriminators = nn.ModuleList(Discriminator(z.shape[1], len(h["groups"])) for z in latents)
 
     def configure_model(self) -> None:
         """Take attribute and groups from the data, and the network from the victim, where no checkpoint has them."""
@@ -126,36 +127,35 @@ class Apple(Segmenter):
 
     @torch.no_grad()
     def on_fit_start(self) -> None:
-        """Measure how far each channel of the latent varies over the training images."""
-        if self.perturber is not None:
+        """Measure how far each channel of the latents varies over the training images."""
+        if self.perturbers is not None:
             batches = (batch["image"].to(self.device) for batch in self.data.plain_dataloader("train"))
-            self.perturber.spread.copy_(channel_spread(self._through(image, perturbed=False)[1] for image in batches))
+            spreads = channel_spreads(self._through(image, perturbed=False)[1] for image in batches)
+            for perturber, spread in zip(self.perturbers, spreads, strict=True):
+                perturber.get_buffer("spread").copy_(spread)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW in the stage `segment`; Adam on perturber and discriminator in the stage `perturb`."""
-        if self.perturber is None:
+        if self.perturbers is None:
             return adamw(self, self.stage_hparam("lr"))
-        changed = [*self.perturber.parameters(), *self.discriminator.parameters()]
+        changed = [*self.perturbers.parameters(), *self.discriminators.parameters()]
         return cosine_decay(self, torch.optim.Adam(changed, self.hparams["lr"], betas=(0.5, 0.999)))
 
-    def _through(self, image: Tensor, perturbed: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def _through(self, image: Tensor, perturbed: bool = True) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         assert self.network is not None
-        return through(self.network, self.hparams["layer"], image, self.perturber if perturbed else None)
+        return through(self.network, self.hparams["layers"], image, self.perturbers if perturbed else None)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits `(B, 1, H, W)` of images `(B, channels, H, W)` in [0, 1], perturbed once that is learnt."""
-        return self._through(image)[0] if self.perturber is not None else super().forward(image)
+        return self._through(image)[0] if self.perturbers is not None else super().forward(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Take one batch; perturber and discriminator step together, each by its own loss."""
-        if self.perturber is None:
+        """Take one batch; perturbers and discriminators step together, each by its own loss."""
+        if self.perturbers is None:
             return super().training_step(batch, batch_idx)
-        logits, _, latent = self._through(batch["image"])
+        logits, _, latents = self._through(batch["image"])
         group = group_codes(batch, self.hparams["attribute"])
-        sure = discriminator_loss(self.discriminator(latent.detach()), group)
-        frozen = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        answers = functional_call(self.discriminator, frozen, (latent,))
-        confused = confusion_loss(answers, group, self.hparams["entropy"])
+        sure, confused = adversary_losses(self.discriminators, latents, group, self.hparams["entropy"])
         fit = mask_loss(logits, network_masks(batch, self.input_size)).mean()
         loss: Tensor = sure + fit + self.hparams["beta"] * confused
         self.log_dict({"train/loss": loss, "train/fit": fit, "train/discriminator": sure, "train/confusion": confused})
@@ -173,7 +173,7 @@ class Apple(Segmenter):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch, with and without perturbation."""
         super().test_step(batch, batch_idx)
-        if self.perturber is None:
+        if self.perturbers is None:
             return
         _, before, after = self._through(batch["image"])
         self.unperturbed.update(batch, SegmentationOutputs(self._through(batch["image"], perturbed=False)[0]))
@@ -183,7 +183,7 @@ class Apple(Segmenter):
     def on_test_epoch_end(self) -> None:
         """Log all figures, those without perturbation, and how well a new network tells the group from the latent."""
         super().on_test_epoch_end()
-        if self.perturber is None:
+        if self.perturbers is None:
             return
         h, source, known = self.hparams, self.data.source, list[Features]()
         for batch in self.data.plain_dataloader("train"):

@@ -1,8 +1,9 @@
-"""Perturber and discriminator of APPLE, and how a layer of a frozen network is perturbed; see the card."""
+"""Perturber and discriminator of APPLE, and how layers of a frozen network are perturbed; see the card."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -65,34 +66,42 @@ class Discriminator(nn.Module):
 
 
 def through(
-    network: nn.Module, layer: str, image: Tensor, change: Callable[[Tensor], Tensor] | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output of a network, what a layer of it gave, and what it was replaced by.
+    network: nn.Module,
+    layers: Sequence[str],
+    image: Tensor,
+    changes: Iterable[Callable[[Tensor], Tensor]] | None = None,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the output of a network, what some layers of it gave, and what that was replaced by.
 
     Args:
         network: Any module with one input.
-        layer: Name of a submodule that is called once and gives a tensor `(B, C, h, w)`.
+        layers: Names of submodules that are called once each and give a tensor `(B, C, h, w)`.
         image: Its input.
-        change: What is added to the layer's output; nothing where None.
+        changes: What is added to the output of each layer; nothing where None.
 
     Raises:
         ValueError: There is no such submodule, or it gives no such tensor.
     """
-    seen: list[Tensor] = []
+    before: dict[str, Tensor] = {}
+    after: dict[str, Tensor] = {}
 
-    def replace(module: nn.Module, given: object, found: object) -> Tensor:
-        if not isinstance(found, Tensor) or found.ndim != 4:
-            raise ValueError(f"{layer} gives no latent (B, C, h, w)")
-        changed = found if change is None else found + change(found)
-        seen.extend((found, changed))
-        return changed
+    def hook(layer: str, change: Callable[[Tensor], Tensor] | None) -> Callable[[nn.Module, object, object], Tensor]:
+        def replace(module: nn.Module, given: object, found: object) -> Tensor:
+            if not isinstance(found, Tensor) or found.ndim != 4:
+                raise ValueError(f"{layer} gives no latent (B, C, h, w)")
+            before[layer] = found
+            after[layer] = found if change is None else found + change(found)
+            return after[layer]
 
-    if layer not in dict(network.named_modules()):
-        names = ", ".join(name for name, _ in network.named_children())
-        raise ValueError(f"the network has no layer {layer!r}; it has {names}")
-    handle = network.get_submodule(layer).register_forward_hook(replace)
-    try:
+        return replace
+
+    for layer in layers:
+        if layer not in dict(network.named_modules()):
+            names = ", ".join(name for name, _ in network.named_children())
+            raise ValueError(f"the network has no layer {layer!r}; it has {names}")
+    own = list(changes) if changes is not None else [None] * len(layers)
+    with ExitStack() as hooks:
+        for layer, change in zip(layers, own, strict=True):
+            hooks.callback(network.get_submodule(layer).register_forward_hook(hook(layer, change)).remove)
         output: Tensor = network(image)
-    finally:
-        handle.remove()
-    return output, seen[0], seen[1]
+    return output, [before[layer] for layer in layers], [after[layer] for layer in layers]

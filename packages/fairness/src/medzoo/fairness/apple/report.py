@@ -11,13 +11,17 @@ from medzoo.core.distributed import gather_all
 from medzoo.fairness.apple.losses import pooled, probe_accuracy
 
 Features = tuple[str, int, list[float], list[float], float]
-"""Of an image: id, group, features of the latent before and after, size of the perturbation beside the latent's."""
+"""Of an image: id, group, features of the latents before and after, size of the perturbation beside the latent's."""
 
 
-def features(ids: Sequence[str], groups: Tensor, before: Tensor, after: Tensor) -> list[Features]:
-    """Return what is kept of the latents `(B, C, h, w)` of a batch."""
-    sizes = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1).clamp(min=1e-12)
-    parts = (pooled(before).double().tolist(), pooled(after).double().tolist(), sizes.tolist())
+def features(ids: Sequence[str], groups: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Features]:
+    """Return what is kept of the latents of a batch, one `(B, C, h, w)` of each perturbed layer."""
+    moved = [
+        (b - a).flatten(1).norm(dim=1) / a.flatten(1).norm(dim=1).clamp(min=1e-12)
+        for a, b in zip(before, after, strict=True)
+    ]
+    seen = [torch.cat([pooled(z) for z in latents], 1).double().tolist() for latents in (before, after)]
+    parts = (*seen, torch.stack(moved).mean(0).tolist())
     return list(zip(ids, groups.tolist(), *parts, strict=True))
 
 
@@ -40,16 +44,21 @@ def probes(known: list[Features], tested: list[Features], groups: int) -> dict[s
     return found
 
 
-def channel_spread(latents: Iterable[Tensor]) -> Tensor:
-    """Return the standard deviation of each channel over all images and places of latents `(B, C, h, w)`."""
-    sums: list[Tensor] = []
-    for latent in latents:
-        own = latent.double().transpose(1, 0).flatten(1).cpu()
-        count = torch.full((len(own),), own.shape[1], dtype=torch.float64)
-        sums.append(torch.stack([count, own.sum(1), (own**2).sum(1)]))
-    count, first, second = torch.stack(gather_all(sums)).sum(0)
-    spread: Tensor = (second / count - (first / count) ** 2).clamp(min=0).sqrt()
-    return spread
+def channel_spreads(batches: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Return the standard deviation of each channel over all images and places, `(C,)` for each layer.
+
+    Args:
+        batches: Latents `(B, C, h, w)` of each layer.
+    """
+    sums: list[list[Tensor]] = []
+    for latents in batches:
+        own = [latent.double().transpose(1, 0).flatten(1).cpu() for latent in latents]
+        sums.append([torch.stack([torch.full_like(z[:, 0], z.shape[1]), z.sum(1), (z**2).sum(1)]) for z in own])
+    found: list[Tensor] = []
+    for each in zip(*gather_all(sums), strict=True):
+        count, first, second = torch.stack(each).sum(0)
+        found.append((second / count - (first / count) ** 2).clamp(min=0).sqrt())
+    return found
 
 
 def without(name: str) -> str:

@@ -17,7 +17,7 @@ def trained_segmenter(path: str | None) -> Segmenter:
     if path is None:
         raise ConfigError("--model.victim: the stage perturb needs a checkpoint of a segmenter; or --model.stage all")
     victim = load_checkpoint(path)
-    if not isinstance(victim, Segmenter) or victim.network is None or getattr(victim, "perturber", None):
+    if not isinstance(victim, Segmenter) or victim.network is None or getattr(victim, "perturbers", None):
         raise ConfigError(f"--model.victim {path}: expected a checkpoint of a segmenter")
     return victim
 

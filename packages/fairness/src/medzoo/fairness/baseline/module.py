@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -10,27 +10,18 @@ from torch import Tensor
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
-from medzoo.fairness.baseline.losses import worst_groups
-from medzoo.fairness.losses import (
-    asymmetric,
-    cross_entropies,
-    distribution_balanced,
-    effective_weights,
-    equal_groups,
-    focal,
-    log_priors,
-    mean_known,
-)
+from medzoo.fairness.baseline.losses import label_loss, worst_groups
+from medzoo.fairness.baseline.network import Adversary, TailAverage, head_of, with_features
+from medzoo.fairness.losses import cross_entropies, equal_groups
 from medzoo.fairness.method import SELECTS, GroupMethod, Select
 
 Loss = Literal[
-    "mean", "group-mean", "group-dro", "group-heads", "logit-adjusted", "class-balanced", "focal", "asl", "db"
+    "mean", "group-mean", "group-dro", "group-heads", "gradient-reversal", "logit-adjusted", "class-balanced", "focal",
+    "asl", "db",
 ]  # fmt: skip
-LOSSES: tuple[Loss, ...] = (
-    "mean", "group-mean", "group-dro", "group-heads", "logit-adjusted", "class-balanced", "focal", "asl", "db",
-)  # fmt: skip
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 _OF_GROUPS, _OF_LABELS, _OF_COUNTS = (
-    ("group-mean", "group-dro", "group-heads"),
+    ("group-mean", "group-dro", "group-heads", "gradient-reversal"),
     ("asl", "db"),
     ("logit-adjusted", "class-balanced", "db"),
 )
@@ -41,12 +32,16 @@ class FairBaseline(GroupMethod):
 
     Args:
         loss: `mean` (ERM); `group-mean` (all groups count alike), `group-dro` (the worst group counts most),
-            `group-heads` (a head for each group, whose logits are added at the test); for rare classes
-            `logit-adjusted`, `class-balanced`, `focal`; of labels `asl` and `db` (distribution-balanced).
+            `group-heads` (a head for each group, whose logits are added at the test), `gradient-reversal` (features
+            from which an adversary shall not tell the group); for rare classes `logit-adjusted`, `class-balanced`,
+            `focal`; of labels `asl` and `db` (distribution-balanced).
         attribute: Sensitive attribute of the losses over groups; empty where the data have one only.
         groups: Its values; empty: those of the data.
         dro_rate: Step size of the group weights of `group-dro`.
+        adversary: Weight of the reversed gradient of `gradient-reversal`.
         adjustment: Factor of the log priors of `logit-adjusted`.
+        trains: `all`, or `head`: the last layer of a trained network (`--init_from`) again, all else as it is.
+        average: Part of the steps, at the end, whose mean weights are the result; 0 for the last weights.
         select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.
         classes: Names of the classes; empty: those of the data.
         multi_label: Whether several may hold at once; empty: as in the data.
@@ -71,7 +66,10 @@ class FairBaseline(GroupMethod):
         attribute: str | None = None,
         groups: list[str] | None = None,
         dro_rate: float = 0.01,
+        adversary: float = 1.0,
         adjustment: float = 1.0,
+        trains: Literal["all", "head"] = "all",
+        average: float = 0.0,
         select: Select = "overall",
         classes: list[str] | None = None,
         multi_label: bool | None = None,
@@ -87,12 +85,19 @@ class FairBaseline(GroupMethod):
     ) -> None:
         check_choice("model.loss", loss, LOSSES)
         check_choice("model.select", select, SELECTS)
+        check_choice("model.trains", trains, ("all", "head"))
+        self.adversary: Adversary | None = None
+        self.averaged: TailAverage | None = None
         super().__init__(
             classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
             dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
         )  # fmt: skip
         if dro_rate <= 0:
             raise ConfigError(f"--model.dro_rate: expected more than 0, got {dro_rate}")
+        if adversary < 0:
+            raise ConfigError(f"--model.adversary: expected at least 0, got {adversary}")
+        if not 0 <= average <= 1:
+            raise ConfigError(f"--model.average: expected 0 to 1, got {average}")
 
     @property
     def needs_groups(self) -> bool:  # type: ignore[override]
@@ -107,21 +112,49 @@ class FairBaseline(GroupMethod):
         if self.needs_groups and not h["groups"]:
             return
         super().build()
-        if h["loss"] == "group-dro" and self.network is not None:
-            number = len(h["groups"])
-            self.register_buffer("group_weights", torch.full((number,), 1 / number))
-
-        if h["loss"] == "group-heads" and self.network is not None:
+        if self.network is None:
+            return
+        if h["loss"] == "group-dro":
+            self.register_buffer("group_weights", torch.full((len(h["groups"]),), 1 / len(h["groups"])))
+        if h["loss"] == "group-heads":
             getattr(self.network.model, "reset_classifier")(len(h["groups"]) * len(h["classes"]))  # noqa: B009 - timm's
+        if h["loss"] == "gradient-reversal":
+            self.adversary = Adversary(head_of(self.network).in_features, len(h["groups"]))
+        if h["trains"] == "head":
+            self.network.requires_grad_(False)
+            head_of(self.network).requires_grad_(True)
+        if h["average"]:
+            self.averaged = TailAverage(self.network)
+
+    def train(self, mode: bool = True) -> FairBaseline:
+        """Set the mode; of a network whose last layer alone is trained, statistics stay as they are."""
+        super().train(mode)
+        if self.network is not None and self.hparams["trains"] == "head":
+            self.network.eval()
+        return self
+
+    def _logits(self, image: Tensor) -> Tensor:
+        """Return those of the network, in training and where nothing is averaged, else of the average."""
+        averaged = self.averaged if not self.training and self.averaged is not None and self.averaged.begun else None
+        logits: Tensor = averaged(image) if averaged is not None else super().forward(image)
+        return logits
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Add the weights to the average, towards the end."""
+        if self.averaged is not None:
+            steps = int(self.trainer.estimated_stepping_batches)
+            if self.global_step > int((1 - self.hparams["average"]) * steps):
+                assert self.network is not None
+                self.averaged.update_parameters(self.network)
 
     def heads(self, image: Tensor) -> Tensor:
         """Return the logits of each group's head, `(B, G, classes)`, of images `(B, channels, H, W)` in [0, 1]."""
-        logits: Tensor = super().forward(image).unflatten(1, (len(self.hparams["groups"]), -1))
+        logits: Tensor = self._logits(image).unflatten(1, (len(self.hparams["groups"]), -1))
         return logits
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits `(B, classes)` of images `(B, channels, H, W)` in [0, 1]; of several heads, their sum."""
-        return self.heads(image).sum(1) if self.hparams["loss"] == "group-heads" else super().forward(image)
+        return self.heads(image).sum(1) if self.hparams["loss"] == "group-heads" else self._logits(image)
 
     def setup(self, stage: str) -> None:
         """Count the classes of the training data, for the losses that weigh them."""
@@ -134,10 +167,20 @@ class FairBaseline(GroupMethod):
         if self.hparams["loss"] == "group-heads":
             heads, own = self.heads(batch["image"]), self.codes(batch).clamp(min=0)
             outputs = self._answer(heads[torch.arange(len(own), device=own.device), own])
+        elif self.adversary is not None:
+            assert self.network is not None
+            logits, features = with_features(self.network, batch["image"])
+            outputs = self._answer(logits)
         else:
             outputs = self.outputs(batch)
         label = model_labels(batch["label"], outputs, *self.given)
         loss = self._loss(outputs.logits, label, batch)
+        if self.adversary is not None:
+            told = self.adversary(features, self.hparams["adversary"])
+            group = self.codes(batch)
+            wrong = equal_groups(cross_entropies(told, group.clamp(min=0)), group, told.shape[1])
+            self.log("train/adversary", wrong)
+            loss = loss + wrong
         self.log("train/loss", loss)
         return loss
 
@@ -152,17 +195,6 @@ class FairBaseline(GroupMethod):
             each, rate = cross_entropies(logits, label), self.hparams["dro_rate"]
             loss, self.group_weights = worst_groups(each, self.codes(batch), self.group_weights, rate)
             return loss
-        if name == "logit-adjusted":
-            priors = log_priors(self.counts, self.known, label.ndim == 2).to(logits.device)
-            return cross_entropies(logits + self.hparams["adjustment"] * priors, label).mean()
-        if name == "class-balanced":
-            weights = effective_weights(self.counts).to(logits.device)
-            if label.ndim == 1:
-                return (weights[label] * cross_entropies(logits, label)).mean()
-            each = torch.nn.functional.binary_cross_entropy_with_logits(logits, label.nan_to_num(0.0), reduction="none")
-            return mean_known(each * torch.where(label == 1, weights, torch.ones_like(weights)), label).mean()
-        if name == "db":
-            each = distribution_balanced(logits, label, self.counts, int(self.known.max()))
-            return mean_known(each, label).mean()
-        plain = {"mean": cross_entropies, "focal": focal, "asl": asymmetric}[name]
-        return plain(logits, label).mean()
+        h = self.hparams
+        counts = (self.counts, self.known) if name in _OF_COUNTS else None
+        return label_loss(name, logits, label, counts, h["adjustment"]).mean()

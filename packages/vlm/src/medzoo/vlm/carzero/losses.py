@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 TARGETS = ("diagonal", "dedup", "multi_positive")
 
@@ -51,7 +52,7 @@ def pair_up(drawn: Sequence[Sequence[str]], said: Sequence[Sequence[str]], targe
     )
 
 
-def contrastive(logits: Tensor, right: Tensor, out: Tensor, wrong: Tensor | None = None) -> Tensor:
+def contrastive(logits: Tensor, right: Tensor, out: Tensor) -> Tensor:
     """Return the mean of the losses of images that choose sentences and of sentences that choose images.
 
     For each right pair `−log(exp(s) / (exp(s) + Σ exp(wrong)))`, where the wrong ones are those of its row, or of its
@@ -62,15 +63,41 @@ def contrastive(logits: Tensor, right: Tensor, out: Tensor, wrong: Tensor | None
         logits: `(B, M)`, a row an image, a column a sentence.
         right: `(B, M)` bool.
         out: `(B, M)` bool, pairs that do not count.
-        wrong: `(B, M)`, logit of each image with the denial of a sentence, −inf where there is none: one more wrong
-            one for the image that the sentence belongs to (reconstructed after Bi-MCQ, weight 1).
     """
     others = logits.masked_fill(right | out, -torch.inf)
     losses = []
     for axis in (1, 0):
         rest = others.logsumexp(axis, keepdim=True).expand_as(logits)
-        if axis == 1 and wrong is not None:
-            rest = torch.logaddexp(rest, wrong)
         # Where nothing is wrong, −inf has no gradient: such a pair teaches nothing.
-        losses.append(torch.nn.functional.softplus(rest - logits)[right].mean())
+        losses.append(functional.softplus(rest - logits)[right].mean())
     return (losses[0] + losses[1]) / 2
+
+
+def choices(logits: Tensor, twins: Tensor, right: Tensor, out: Tensor, affirmed: Tensor) -> Tensor:
+    """Return the losses of two choices about denials, each the mean over sentences of the mean over their images.
+
+    An image chooses between its sentence and the opposite one, `softplus(opposite − own)`. And of the denial of an
+    affirmed sentence, an image that the sentence belongs to should have less than the mean image of the batch that it
+    does not belong to, `softplus(own − mean)`. Reconstructed after Bi-MCQ's questions from image to text and from text
+    to image, with weight 1. The mean over sentences lets a rare finding count as much as a frequent one; an image whose
+    report does not speak of a finding is taken for one without it.
+
+    Args:
+        logits: `(B, M)`, a row an image, a column a sentence that has an opposite.
+        twins: `(B, M)`, of the opposite sentences.
+        right: `(B, M)` bool.
+        out: `(B, M)` bool, pairs that do not count.
+        affirmed: `(M,)` bool, sentences that affirm.
+    """
+    if not right.any():
+        return 0.0 * logits.sum()
+    counts = right.sum(0)
+    own = (functional.softplus(twins - logits) * right).sum(0)[counts > 0] / counts[counts > 0]
+    without = ~(right | out)
+    asked = affirmed & (counts > 0) & without.any(0)
+    if not asked.any():
+        return own.mean()
+    twins, right, without, counts = twins[:, asked], right[:, asked], without[:, asked], counts[asked]
+    others = (twins * without).sum(0) / without.sum(0)
+    chosen = (functional.softplus(twins - others) * right).sum(0) / counts
+    return own.mean() + chosen.mean()

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from medzoo.core.errors import check_choice
 from medzoo.core.sample import Batch
-from medzoo.vlm.carzero.losses import TARGETS, contrastive, pair_up
+from medzoo.vlm.base import check_least
+from medzoo.vlm.carzero.losses import TARGETS, choices, contrastive, pair_up
 from medzoo.vlm.carzero.network import FUSIONS, HEADS, Cabs, Cosine, SimR, fuse, maps
 from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.method import ImageTextMethod, check_least
+from medzoo.vlm.method import ImageTextMethod
 from medzoo.vlm.text.encoder import TextFeatures
-from medzoo.vlm.text.rewrite import denied_twin
+from medzoo.vlm.text.rewrite import denied_twin, denies
 
 
 class CARZero(ImageTextMethod):
@@ -36,7 +37,7 @@ class CARZero(ImageTextMethod):
         sentences: Sentences of an image that are drawn in each epoch; the paper's is 1.
         targets: A sentence that another image of the batch has too is wrong for it (diagonal), left out (dedup) or
             right (multi_positive).
-        negatives: Give each image the denial of its sentences («There is no X») as more wrong ones.
+        negatives: Let images choose between a sentence and its opposite («There is no X»), and denials between images.
         frozen: Leave both encoders as they are, as a control.
         chunk: Queries that are fused at a time; empty: all.
         kwargs: Options of all methods of image and text.
@@ -104,16 +105,23 @@ class CARZero(ImageTextMethod):
         texts, right, out = pair_up(batch["captions"], batch["said"], h["targets"])
         right, out = right.to(self.device), out.to(self.device)
         sides = fuse(self.fusion, image, self.encode_text(texts), h["chunk"]).sides()
-        wrong = self._denials(image, texts) if h["negatives"] else [None] * len(sides)
-        losses = [contrastive(side, right, out, own) for side, own in zip(sides, wrong, strict=True)]
-        loss = torch.stack(losses).sum()
+        loss = torch.stack([contrastive(side, right, out) for side in sides]).sum()
+        if h["negatives"]:
+            loss = loss + self._denials(image, texts, sides, right, out)
         self.log("train/loss", loss)
         return loss
 
-    def _denials(self, image: ImageFeatures, texts: Sequence[str]) -> list[Tensor]:
-        """Return the logits `(B, M)` of images with the denial of each sentence, −inf where it has none."""
+    def _denials(
+        self, image: ImageFeatures, texts: Sequence[str], sides: Sequence[Tensor], right: Tensor, out: Tensor
+    ) -> Tensor:
+        """Return the loss of the choices between each sentence of the form «There is X» and its opposite."""
         twins = [denied_twin(text) for text in texts]
-        there = torch.tensor([twin is not None for twin in twins], device=self.device)
-        features = self.encode_text([twin or "" for twin in twins])
-        sides = fuse(self.fusion, image, features, self.hparams["chunk"]).sides()
-        return [logits.masked_fill(~there, -torch.inf) for logits in sides]
+        kept = torch.tensor([place for place, twin in enumerate(twins) if twin], device=self.device, dtype=torch.long)
+        if not len(kept):
+            return 0.0 * sides[0].sum()
+        features = self.encode_text([twin for twin in twins if twin])
+        opposite = fuse(self.fusion, image, features, self.hparams["chunk"]).sides()
+        affirmed = torch.tensor([denies(twin) for twin in twins if twin], device=self.device)
+        pairs = zip(sides, opposite, strict=True)
+        losses = [choices(side[:, kept], twin, right[:, kept], out[:, kept], affirmed) for side, twin in pairs]
+        return torch.stack(losses).sum()

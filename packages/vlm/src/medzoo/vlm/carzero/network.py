@@ -104,7 +104,8 @@ class SimR(nn.Module):
         return torch.stack(weights).mean(0)
 
     def _through(self, memory: Tensor, query: Tensor, mask: Tensor | None, look: bool) -> tuple[Tensor, list[Tensor]]:
-        memory, state = self.norm(memory), self.norm(query).expand(len(memory), -1, -1)
+        # Before the first layer a query is the same for all memories: one row, which the layer spreads.
+        memory, state = self.norm(memory), self.norm(query)[None]
         weights = []
         for layer in self.layers:
             assert isinstance(layer, _Layer)
@@ -136,6 +137,7 @@ class _Layer(nn.Module):
                 (self.query, self.norm_attention(state)), (self.key, memory), (self.value, memory),
             )
         )  # fmt: skip
+        query = query.expand(len(memory), -1, -1, -1)
         seen = None if mask is None else mask[:, None, None, :]
         rate = self.rate if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=rate)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
+from medzoo.vlm.base import check_least
 from medzoo.vlm.conceptclip.concepts import ConceptFinder, Span, names_of
 from medzoo.vlm.conceptclip.losses import image_text, region_concept
 from medzoo.vlm.conceptclip.network import Heads
 from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.method import ImageTextMethod, check_least
+from medzoo.vlm.method import ImageTextMethod
 from medzoo.vlm.text.encoder import TextFeatures
 from medzoo.vlm.text.rewrite import Rewriter
 

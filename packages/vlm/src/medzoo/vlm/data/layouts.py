@@ -7,8 +7,8 @@ import gzip
 import io
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from medzoo.vlm.data.module import ReportCases
 from medzoo.vlm.data.table import ReportFileOptions, ReportFiles
 
 _MOST_BYTES = 2**29
+Boxes = tuple[tuple[float, ...], ...]
+"""Each left, top, right and bottom as parts of the image's width and height."""
 CHEXPERT = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
@@ -42,6 +44,7 @@ class Row:
         label: 0, 1 or NaN for each class; None where nothing is known.
         patient: Whose it is.
         part: `train`, `val` or `test`; empty where the set does not say.
+        boxes: Where its findings lie, by the names of the labels.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Row:
     label: tuple[float, ...] | None = None
     patient: str = ""
     part: str = ""
+    boxes: Mapping[str, Boxes] = field(default_factory=dict)
 
 
 class PublicOptions(ReportFileOptions, total=False):
@@ -110,7 +114,9 @@ class PublicFiles(ReportFiles):
                 label = row.label or (math.nan,) * len(classes) or None
                 item = Item(row.name, self.load(row.path), label, row.patient, path=str(row.path))
                 given[row.part or "train"].append(item)
-        return self.assemble(classes, given, {row.name: " ".join(row.text.split()) for row in rows})
+        texts = {row.name: " ".join(row.text.split()) for row in rows}
+        boxes = {row.name: row.boxes for row in rows if row.boxes}
+        return replace(self.assemble(classes, given, texts), boxes=boxes)
 
     def summary(self, stage: str = "fit") -> list[str]:
         """Return the number of images, of each label, of images without text, and of missing files."""

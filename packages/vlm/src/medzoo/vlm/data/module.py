@@ -43,6 +43,8 @@ class ReportSample(ImageSample):
     """The report; empty where there is none, as for images that are only to be predicted."""
     label: NotRequired[Tensor]
     """`(C,)` float32 of 0, 1 and NaN where a label was not looked for."""
+    boxes: NotRequired[dict[str, list[tuple[float, ...]]]]
+    """Boxes of each label, where the data have any: first and last pixel in x and y, of the original."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class ReportCases(Cases):
         texts: Report of each image by its id.
         rewritten: Sentences that the data bring for an image, in the place of those of the rules.
         textless: Images that were left out of training, for they have no text.
+        boxes: Of the images and their labels: left, top, right and bottom as parts of width and height.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     rewritten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     textless: tuple[str, ...] = ()
+    boxes: Mapping[str, Mapping[str, tuple[tuple[float, ...], ...]]] = field(default_factory=dict)
 
 
 class ReportOptions(ClassificationOptions, total=False):
@@ -205,7 +209,7 @@ class ReportImages(Images):
         labels: bool = False,
     ) -> None:
         super().__init__(items, cases, processor.size, cache, augment, seed)
-        self.processor, self.texts, self.pools = processor, cases.texts, pools
+        self.processor, self.texts, self.pools, self.boxes = processor, cases.texts, pools, cases.boxes
         self.sentences, self.labels = sentences, labels
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, object]:
@@ -219,6 +223,8 @@ class ReportImages(Images):
             more["text"] = self.texts.get(item.id, "")
             if isinstance(item.label, tuple):
                 more["label"] = torch.tensor(item.label)
+            if self.boxes:
+                more["boxes"] = self._boxes(item.id, *prepared.size)
         else:
             assert self.pools is not None
             rng, said = np.random.default_rng((self.seed, epoch, index)), self.pools[item.id]
@@ -240,6 +246,13 @@ class ReportImages(Images):
             "spacing": torch.tensor(prepared.spacing, dtype=torch.float32),
             **({"groups": dict(item.groups)} if item.groups else {}),
             **more,
+        }
+
+    def _boxes(self, name: str, width: int, height: int) -> dict[str, list[tuple[float, ...]]]:
+        """Return the boxes of an image: x and y of the first and of the last pixel."""
+        return {
+            label: [(x * width, y * height, right * width - 1, bottom * height - 1) for x, y, right, bottom in own]
+            for label, own in self.boxes.get(name, {}).items()
         }
 
     def _prepared(self, item: Item) -> Prepared:

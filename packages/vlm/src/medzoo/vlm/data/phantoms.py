@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from medzoo.core.data.module import check_drawn
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
+
+if TYPE_CHECKING:
+    from medzoo.vlm.phantoms.findings import Finding
 
 
 class ReportPhantoms(ReportDataModule):
@@ -75,7 +78,7 @@ class ReportPhantoms(ReportDataModule):
         return ReportCases("phantoms", (*FINDINGS, *rules), parts, multi_label=True, texts=texts)
 
 
-def _drawn(findings: Any, seed: tuple[int, ...], pixels: int) -> Loaded:
+def _drawn(findings: tuple[Finding, ...], seed: tuple[int, ...], pixels: int) -> Loaded:
     from medzoo.vlm.phantoms.findings import chest_radiograph
 
     return chest_radiograph(findings, seed, pixels), UNKNOWN

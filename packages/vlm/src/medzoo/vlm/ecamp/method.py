@@ -11,24 +11,22 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
-from medzoo.core.method import Method
 from medzoo.core.sample import Batch
+from medzoo.vlm.base import ReportMethod
 from medzoo.vlm.ecamp.network import Autoencoder, Reader
-from medzoo.vlm.processor import Processor, ReportWants
 from medzoo.vlm.text.encoder import TextSettings
 from medzoo.vlm.text.wordpiece import WordPiece, build_vocabulary
 
 
-class ReadingMethod(Method):
+class ReadingMethod(ReportMethod):
     """A method with a language model whose vocabulary is made of the reports to train on.
 
-    A subclass makes `image` and `processor`, has the arguments `pieces`, `width`, `text_layers`, `text_heads`, `inner`,
-    `words`, `sentences`, `batch`, `mask` and `network`, and calls `restore()` at the end of its `__init__`.
+    A subclass makes `image` and `processor`, has the arguments `text_heads`, `inner` and `mask`, and calls `restore()`
+    at the end of its `__init__`.
     """
 
     monitor: ClassVar[str] = "val/loss"
     image: Autoencoder
-    processor: Processor
 
     def restore(self) -> None:
         """Make the language model where a checkpoint says which."""
@@ -44,11 +42,6 @@ class ReadingMethod(Method):
         except ValueError as error:
             raise ConfigError(f"--model.width: {error}") from error
         self.hparams["network"] = vars(settings) | {"size": dict(settings.size)}
-
-    def wants(self) -> ReportWants:
-        """Images with their reports; no label is trained on."""
-        h = self.hparams
-        return ReportWants(self.processor.size, int(h["batch"]), processor=self.processor, sentences=h["sentences"])
 
     def configure_model(self) -> None:
         """Make the vocabulary of the reports to train on."""

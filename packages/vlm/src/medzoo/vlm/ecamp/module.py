@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -15,7 +14,6 @@ from torch.nn import functional
 from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.backbones.weights import load_weights
 from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Prediction
@@ -24,8 +22,7 @@ from medzoo.vlm.ecamp.masking import DESCRIPTORS, hide_words
 from medzoo.vlm.ecamp.method import ReadingMethod
 from medzoo.vlm.ecamp.network import Autoencoder, draw_kept, window_about
 from medzoo.vlm.ecamp.report import FilledIn, FilledInEvaluation, predictions
-from medzoo.vlm.method import check_least
-from medzoo.vlm.processor import FITS, Processor
+from medzoo.vlm.processor import Processor
 from medzoo.vlm.text.wordpiece import MASK
 
 WINDOWS = ("attention", "centre")
@@ -36,10 +33,6 @@ class ECAMP(ReadingMethod):
     """ECAMP (Medical Image Analysis 2025): a vision transformer learns to rebuild radiographs and hidden report words.
 
     Args:
-        backbone: Vision transformer of timm; a test writes its weights to encoder.safetensors.
-        weights: File with weights of it; empty: random ones. Nothing is downloaded.
-        size: Height and width of the images, one number for a square; the data give twice that.
-        fit: How images of another shape are brought to size: stretch, pad with black, or crop.
         mean: Mean grey level, in [0, 1].
         spread: Standard deviation of the grey levels.
         mask: Share of the patches that is hidden.
@@ -48,8 +41,7 @@ class ECAMP(ReadingMethod):
         decoder_heads: Its attention heads.
         sr_final_relu: Cut off what is darker than the mean in the super-resolution, as the public code does.
         window: Where the super-resolution counts: about what words look at (attention), or in the middle (centre).
-        width: Of the language model.
-        text_layers: Its layers.
+        text_layers: Layers of the language model.
         text_heads: Its attention heads.
         inner: Width of its feed-forward parts.
         pieces: Most pieces of its vocabulary, which is made of the reports.
@@ -58,17 +50,12 @@ class ECAMP(ReadingMethod):
         descriptors: Words before an entity are hidden as others (same), always or never.
         lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
         epochs: Epochs.
-        steps: Steps instead of epochs.
         batch: Images a batch.
-        network: What a checkpoint keeps of the vocabulary; empty for a new model.
+        kwargs: Options of all methods that learn from images with reports.
     """
 
     def __init__(
         self,
-        backbone: str = "vit_base_patch16_224",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        fit: str = "stretch",
         mean: float = 0.4721,
         spread: float = 0.3037,
         mask: float = 0.75,
@@ -77,7 +64,6 @@ class ECAMP(ReadingMethod):
         decoder_heads: int = 16,
         sr_final_relu: bool = True,
         window: str = "attention",
-        width: int = 768,
         text_layers: int = 6,
         text_heads: int = 6,
         inner: int = 1536,
@@ -87,27 +73,25 @@ class ECAMP(ReadingMethod):
         descriptors: str = "same",
         lr: float = 1.5e-4,
         epochs: int = 120,
-        steps: int | None = None,
         batch: int = 256,
-        network: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(
+            mean=mean, spread=spread, text_layers=text_layers, pieces=pieces, words=words, sentences=sentences, lr=lr,
+            epochs=epochs, batch=batch, **kwargs,
+        )  # fmt: skip
         for option, value, allowed in (
-            ("fit", fit, FITS),
             ("window", window, WINDOWS),
             ("descriptors", descriptors, DESCRIPTORS),
         ):
             check_choice(f"model.{option}", value, allowed)
-        check_least(words=(words, 3), sentences=(sentences, 1))
         if not 0 < mask < 1:
             raise ConfigError(f"--model.mask: expected a share between 0 and 1, got {mask}")
-        if not spread > 0:
-            raise ConfigError(f"--model.spread: expected more than 0, got {spread}")
-        self.small = sides("model.size", size)
-        self.processor = Processor((2 * self.small[0], 2 * self.small[1]), fit)
+        h = self.hparams
+        self.small = sides("model.size", h["size"])
+        self.processor = Processor((2 * self.small[0], 2 * self.small[1]), h["fit"])
         try:
-            self.image = Autoencoder(backbone, self.small, decoder, decoder_layers, decoder_heads, sr_final_relu)
+            self.image = Autoencoder(h["backbone"], self.small, decoder, decoder_layers, decoder_heads, sr_final_relu)
         except ValueError as error:
             raise ConfigError(f"--model.backbone: {error}") from error
         self.restore()
@@ -117,10 +101,6 @@ class ECAMP(ReadingMethod):
         self.configure_model()
         if stage == "fit":
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.vit, given, "--model.weights"))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine decay."""
-        return adamw(self, self.hparams["lr"])
 
     def outputs(self, batch: Batch) -> FilledIn:
         """Return how well hidden patches and words are filled in, with gradients to the images."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,14 +23,14 @@ def caption(names: Sequence[str], present: Sequence[float]) -> str:
     return ", ".join(name for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
 
 
-def known_labels(data: Any, diagnoses: Sequence[str] | None) -> list[str]:
+def known_labels(data: object, diagnoses: Sequence[str] | None) -> list[str]:
     """Return the labels of data that are concepts: all but the diagnoses.
 
     Raises:
         ConfigError: The data have no labels that may hold together, or none of a diagnosis' name, or no concept.
     """
     classes = tuple(getattr(data, "classes", ()))
-    if not classes or not data.multi_label:
+    if not classes or not getattr(data, "multi_label", False):
         raise ConfigError(f"--data: {type(data).__name__} has no labels that may hold together, as concepts do")
     for name in diagnoses or ():
         if name not in classes:

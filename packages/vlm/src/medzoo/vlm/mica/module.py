@@ -16,6 +16,7 @@ from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation
 from medzoo.core.zoo import load_checkpoint
+from medzoo.vlm.base import check_least
 from medzoo.vlm.images import ImageFeatures
 from medzoo.vlm.mica.labels import caption, part
 from medzoo.vlm.mica.losses import alignment, concept_loss
@@ -55,7 +56,8 @@ class MICA(ConceptMethod):
         epochs: Epochs of the first stage.
         batch: Images a batch.
         bottleneck_lr: Learning rate of the second stage.
-        bottleneck_epochs: Epochs of the second stage.
+        bottleneck_epochs: Its epochs.
+        corrected: Part of the concepts that are replaced by the truth where diagnoses are learnt; the paper's is 0.
         kwargs: Options of all methods of image and text.
     """
 
@@ -80,11 +82,13 @@ class MICA(ConceptMethod):
         batch: int = 32,
         bottleneck_lr: float = 1e-4,
         bottleneck_epochs: int = 100,
+        corrected: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(words=words, prompts=prompts, lr=lr, epochs=epochs, batch=batch, **kwargs)
         check_choice("model.stage", stage, ("all", *self.stages))
         check_choice("model.directions", directions, ("fitted", "learned"))
+        check_least(corrected=(corrected, 0))
         self.stage = stage
         self.space: ConceptSpace | None = None
         self.bottleneck: Bottleneck | None = None
@@ -104,7 +108,7 @@ class MICA(ConceptMethod):
         assert self.space is not None
         if stage != "fit" or self.data is None:
             return
-        if self.stage != "bottleneck":
+        if self.bottleneck is None:
             if self.hparams["directions"] == "fitted":
                 self.space.fill(*ridge_directions(*self.features_of_training()))
             return
@@ -119,14 +123,12 @@ class MICA(ConceptMethod):
         assert all(name.startswith("bottleneck.") for name in missing)
         print_once(f"the bottleneck starts from {self.hparams['aligned']}")
         self.requires_grad_(False)
-        assert self.bottleneck is not None
         self.bottleneck.requires_grad_(True)
 
     def on_train_start(self) -> None:
         """Keep frozen encoders in evaluation mode, in the middle of a resumed epoch too."""
-        if self.stage == "bottleneck":
+        if self.bottleneck is not None:
             self.eval()
-            assert self.bottleneck is not None
             self.bottleneck.train()
 
     def on_train_epoch_start(self) -> None:
@@ -142,8 +144,7 @@ class MICA(ConceptMethod):
     def similarity(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return the logits `(images, texts)`, the mean of that of the wholes and that of words and patches."""
         looks = look(image.tokens, text.tokens, text.mask)
-        local = local_similarity(looks, text.tokens, text.mask)
-        return (global_similarity(image.globals, text.globals) + local) / 2
+        return (global_similarity(image.globals, text.globals) + local_similarity(looks, text.tokens, text.mask)) / 2
 
     def attention_maps(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """Return how much the words of each text look at each patch, `(images, texts, rows, columns)`."""
@@ -174,7 +175,7 @@ class MICA(ConceptMethod):
 
     def _bottleneck_step(self, image: ImageFeatures, concepts: Tensor, diagnoses: Tensor) -> Tensor:
         assert self.bottleneck is not None
-        found, answers = self.bottleneck(image.globals)
+        found, answers = self.bottleneck(image.globals, concepts, self.hparams["corrected"])
         named, diagnosed = labels_loss(found, concepts), labels_loss(answers, diagnoses)
         self.log_dict({"train/loss": named + diagnosed, "train/concepts": named, "train/diagnoses": diagnosed})
         return named + diagnosed
@@ -188,9 +189,8 @@ class MICA(ConceptMethod):
         if self.bottleneck is None:
             return super().outputs(batch)
         concepts, answers = self.bottleneck(self.encode_image(batch["image"]).globals)
-        return BottleneckOutputs(
-            answers, tuple(self.hparams["diagnoses"]), True, concepts, tuple(self.hparams["concepts"])
-        )
+        h = self.hparams
+        return BottleneckOutputs(answers, tuple(h["diagnoses"]), True, concepts, tuple(h["concepts"]))
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation of diagnoses, concepts and interventions; in the first stage of concepts alone."""

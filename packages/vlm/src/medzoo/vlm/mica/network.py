@@ -136,10 +136,21 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.concepts, self.diagnoses = nn.Linear(width, concepts), nn.Linear(concepts, diagnoses)
 
-    def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of concepts `(B, K)` and of diagnoses `(B, D)`."""
+    def forward(self, feature: Tensor, truth: Tensor | None = None, corrected: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Return the logits of concepts `(B, K)` and of diagnoses `(B, D)`.
+
+        Args:
+            feature: `(B, d)`.
+            truth: `(B, K)` of 0, 1 and NaN, in training.
+            corrected: Part of the concepts that the diagnoses see as in `truth`. An expert's corrections are 0 and 1,
+                which a head that has seen nothing but middling probabilities cannot read; concepts that are replaced
+                at random in training (as in concept embedding models, arXiv 2209.09056) are the cure.
+        """
         concepts = self.concepts(feature)
-        return concepts, self.diagnose(concepts.sigmoid())
+        shown = concepts.sigmoid()
+        if truth is not None and corrected:
+            shown = correct(shown, truth, torch.rand_like(shown) < corrected)
+        return concepts, self.diagnose(shown)
 
     def diagnose(self, probabilities: Tensor) -> Tensor:
         """Return the logits `(B, D)` of diagnoses for probabilities `(B, K)` of the concepts."""
@@ -157,4 +168,15 @@ def intervene(probabilities: Tensor, truth: Tensor, count: int) -> Tensor:
     """
     order = (probabilities - 0.5).abs().argsort(stable=True, dim=1)[:, :count]
     asked = torch.zeros_like(probabilities, dtype=torch.bool).scatter(1, order, True)
+    return correct(probabilities, truth, asked)
+
+
+def correct(probabilities: Tensor, truth: Tensor, asked: Tensor) -> Tensor:
+    """Replace the concepts that are asked for by the truth.
+
+    Args:
+        probabilities: `(B, K)`.
+        truth: `(B, K)` of 0, 1 and NaN; what is not known is not replaced.
+        asked: `(B, K)` bool.
+    """
     return torch.where(asked & ~truth.isnan(), truth.to(probabilities), probabilities)

@@ -156,6 +156,11 @@ def denied_twin(sentence: str) -> str | None:
     return None if match is None else f"{match[1]}{'' if match[2] else 'no '}{match[3]}"
 
 
+def denies(sentence: str) -> bool:
+    """Return whether a sentence of the form «There is X» is a «There is no X»."""
+    return re.match(r"There is no ", sentence, re.IGNORECASE) is not None
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 

@@ -13,7 +13,7 @@ from medzoo.core.optim.schedules import cosine_decay
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation
 from medzoo.core.tasks.classification import model_labels
-from medzoo.vlm.method import check_least
+from medzoo.vlm.base import check_least
 from medzoo.vlm.text.encoder import TextFeatures
 from medzoo.vlm.text.prompts import clinical_prompts
 from medzoo.vlm.xcoop.losses import prompt_alignment, token_alignment
@@ -26,10 +26,6 @@ class XCoOp(OnImageText):
     """XCoOp (MICCAI 2024): prompts of a frozen model are learnt from labels and kept near clinical words.
 
     Args:
-        stage: `backbone` (the image-text model learns from reports), `prompts` (prompts learn from labels) or `all`.
-        backbone: Name of a model that the first stage trains, or a checkpoint that is taken as it is.
-        backbone_options: Options of the model that is trained.
-        made: What a checkpoint knows of the backbone; leave it alone.
         context: Words that the prompts of a class begin with, before they are learnt.
         denied: Those of its absence, where several labels may hold at once.
         count: Prompts of a class, N.
@@ -41,18 +37,11 @@ class XCoOp(OnImageText):
         blur: Standard deviation of noise that half of the steps add to the clinical features.
         norms: Train the layer norms of the image network too, at a tenth of the rate.
         lr: Highest learning rate of SGD; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
-        network: What a checkpoint keeps of classes and prompts; empty for a new model.
+        kwargs: Options of stages and backbone.
     """
 
     def __init__(
         self,
-        stage: str = "all",
-        backbone: str = "concept-clip",
-        backbone_options: dict[str, Any] | None = None,
-        made: dict[str, Any] | None = None,
         context: str = "a photo of a",
         denied: str = "a photo of no",
         count: int = 4,
@@ -64,19 +53,14 @@ class XCoOp(OnImageText):
         blur: float = 0.05,
         norms: bool = True,
         lr: float = 0.032,
-        epochs: int = 120,
-        steps: int | None = None,
-        batch: int = 32,
-        network: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**kwargs)
         check_least(count=(count, 1), noise=(noise, 0), prompt_weight=(prompt_weight, 0), blur=(blur, 0))
         check_least(token_weight=(token_weight, 0), scale=(scale, 0))
         self.soft: SoftPrompts | None = None
         self._encoded: TextFeatures | None = None
-        self.begin()
-        if network is not None:
+        if self.hparams["network"] is not None:
             self._build()
 
     def setup(self, stage: str) -> None:

@@ -35,16 +35,21 @@ class OnImageText(Method):
     """A classifier on an image-text model that is known by its name in the registry or by a checkpoint alone.
 
     In the first stage, `backbone`, everything is that model's. In the second it is frozen, and labels are learnt. A
-    subclass has the arguments below among its own, calls `save_hyperparameters()` and then `begin()` in its `__init__`,
-    and asks `self.trains_backbone` in what it overrides.
+    subclass hands on what is below as `**kwargs`, and asks `self.trains_backbone` in what it overrides.
 
-    Args of a subclass:
-        stage: `backbone`, the subclass's second stage, or `all`.
+    Args:
+        stage: `backbone` (the image-text model learns from reports), `prompts` (prompts learn from labels) or `all`.
         backbone: Name of a model that the first stage trains, or a checkpoint that is taken as it is.
-        backbone_options: Its options, where it is trained.
-        made: What a checkpoint knows of it; nobody gives it by hand.
-        network: What a checkpoint keeps of the classes, of which `classes` and `multi_label` are two.
+        backbone_options: Options of the model that is trained.
+        made: What a checkpoint knows of the backbone; leave it alone.
+        epochs: Epochs of the second stage.
+        steps: Steps instead of epochs.
         batch: Images a batch in the second stage.
+        network: What a checkpoint keeps of classes and prompts; empty for a new model.
+
+    Raises:
+        ConfigError: There is no such stage.
+        CheckpointError: What the checkpoint says of the backbone was changed.
     """
 
     monitor: ClassVar[str] = "val/auroc"
@@ -52,15 +57,21 @@ class OnImageText(Method):
 
     stages: ClassVar[tuple[str, ...]] = ("backbone", "prompts")
 
-    def begin(self) -> None:
-        """Look at the stage, and build the backbone where a checkpoint says what it is.
-
-        Raises:
-            ConfigError: There is no such stage.
-            CheckpointError: What the checkpoint says of the backbone was changed.
-        """
+    def __init__(
+        self,
+        stage: str = "all",
+        backbone: str = "carzero",
+        backbone_options: dict[str, Any] | None = None,
+        made: dict[str, Any] | None = None,
+        epochs: int = 120,
+        steps: int | None = None,
+        batch: int = 32,
+        network: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
         self.model: ImageTextMethod | None = None
-        self.stage, made = self.hparams["stage"], self.hparams["made"]
+        self.stage = stage
         if self.stage not in ("all", *self.stages):
             raise ConfigError(f"--model.stage: expected all, {' or '.join(self.stages)}, got {self.stage}")
         if self.trains_backbone:

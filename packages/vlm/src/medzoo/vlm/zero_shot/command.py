@@ -58,7 +58,7 @@ def run(args: list[str]) -> None:
 
 
 def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[str, int]) -> None:
-    from medzoo.core.data.files import existing_root
+    from medzoo.core.errors import DataError
     from medzoo.core.io import file_name, read_header, write_csv, write_image, write_json
     from medzoo.core.io.listing import image_files, no_image
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
@@ -74,7 +74,9 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     classifier = ZeroShotClassifier(
         model, read_prompts(values["--prompts"], values.get("--preset", preset)), numbers["--batch"]
     )
-    paths = [str(place)] if place.is_file() else list(image_files(existing_root(place, "images")).values())
+    if not place.exists():
+        raise DataError(place, "does not exist", "give an image, or a folder of images")
+    paths = [str(place)] if place.is_file() else list(image_files(place).values())
     if not paths:
         raise no_image(place, "put PNG, JPEG, TIFF or DICOM files there")
     for path in paths:

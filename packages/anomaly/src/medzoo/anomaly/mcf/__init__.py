@@ -1,0 +1,1 @@
+"""MCF: restores a record and its beats from what is left of them, and scores what it cannot restore."""

@@ -1,0 +1,1 @@
+"""Data of signals of several leads: electrocardiograms and other records."""

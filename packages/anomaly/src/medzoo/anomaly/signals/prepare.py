@@ -1,0 +1,153 @@
+"""From a record as it is stored to what a network sees: leads by name, gaps, filter, rate, length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal as filters
+
+from medzoo.core.errors import DataError
+
+Samples = NDArray[np.float32]
+
+STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+"""Names and order of the 12 leads."""
+_LONGEST_GAP = 0.2
+"""Seconds of missing values that are bridged by a straight line."""
+_LIMB: dict[str, tuple[str, str, float, float]] = {
+    "I": ("II", "III", 1.0, -1.0), "II": ("I", "III", 1.0, 1.0), "III": ("II", "I", 1.0, -1.0),
+    "aVR": ("I", "II", -0.5, -0.5), "aVL": ("I", "II", 1.0, -0.5), "aVF": ("II", "I", 1.0, -0.5),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record in memory.
+
+    Attributes:
+        signal: `(L, n)` float32 mV, NaN where missing.
+        rate: Samples a second.
+        leads: Names.
+        beats: `(N,)` int64 R peaks; None where they are still to be found.
+        mask: `(L, n)` bool, where it is abnormal; None where nobody marked it.
+        age: Years, NaN where unknown.
+        sex: 0 male, 1 female, NaN where unknown.
+    """
+
+    signal: Samples
+    rate: float
+    leads: tuple[str, ...]
+    beats: NDArray[np.int64] | None = None
+    mask: NDArray[np.bool_] | None = None
+    age: float = float("nan")
+    sex: float = float("nan")
+
+
+def chosen_leads(signal: Samples, leads: Sequence[str], wanted: Sequence[str], place: str) -> Samples:
+    """Return the wanted leads in their order, found by name whatever their order in the record.
+
+    A limb lead that is missing is computed from two others (Einthoven, Goldberger).
+
+    Args:
+        signal: `(L, n)`.
+        leads: Names of its rows; case does not matter.
+        wanted: Names of the rows to return.
+        place: File, for messages.
+
+    Raises:
+        DataError: A lead is missing and cannot be computed, or two have one name.
+    """
+    rows: Mapping[str, int] = {name.casefold(): row for row, name in enumerate(leads)}
+    if len(rows) < len(leads):
+        raise DataError(place, f"has two leads of one name: {', '.join(leads)}", "name each lead once")
+    found = []
+    for name in wanted:
+        if name.casefold() in rows:
+            found.append(signal[rows[name.casefold()]])
+            continue
+        first, second, a, b = _LIMB.get(name, ("", "", 0.0, 0.0))
+        if not {first.casefold(), second.casefold()} <= rows.keys():
+            cure = "record it, or choose others by --data.leads"
+            raise DataError(place, f"has no lead {name}; it has {', '.join(leads) or 'none'}", cure)
+        found.append(a * signal[rows[first.casefold()]] + b * signal[rows[second.casefold()]])
+    return np.stack(found).astype(np.float32)
+
+
+def without_gaps(signal: Samples, rate: float, leads: Sequence[str], place: str) -> Samples:
+    """Return a signal with missing values of at most 0.2 s bridged by straight lines.
+
+    Raises:
+        DataError: A gap is longer, or every lead is constant.
+    """
+    bad = ~np.isfinite(signal)
+    filled = signal
+    if bad.any():
+        filled = signal.copy()
+        at = np.arange(signal.shape[1])
+        for row in np.flatnonzero(bad.any(1)).tolist():
+            edges = np.flatnonzero(np.diff(np.pad(bad[row].astype(np.int8), 1)))
+            longest = int((edges[1::2] - edges[::2]).max()) / rate
+            if longest > _LONGEST_GAP:
+                problem = f"lacks {longest:.2f} s of lead {leads[row]}; at most {_LONGEST_GAP} s can be bridged"
+                raise DataError(place, problem, "leave this record out, or cut it")
+            filled[row, bad[row]] = np.interp(at[bad[row]], at[~bad[row]], signal[row, ~bad[row]])
+    if not np.ptp(filled, axis=1).any():
+        raise DataError(place, "is flat in all leads", "leave this record out")
+    return filled
+
+
+def filtered(signal: Samples, rate: float, band: Sequence[float]) -> Samples:
+    """Return a signal without what lies outside a band, in Hz: Butterworth of order 2, there and back.
+
+    Args:
+        signal: `(L, n)`.
+        rate: Samples a second.
+        band: Lower and upper limit; 0 leaves that side as it is; empty returns the signal. An upper limit that the
+            rate cannot hold is left out.
+    """
+    out = signal.astype(np.float64)
+    for limit, kind in zip(band, ("highpass", "lowpass"), strict=False):
+        if 0 < limit < 0.45 * rate:
+            sections = filters.butter(2, limit, kind, fs=rate, output="sos")
+            out = filters.sosfiltfilt(sections, out, axis=-1, padlen=min(out.shape[-1] - 1, round(rate)))
+    return out.astype(np.float32)
+
+
+def resampled(signal: Samples, rate: float, to: float, length: int) -> Samples:
+    """Return a signal at another rate, `(L, length)`, by a polyphase filter; its end is cut or held.
+
+    Args:
+        signal: `(L, n)` at `rate`.
+        rate: Samples a second.
+        to: Samples a second to have.
+        length: Samples to return.
+    """
+    if rate != to:
+        ratio = Fraction(to / rate).limit_denominator(2000)
+        signal = filters.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="edge")
+    short = length - signal.shape[-1]
+    if short > 0:
+        signal = np.pad(signal, ((0, 0), (0, short)), mode="edge")
+    return np.ascontiguousarray(signal[:, :length], np.float32)
+
+
+def r_peaks(lead: Samples, rate: float) -> NDArray[np.int64]:
+    """Return R peaks of one lead, found by XQRS of the library wfdb; empty where there is none.
+
+    Args:
+        lead: `(n,)` mV.
+        rate: Samples a second.
+
+    Raises:
+        ConfigError: The library is not installed.
+    """
+    from medzoo.anomaly.signals.files import wfdb
+
+    if not np.ptp(lead):
+        return np.zeros(0, np.int64)
+    found = wfdb().processing.xqrs_detect(lead.astype(np.float64), rate, verbose=False)
+    return np.asarray(found, np.int64)

@@ -1,0 +1,1 @@
+"""SSM: images are restored from what masks leave of them, and uncovered where that goes well."""

@@ -1,0 +1,141 @@
+"""Records in files: the UCR text layout and WFDB, sound, damaged, and real ones where they are at hand."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medzoo.anomaly.signals.files import wfdb
+from medzoo.anomaly.signals.module import SignalDataModule
+from medzoo.anomaly.signals.prepare import r_peaks
+from medzoo.anomaly.signals.ucr import UcrBeats
+from medzoo.anomaly.signals.wfdb_folder import WfdbFolder
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.phantoms.ecg import twelve_leads
+
+REAL = Path(__file__).parents[4] / "shared" / "data" / "ecg"
+needs_wfdb = pytest.mark.skipif(find_spec("wfdb") is None, reason="the library wfdb is not installed")
+needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real electrocardiograms in ../shared/data/ecg")
+
+
+def written(folder: Path, name: str = "p1", symbols: str = "") -> None:
+    made = twelve_leads(1, seconds=30.0, rate=250.0)
+    fine = {"fs": 250, "units": ["mV", "uV"], "sig_name": ["MLII", "V5"], "fmt": ["16"] * 2}
+    signal = made.signal[[1, 10]].T.astype(float) * np.array([1.0, 1000.0])
+    wfdb().wrsamp(name, p_signal=signal, write_dir=str(folder), **fine)
+    own = list(symbols.ljust(len(made.beats), "N"))
+    wfdb().wrann(name, "atr", made.beats, own, write_dir=str(folder))
+
+
+def table(folder: Path, *lines: str) -> Path:
+    path = folder / "beats.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def line(kind: str, count: int = 40) -> str:
+    return f"{kind} " + " ".join(f"{np.sin(i):.3f}" for i in range(count))
+
+
+def test_one_table_is_split_and_only_normal_beats_are_trained_on(tmp_path: Path) -> None:
+    path = table(tmp_path, *(line(kind) for kind in "1111111111" + "2345"))
+    data = UcrBeats(str(path), seconds=1.0, rate=160.0)
+    assert data.check() == []
+    parts = data.items
+    assert (len(parts.train), len(parts.val), len(parts.test)) == (5, 2, 7)
+    assert not any(item.label for item in (*parts.train, *parts.val))
+    assert sorted(item.kind for item in parts.test) == ["", "", "", "class 2", "class 3", "class 4", "class 5"]
+    batch = next(iter(data.test_dataloader()))
+    assert batch["signal"].shape[1:] == (1, 160)
+    assert batch["beats"][0].tolist() == [48]  # its window of 160 samples begins at 1
+    assert batch["age"].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [(["1 2 x"], "not a table of numbers"), ([line("1"), line("1", 39)], "lines of one length"),
+     ([line("1", 5)], "has 6 columns"), ([line("2")], "no beat of class 1"),
+     ([line("1"), line("1").replace(" 0.841", " nan")], "missing value in line 2")],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used_costs_one_line(tmp_path: Path, lines: list[str], said: str) -> None:
+    faults = UcrBeats(str(table(tmp_path, *lines))).check()
+    assert len(faults) == 1
+    assert said in str(faults[0])
+    assert "\n" not in str(faults[0])
+
+
+def test_a_missing_table_and_a_folder_without_tables(tmp_path: Path) -> None:
+    assert "has 0 files *_TRAIN.tsv" in str(UcrBeats(str(tmp_path)).check()[0])
+
+
+@pytest.mark.skipif(find_spec("wfdb") is not None, reason="the library wfdb is installed")
+def test_without_the_library_a_line_says_what_to_install() -> None:
+    with pytest.raises(ConfigError, match=r"medzoo-anomaly\[wfdb\]"):
+        wfdb()
+
+
+@needs_wfdb
+def test_stretches_are_marked_about_their_abnormal_beats(tmp_path: Path) -> None:
+    written(tmp_path, symbols="NNNNNV")
+    data = WfdbFolder(str(tmp_path), test_fraction=0.9, val_fraction=0.0, seconds=5.0)
+    (batch,) = data.test_dataloader()
+    assert batch["signal"].shape == (5, 2, 2500)
+    assert float(batch["signal"][0].std(1).max()) < 5  # µV became mV
+    marked = [int(mask.any()) for mask in batch["mask"]]
+    assert marked == batch["label"].tolist()
+    assert sum(batch["kind"][i] == "V" for i in range(5)) == sum(marked)
+
+
+@needs_wfdb
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("p1.dat", "names p1.dat, which is not beside it"), ("p1.atr", "every record needs its annotated beats"),
+     ("p1.hea", "has no WFDB header")],
+)  # fmt: skip
+def test_a_missing_file_is_named(tmp_path: Path, damage: str, said: str) -> None:
+    written(tmp_path)
+    (tmp_path / damage).unlink()
+    faults = WfdbFolder(str(tmp_path)).check()
+    assert len(faults) == 1
+    assert said in str(faults[0])
+
+
+@needs_wfdb
+def test_a_cut_signal_file_is_named_when_it_is_read(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "p1.dat").write_bytes(b"1234")
+    with pytest.raises(DataError, match=r"p1.hea: cannot be read as WFDB"):
+        list(WfdbFolder(str(tmp_path), test_fraction=0.9, val_fraction=0.0).test_dataloader())
+
+
+@needs_wfdb
+def test_r_peaks_are_found_where_they_are_and_never_in_a_flat_line() -> None:
+    made = twelve_leads(4)
+    found = r_peaks(made.signal[1], 500.0)
+    near = [np.abs(found - r).min() <= 25 for r in made.beats[1:-1]]
+    assert np.mean(near) > 0.9
+    assert len(r_peaks(np.zeros(5000, np.float32), 500.0)) == 0
+
+
+@needs_data
+def test_ecg5000_is_read() -> None:
+    data = UcrBeats(str(REAL / "ECG5000_A.txt"))
+    assert data.check() == []
+    kinds = [item.kind for item in data.items.test]
+    assert (len(data.items.train), kinds.count("class 2"), kinds.count("class 3")) == (70, 94, 8)
+
+
+@needs_data
+@needs_wfdb
+def test_record_100_of_mit_bih_is_read() -> None:
+    data: SignalDataModule = WfdbFolder(str(REAL), rate=100.0, seconds=9.6)
+    assert data.check() == []
+    batch = next(iter(data.test_dataloader()))
+    assert batch["leads"][0] == ["MLII", "V5"]
+    assert batch["signal"].shape[1:] == (2, 960)
+    assert torch.tensor([len(beats) for beats in batch["beats"]]).float().mean() == pytest.approx(12, abs=2)
+    assert {item.kind for item in data.items.test} >= {"", "S"}
