@@ -99,6 +99,15 @@ class TestLandmarkMix(OneShot):
         return {"parts": [{"data": "chest", "root": str(chest(8))}, drawn]}
 
 
+class Clips(DataModuleContract):
+    """Clips are measured by supervised methods."""
+
+
+class TestPlaxPhantoms(Clips):
+    name = "plax-phantoms"
+    tiny: ClassVar[dict[str, Any]] = {"n_train": 3, "n_val": 1, "n_test": 4, "image_size": 24, "frames": 24}
+
+
 def test_every_data_module_of_the_package_keeps_the_contract() -> None:
-    kept = {cls.name for cls in OneShot.__subclasses__()}
+    kept = {cls.name for cls in (*OneShot.__subclasses__(), *Clips.__subclasses__())}
     assert kept == {spec.name for spec in specs("datamodule") if spec.package == "medzoo-landmark"}

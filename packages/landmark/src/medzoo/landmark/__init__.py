@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         LandmarkMix,
         LandmarkPhantoms,
     )
+    from medzoo.landmark.echo.data import PlaxPhantoms
+    from medzoo.landmark.enlvam.module import EnLVAM
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
     from medzoo.landmark.heatmap.module import Heatmap
@@ -32,6 +34,7 @@ __getattr__, __dir__ = lazy(
         "CC2D": "cc2d.module",
         "Cephalometric": "data",
         "Chest": "data",
+        "EnLVAM": "enlvam.module",
         "GU2Net": "gu2net.module",
         "HAN": "han.module",
         "HandAtlas": "data",
@@ -41,6 +44,7 @@ __getattr__, __dir__ = lazy(
         "LandmarkFolder": "data",
         "LandmarkMix": "data",
         "LandmarkPhantoms": "data",
+        "PlaxPhantoms": "echo.data",
         "SCP": "scp.selector",
         "UOD": "uod.module",
     },
@@ -53,6 +57,7 @@ __all__ = [
     "Bmple",
     "Cephalometric",
     "Chest",
+    "EnLVAM",
     "GU2Net",
     "HandAtlas",
     "Heatmap",
@@ -61,4 +66,5 @@ __all__ = [
     "LandmarkFolder",
     "LandmarkMix",
     "LandmarkPhantoms",
+    "PlaxPhantoms",
 ]
