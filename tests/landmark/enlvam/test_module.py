@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -10,6 +13,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch, collate
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark.echo.data import PlaxPhantoms
+from medzoo.landmark.echo.measures import MEASURES
 from medzoo.landmark.echo.scan_line import lengths_mm
 from medzoo.landmark.echo.task import EchoSample
 from medzoo.landmark.enlvam.module import EnLVAM
@@ -91,3 +95,19 @@ def test_wrong_options_cost_one_line(capsys: pytest.CaptureFixture[str]) -> None
             EnLVAM(**options)  # type: ignore[arg-type]
     assert main(["fit", "--model", "enlvam", "--data", "landmark-phantoms", "--quiet"]) == 2
     assert "\n" not in capsys.readouterr().err.strip()
+
+
+def test_own_clips_are_predicted_along_the_line_of_their_table(echo_clips: Callable[..., Path], workdir: Path) -> None:
+    """From a fit on a folder: six lengths a clip, points on the line through its calipers."""
+    data = ["--data", "echo-folder", "--data.root", str(echo_clips(3)), "--data.test_fraction", "0.4"]
+    quick = ["--model.steps", "2", "--trainer.accelerator", "cpu", "--quiet", "--model.batch", "2"]
+    assert main(["fit", "--model", "enlvam", *data, *quick, "--run_dir", "run"]) == 0
+    found = ["predict", "--ckpt_path", "run/checkpoints/last.ckpt", "--quiet", "--run_dir", "predicted"]
+    assert main([*found, "--trainer.accelerator", "cpu"]) == 0
+    records = json.loads(Path("predicted/predictions.json").read_text())["predictions"]
+    assert {record["id"] for record in records} == {"clip0", "clip1", "clip2"}
+    assert all(set(record["measures_mm"]) == set(MEASURES) for record in records)
+    for record in records:
+        points = torch.tensor(record["points"], dtype=torch.float64)
+        for row in points:
+            assert float(torch.linalg.svdvals(row - row.mean(dim=0))[1]) < 1e-3

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LandmarkPhantoms,
     )
     from medzoo.landmark.echo.data import PlaxPhantoms
+    from medzoo.landmark.echo.folder import EchoFolder
     from medzoo.landmark.enlvam.module import EnLVAM
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
@@ -34,6 +35,7 @@ __getattr__, __dir__ = lazy(
         "CC2D": "cc2d.module",
         "Cephalometric": "data",
         "Chest": "data",
+        "EchoFolder": "echo.folder",
         "EnLVAM": "enlvam.module",
         "GU2Net": "gu2net.module",
         "HAN": "han.module",
@@ -57,6 +59,7 @@ __all__ = [
     "Bmple",
     "Cephalometric",
     "Chest",
+    "EchoFolder",
     "EnLVAM",
     "GU2Net",
     "HandAtlas",

@@ -26,11 +26,12 @@ _PARTS = ("train", "val", "test")
 
 
 class Items(NamedTuple):
-    """The clips of a data set."""
+    """The clips of a data set; those to predict are the test's where there are no others."""
 
     train: Sequence[Item]
     val: Sequence[Item]
     test: Sequence[Item]
+    predict: Sequence[Item] = ()
 
 
 class EchoOptions(DataOptions, total=False):
@@ -68,7 +69,7 @@ class EchoDataModule(MedzooDataModule):
     def summary(self, stage: str = "fit") -> list[str]:
         """Return a line: how many clips for what."""
         del stage
-        train, val, test = map(len, self.items)
+        train, val, test = map(len, self.items[:3])
         return [f"{train} training clips; {val} for validation; {test} for test; lengths in mm"]
 
     def _clips(self, items: Sequence[Item], labels: bool = True) -> Clips:
@@ -85,6 +86,8 @@ class EchoDataModule(MedzooDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Load the training clips with labels, in an order drawn anew each epoch."""
+        if not self.items.train:
+            raise ConfigError("there are no training clips: annotate some, or give a smaller --data.test_fraction")
         return self.train_loader(self._train)
 
     def val_dataloader(self) -> Loader:
@@ -96,8 +99,8 @@ class EchoDataModule(MedzooDataModule):
         return self.evaluation_loader(self._clips(self.items.test)) if self.items.test else []
 
     def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
-        """Load the test clips without labels."""
-        return self.evaluation_loader(self._clips(self.items.test, labels=False))
+        """Load the clips to predict, without labels."""
+        return self.evaluation_loader(self._clips(self.items.predict or self.items.test, labels=False))
 
 
 class PlaxPhantoms(EchoDataModule):
