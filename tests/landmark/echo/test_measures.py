@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from medzoo.landmark.echo.measures import MEASURES, agreement, measured, segment_errors
+from medzoo.landmark.echo.measures import MEASURES, agreement, line_errors, measured, segment_errors
 from medzoo.landmark.echo.task import EchoEvaluation, EchoOutputs
 
 NAN = math.nan
@@ -52,7 +52,7 @@ def test_the_evaluation_is_in_original_millimetres_and_counts_what_it_knows() ->
     }  # fmt: skip
     points = torch.tensor([[[5.0, 5.0], [5.0, 11.0], [5.0, 30.0], [5.0, 33.0]]])
     evaluation = EchoEvaluation()
-    evaluation.update(batch, EchoOutputs(points, torch.zeros(1, 4)))
+    evaluation.update(batch, EchoOutputs(points, torch.zeros(1, 4), points[:, [0, 3]]))
     found = evaluation.compute()
     assert found["plax/IVSd_mae_mm"] == pytest.approx(1.0)
     assert found["plax/LVIDd_bias_mm"] == pytest.approx(-1.0)
@@ -60,3 +60,15 @@ def test_the_evaluation_is_in_original_millimetres_and_counts_what_it_knows() ->
     assert "plax/LVPWd_mae_mm" not in found
     assert found["plax/mae_mm"] == pytest.approx(1.0)
     assert evaluation.rows()[0]["error"] == pytest.approx(1.0)
+
+
+def test_line_errors_are_of_the_body_not_of_pixels() -> None:
+    """A line at 45° in mm past the middle of the cavity at 3 / √2 mm; in pixels its angle would be another."""
+    spacing = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    points = torch.tensor([[[0.0, 0.0], [0.0, 10.0], [0.0, 30.0], [0.0, 40.0]]], dtype=torch.float64)
+    lines = torch.tensor([[[6.0, 20.0], [46.0, 40.0]]], dtype=torch.float64)
+    found = line_errors(lines, points, spacing)
+    assert float(found["angle_deg"]) == pytest.approx(45)
+    assert float(found["level_mm"]) == pytest.approx(3 / math.sqrt(2))
+    assert float(line_errors(lines.flip(1), points, spacing)["angle_deg"]) == pytest.approx(45)
+    assert bool(line_errors(lines * NAN, points, spacing)["angle_deg"].isnan())

@@ -16,6 +16,7 @@ from medzoo.landmark.echo.data import PlaxPhantoms
 from medzoo.landmark.echo.measures import MEASURES
 from medzoo.landmark.echo.scan_line import lengths_mm
 from medzoo.landmark.echo.task import EchoSample
+from medzoo.landmark.enlvam.lines import motion_images
 from medzoo.landmark.enlvam.module import EnLVAM
 
 DATA: dict[str, Any] = {
@@ -37,6 +38,13 @@ class TestMotionImage(ModelContract):
 class TestKeyFrame(ModelContract):
     name: ClassVar[str] = "enlvam"
     tiny: ClassVar[dict[str, Any]] = {**DATA, "model.widths": [2, 4], "model.image": "bmode"}
+    differentiates_to: ClassVar[str] = "clip"
+    resumes: ClassVar[int | None] = 1
+
+
+class TestFoundLine(ModelContract):
+    name: ClassVar[str] = "enlvam"
+    tiny: ClassVar[dict[str, Any]] = {**DATA, "model.widths": [4, 8], "model.columns": 16, "model.line": "found"}
     differentiates_to: ClassVar[str] = "clip"
     resumes: ClassVar[int | None] = 1
 
@@ -75,9 +83,9 @@ def test_frames_behind_a_shorter_clip_are_never_seen() -> None:
     """Padding of a batch does not enter the window, which wraps round the clip's own end."""
     batch = batch_of(1)
     model = EnLVAM(widths=[2, 4])
-    alone = model.images(batch, model.lines(batch))
+    alone = motion_images(batch, model.lines(batch), 64)
     batch["clip"] = torch.nn.functional.pad(batch["clip"], (0, 0, 0, 0, 0, 7), value=1.0)
-    assert torch.equal(model.images(batch, model.lines(batch)), alone)
+    assert torch.equal(motion_images(batch, model.lines(batch), 64), alone)
 
 
 def test_a_tilted_line_measures_a_tube_longer_by_its_cosine() -> None:
@@ -87,6 +95,18 @@ def test_a_tilted_line_measures_a_tube_longer_by_its_cosine() -> None:
     tilted = torch.stack([borders[:, 0] + (borders[:, 1] - 35) * torch.tan(angle), borders[:, 1]], dim=-1)
     one = torch.ones(2)
     assert float(lengths_mm(tilted, one)) == pytest.approx(float(lengths_mm(borders, one) / torch.cos(angle)))
+
+
+def test_a_found_line_asks_for_none_in_the_clip() -> None:
+    """Its points are those of the second network, whatever line the clip has; all four lie on it."""
+    batch = batch_of()
+    torch.manual_seed(0)
+    model = EnLVAM(widths=[2, 4], line="found").eval()
+    before = model.outputs(batch)
+    batch["lines"] = [torch.full_like(lines, torch.nan) for lines in batch["lines"]]
+    after = model.outputs(batch)
+    assert torch.equal(after.points, before.points)
+    assert bool(after.points.isfinite().all())
 
 
 def test_wrong_options_cost_one_line(capsys: pytest.CaptureFixture[str]) -> None:

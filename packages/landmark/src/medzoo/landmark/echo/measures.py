@@ -38,6 +38,28 @@ def segment_errors(predicted: Tensor, truth: Tensor, spacing: Tensor) -> tuple[T
     return lengths_mm(predicted, spacing), lengths_mm(truth, spacing), ends
 
 
+def line_errors(lines: Tensor, points: Tensor, spacing: Tensor) -> dict[str, Tensor]:
+    """Compare scan lines with those through the first and the last annotated point.
+
+    Args:
+        lines: `(N, 2, 2)` two points of each line in pixels.
+        points: `(N, 4, 2)` in pixels.
+        spacing: `(2,)` mm per pixel along x, y.
+
+    Returns:
+        Each `(N,)`, NaN where a line or point is unknown: `angle_deg` between the two, 0 to 90, and `level_mm`, the
+        distance from the middle of the true cavity to the line.
+    """
+    start, end = (lines * spacing).unbind(dim=1)
+    mm = points * spacing
+    along, true = end - start, mm[:, -1] - mm[:, 0]
+    cross = along[:, 0] * true[:, 1] - along[:, 1] * true[:, 0]
+    angle = torch.rad2deg(torch.atan2(cross.abs(), (along * true).sum(dim=-1).abs()))
+    off = mm[:, 1:3].mean(dim=1) - start
+    level = (along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0]).abs() / torch.linalg.vector_norm(along, dim=-1)
+    return {"angle_deg": angle, "level_mm": level}
+
+
 def agreement(predicted: Tensor, truth: Tensor) -> dict[str, float]:
     """Return figures of one measure over the clips in which both values are known.
 

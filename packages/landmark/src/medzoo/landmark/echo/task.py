@@ -15,7 +15,7 @@ from medzoo.core.geometry.points import to_original
 from medzoo.core.sample import Batch, ClipSample, Rule
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
 from medzoo.core.values import Row
-from medzoo.landmark.echo.measures import MEASURES, agreement, measured, segment_errors
+from medzoo.landmark.echo.measures import MEASURES, agreement, line_errors, measured, segment_errors
 from medzoo.landmark.echo.scan_line import lengths_mm
 
 
@@ -33,10 +33,12 @@ class EchoOutputs:
     Attributes:
         points: `(M, 4, 2)` (x, y) in pixels of the clips that the network sees; NaN where there is no scan line.
         spreads: `(M, 4)` expected distance to the point under its heat map, in pixels of the network's image.
+        lines: `(M, 2, 2)` two points of the scan line in pixels of the clips; NaN where there is none.
     """
 
     points: Tensor
     spreads: Tensor
+    lines: Tensor
 
 
 class EchoEvaluation(Evaluation[EchoOutputs]):
@@ -47,8 +49,12 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
 
     def update(self, batch: Batch, outputs: EchoOutputs) -> None:
         """Add a batch, see `EchoSample`."""
-        for i, points in enumerate(split(batch, outputs.points.detach())):
+        both = zip(split(batch, outputs.points.detach()), split(batch, outputs.lines.detach()), strict=True)
+        for i, (points, lines) in enumerate(both):
             found = in_original(batch, i, points)
+            off = line_errors(
+                in_original(batch, i, lines), batch["landmarks"][i].double(), batch["spacing"][i].double()
+            )
             lengths, truth, ends = segment_errors(found, batch["landmarks"][i].double(), batch["spacing"][i].double())
             phases = batch["phases"][i]
             values, true, distances = (measured(table, phases) for table in (lengths, truth, ends))
@@ -59,6 +65,7 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
                 "error": sum(known) / len(known) if known else math.nan,
                 "prediction": json.dumps([[[round(v, 3) for v in point] for point in key] for key in found.tolist()]),
             }
+            row |= {f"line_{what}": float(values.nanmean()) for what, values in off.items()}
             for name in MEASURES:
                 row[f"{name}_mm"] = values.get(name, math.nan)
                 row[f"{name}_true_mm"] = true.get(name, math.nan)
@@ -68,7 +75,9 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
     def compute(self) -> dict[str, float]:
         """Return `<source>/<measure>_<figure>`, see `echo.measures`, and the means `mae_mm` and `mce_mm`.
 
-        Lengths that are unknown, or for which there was no scan line, are left out; `n` counts the others.
+        Lengths that are unknown, or for which there was no scan line, are left out; `n` counts the others; `loa`
+        needs two.
+        `line_angle_deg_median` and `line_level_mm_median` are of the scan lines, see `line_errors`.
         """
         self.tested = gather_all(self.tested)
         figures: dict[str, float] = {}
@@ -84,10 +93,15 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
                 if not values["n"]:
                     continue
                 units = {"n": "n", "mae": "mae_mm", "mape": "mape", "bias": "bias_mm", "loa": "loa_mm"}
-                figures |= {f"{source}/{name}_{units[key]}": value for key, value in values.items()}
+                known = {units[key]: value for key, value in values.items() if math.isfinite(value)}
+                figures |= {f"{source}/{name}_{key}": value for key, value in known.items()}
                 figures[f"{source}/{name}_mce_mm"] = float(ends.nanmean())
                 all_errors.append((predicted - true).abs())
                 all_ends.append(ends)
+            for what in ("angle_deg", "level_mm"):
+                off = torch.tensor([float(row[f"line_{what}"]) for row in rows], dtype=torch.float64)
+                if bool(off.isfinite().any()):
+                    figures[f"{source}/line_{what}_median"] = float(off.nanmedian())
             if all_errors:
                 figures[f"{source}/mae_mm"] = float(torch.cat(all_errors).nanmean())
                 figures[f"{source}/mce_mm"] = float(torch.cat(all_ends).nanmean())
@@ -112,8 +126,8 @@ def in_original(batch: Batch, index: int, points: Tensor) -> Tensor:
 def predictions(batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
     """Return the lengths of each clip in mm (NaN where the spacing is unknown), with its points in original pixels."""
     found = []
-    both = zip(split(batch, outputs.points.detach()), split(batch, outputs.spreads.detach()), strict=True)
-    for i, (points, spreads) in enumerate(both):
+    parts = (split(batch, values.detach()) for values in (outputs.points, outputs.spreads, outputs.lines))
+    for i, (points, spreads, lines) in enumerate(zip(*parts, strict=True)):
         original = in_original(batch, i, points)
         record = {
             "id": batch["id"][i],
@@ -124,6 +138,7 @@ def predictions(batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
             "phases": batch["phases"][i],
             "points": original.tolist(),
             "spreads": spreads.tolist(),
+            "lines": in_original(batch, i, lines).tolist(),
         }
         found.append(Prediction(record))
     return found

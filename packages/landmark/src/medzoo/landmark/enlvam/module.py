@@ -16,20 +16,31 @@ from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
 from medzoo.core.sides import sides
 from medzoo.core.tasks.base import Prediction
-from medzoo.landmark.echo.clips import in_network
 from medzoo.landmark.echo.measures import POINTS
-from medzoo.landmark.echo.scan_line import ScanLine, line_through, motion_image
 from medzoo.landmark.echo.task import EchoEvaluation, EchoOutputs, predictions
+from medzoo.landmark.enlvam.lines import (
+    Lines,
+    annotated_points,
+    depths,
+    ends,
+    fitted_lines,
+    given_lines,
+    key_frames,
+    motion_images,
+    on_lines,
+)
 from medzoo.landmark.enlvam.losses import points_loss
 from medzoo.landmark.enlvam.network import HeatUNet, column_position, mean_position, probabilities, spread
 
 
 class EnLVAM(Method):
-    """Measures septum, cavity and posterior wall in the motion image along a scan line that is given with the clip.
+    """Measures septum, cavity and posterior wall in the motion image along a scan line, which is given or found.
 
     Args:
         image: What the network sees: amm (the motion image along the scan line) or bmode (the key frame alone, the
             baseline of the paper, which needs no line).
+        line: Which scan line a test takes: given (the clip's) or found (through the points that a second network of the
+            same kind finds in the key frame; training takes the clip's). bmode has none.
         widths: Channels of the U-Net, from full resolution down.
         columns: Frames about the key frame in the motion image.
         size: Height and width of the frames, one number for a square; empty: as they are stored.
@@ -48,6 +59,7 @@ class EnLVAM(Method):
     def __init__(
         self,
         image: str = "amm",
+        line: str = "given",
         widths: list[int] = [6, 12, 24, 48],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         columns: int = 64,
         size: int | list[int] | None = None,
@@ -62,6 +74,7 @@ class EnLVAM(Method):
         super().__init__()
         self.save_hyperparameters()
         check_choice("model.image", image, ("amm", "bmode"))
+        check_choice("model.line", line, ("given", "found"))
         check_choice("model.trained", trained, ("map", "column"))
         check_choice("model.schedule", schedule, ("paper", "cosine"))
         if len(widths) < 2 or min(widths) < 1:
@@ -72,6 +85,7 @@ class EnLVAM(Method):
             )
         self.size = None if size is None else sides("model.size", size)
         self.network = HeatUNet(len(POINTS), widths)
+        self.detector = HeatUNet(len(POINTS), widths) if line == "found" and image == "amm" else None
 
     def wants(self) -> Wants:
         """Annotated clips."""
@@ -86,68 +100,42 @@ class EnLVAM(Method):
         steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 50], gamma=0.1)
         return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=steps)
 
-    def lines(self, batch: Batch) -> list[ScanLine | None]:
-        """Return the scan line of each key frame of a batch in pixels of its clips; None where there is none."""
-        found: list[ScanLine | None] = []
-        height, width = batch["clip"].shape[2:]
-        for lines, affine in zip(batch["lines"], batch["affine"].cpu(), strict=True):
-            for first, last in in_network(lines.cpu(), affine):
-                try:
-                    found.append(line_through(first, last, (height, width)))
-                except ValueError:  # the two points are NaN, the same or outside the frame
-                    found.append(None)
-        return found
-
-    def images(self, batch: Batch, lines: list[ScanLine | None]) -> Tensor:
-        """Return what the network sees of each key frame, `(M, 1, H, W)`; zeros where there is no line."""
-        columns, images = int(self.hparams["columns"]), []
-        shares = iter(lines)
-        lengths = batch["clip_length"].tolist()
-        for clip, length, keys in zip(batch["clip"], lengths, batch["keys"], strict=True):
-            for key in keys.tolist():
-                line = next(shares)
-                if self.hparams["image"] == "bmode":
-                    images.append(clip[key])
-                elif line is None:
-                    images.append(clip.new_zeros(max(clip.shape[1:]), columns))
-                else:
-                    images.append(motion_image(clip[:length], line, key, columns))
-        return torch.stack(images)[:, None]
+    def lines(self, batch: Batch) -> Lines:
+        """Return the scan line of each key frame: the clip's, or the one through the points found in the frame."""
+        if self.detector is None or self.training:
+            return given_lines(batch)
+        return fitted_lines(mean_position(probabilities(self.detector(key_frames(batch)).float())), batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compare the points in the network's image with the annotated ones."""
-        lines = self.lines(batch)
-        image = _changed(self.images(batch, lines), self.hparams["augment"])
-        truth = torch.cat(
-            [in_network(p.cpu(), a) for p, a in zip(batch["landmarks"], batch["affine"].cpu(), strict=True)]
-        )
-        key = int(self.hparams["columns"]) // 2
-        amm = self.hparams["image"] == "amm"
-        if amm:
-            both = zip(truth, lines, strict=True)
-            depths = [p.new_full((4,), torch.nan) if line is None else line.to_depth(p) for p, line in both]
-            rows = torch.stack(depths)
-            truth = torch.stack([torch.full_like(rows, key), rows], dim=-1)
-        heat = probabilities(self.network(image))
-        in_column = amm and self.hparams["trained"] == "column"
-        points = column_position(heat, key) if in_column else mean_position(heat)
-        loss = points_loss(points, truth.to(points))
-        self.log("train/loss", loss, batch_size=len(image))
+        """Compare points with the annotated ones in the network's image, and in the frame where lines are found."""
+        truth, columns, augment = annotated_points(batch), int(self.hparams["columns"]), self.hparams["augment"]
+        losses = []
+        if self.hparams["image"] == "amm":
+            lines = self.lines(batch)
+            rows = depths(truth, lines)
+            heat = probabilities(self.network(_changed(motion_images(batch, lines, columns), augment)))
+            in_column = self.hparams["trained"] == "column"
+            points = column_position(heat, columns // 2) if in_column else mean_position(heat)
+            target = torch.stack([torch.full_like(rows, columns // 2), rows], dim=-1)
+            losses.append(points_loss(points, target.to(points)))
+        frames = self.network if self.hparams["image"] == "bmode" else self.detector
+        if frames is not None:
+            points = mean_position(probabilities(frames(_changed(key_frames(batch), augment))))
+            losses.append(points_loss(points, truth.to(points)))
+        loss = torch.stack(losses).sum()
+        self.log("train/loss", loss, batch_size=len(truth))
         return loss
 
     def outputs(self, batch: Batch) -> EchoOutputs:
         """Find the points of each key frame and bring them back into the frame."""
-        lines = self.lines(batch)
-        heat = probabilities(self.network(self.images(batch, lines)).float())
         if self.hparams["image"] == "bmode":
+            heat = probabilities(self.network(key_frames(batch)).float())
             points = mean_position(heat)
-            return EchoOutputs(points, spread(heat, points))
-        found = column_position(heat, int(self.hparams["columns"]) // 2)
-        frames = [
-            torch.full_like(rows, torch.nan) if line is None else _on(line, rows[:, 1])
-            for rows, line in zip(found, lines, strict=True)
-        ]
-        return EchoOutputs(torch.stack(frames), spread(heat, found))
+            return EchoOutputs(points, spread(heat, points), ends(fitted_lines(points, batch)))
+        lines, columns = self.lines(batch), int(self.hparams["columns"])
+        heat = probabilities(self.network(motion_images(batch, lines, columns)).float())
+        found = column_position(heat, columns // 2)
+        return EchoOutputs(on_lines(found[..., 1], lines), spread(heat, found), ends(lines))
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> EchoEvaluation:
         """Return an evaluation of lengths."""
@@ -164,13 +152,6 @@ class EnLVAM(Method):
     def predictions(self, batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
         """Return the lengths of each clip."""
         return predictions(batch, outputs)
-
-
-def _on(line: ScanLine, depths: Tensor) -> Tensor:
-    """Return points `(K, 2)` in the frame at depths, with gradients to them, on their device."""
-    start, step = line.start.to(depths), line.step.to(depths)
-    points: Tensor = start + depths[:, None] * step
-    return points
 
 
 def _changed(image: Tensor, strength: float) -> Tensor:
