@@ -55,6 +55,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "widths": [64, 128, 320, 512, 1024], "target": "msra", "sigmas": [2.0, 2.0, 4.0], "decoder": "quarter",
         "heads": "mean", "lr": 4.5e-4, "epochs": 200, "steps": None, "batch": 1, "neck": 256, "rehearsal": 0.0,
     },
+    "enlvam/paper": {
+        "image": "amm", "widths": [6, 12, 24, 48], "columns": 64, "size": 128, "trained": "map", "lr": 1e-3,
+        "schedule": "paper", "epochs": 100, "steps": None, "batch": 1,
+    },
 }  # fmt: skip
 SIZES = {
     ("uod/default", "stage1"): 1_657_456, ("uod/default", "stage2"): 1_083_645,
@@ -67,6 +71,7 @@ SIZES = {
     ("gu2net/default", None): 320_444, ("gu2net/paper", None): 4_381_052,  # 4.381 M in the public code
     ("han/default", None): 550_384, ("han/paper", None): 77_240_080,  # one head, 77.24 M in the public code
     ("heatmap/default", None): 937_326,
+    ("enlvam/default", None): 68_524, ("enlvam/paper", None): 68_524,
 }  # fmt: skip
 SMALL = {
     "uod/paper": {"vgg_weights": "null", "swin_weights": "null", "match_size": 96, "patch": 64, "size": 112,
@@ -78,6 +83,7 @@ SMALL = {
     "igu-aug/paper": {"vgg_weights": "null", "size": 96, "batch": 2},
     "gu2net/paper": {"size": "[128,128]"},
     "han/paper": {"size": "[128,128]"},
+    "enlvam/paper": {"size": "32"},
 }  # fmt: skip
 
 
@@ -87,6 +93,8 @@ def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
     settings = config["model"]["init_args"]
     assert {name: settings[name] for name in PUBLISHED[recipe]} == PUBLISHED[recipe]
     assert config["trainer"]["gradient_clip_val"] is None  # a habit of the quick recipes
+    if recipe == "enlvam/paper":
+        return  # clips have no shots
     shots = "all" if recipe in ("gu2net/paper", "han/paper") else 1
     assert config["data"]["init_args"]["shots"] == shots
 
@@ -94,16 +102,18 @@ def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
 @pytest.mark.parametrize(("recipe", "stage"), SIZES)
 def test_a_recipe_builds_a_network_of_its_size(recipe: str, stage: str | None) -> None:
     domains = HEAD if recipe.startswith("han") else DOMAINS
-    assert parameters(recipe, domains=domains, **({"stage": stage} if stage else {})) == SIZES[recipe, stage]
+    arguments = {} if recipe.startswith("enlvam") else {"domains": domains}
+    assert parameters(recipe, **arguments, **({"stage": stage} if stage else {})) == SIZES[recipe, stage]
 
 
 @pytest.mark.parametrize("recipe", SMALL)
 def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, workdir: Path) -> None:
-    data = {"data.n_train": 4, "data.n_test": 2, "data.domains": "[head]"}
+    data = {"data.n_train": 4, "data.n_test": 2}
+    data |= {"data.image_size": 32, "data.n_val": 0} if recipe.startswith("enlvam") else {"data.domains": "[head]"}
     assert dry_run(recipe, {**{f"model.{name}": value for name, value in SMALL[recipe].items()}, **data}) == 0
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap"))
+    found = packaged(("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap", "enlvam"))
     assert found == {recipe for recipe, _ in SIZES}
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PUBLISHED.keys() == SMALL.keys()

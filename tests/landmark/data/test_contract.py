@@ -99,6 +99,24 @@ class TestLandmarkMix(OneShot):
         return {"parts": [{"data": "chest", "root": str(chest(8))}, drawn]}
 
 
+class Clips(DataModuleContract):
+    """Clips are measured by supervised methods."""
+
+
+class TestPlaxPhantoms(Clips):
+    name = "plax-phantoms"
+    tiny: ClassVar[dict[str, Any]] = {"n_train": 3, "n_val": 1, "n_test": 4, "image_size": 24, "frames": 24}
+
+
+class TestEchoFolder(Clips):
+    name = "echo-folder"
+    damaged = "clip1/003.png"
+
+    @pytest.fixture
+    def options(self, echo_clips: Maker) -> dict[str, Any]:
+        return {"root": str(echo_clips()), "test_fraction": 0.4}
+
+
 def test_every_data_module_of_the_package_keeps_the_contract() -> None:
-    kept = {cls.name for cls in OneShot.__subclasses__()}
+    kept = {cls.name for cls in (*OneShot.__subclasses__(), *Clips.__subclasses__())}
     assert kept == {spec.name for spec in specs("datamodule") if spec.package == "medzoo-landmark"}

@@ -118,6 +118,27 @@ class SignalSample(Sample):
     """What is wrong with it, as far as known."""
 
 
+class ClipSample(Sample):
+    """A moving picture, such as an ultrasound clip, with frames at which something is asked."""
+
+    clip: Annotated[Tensor, Rule.PAD]
+    """`(T, H, W)` float32 in `[0, 1]`."""
+    rate: float
+    """Frames a second, NaN where unknown."""
+    keys: Annotated[Tensor, Rule.LIST]
+    """`(N,)` int64, the key frames."""
+    phases: list[str]
+    """Of each key frame its phase, such as `d` and `s` for the ends of diastole and systole."""
+    affine: Tensor
+    """`(2, 3)` float64, maps original pixel coordinates of a frame to those of `clip`."""
+    original_size: Tensor
+    """`(2,)` int64, extent of an original frame along x, y."""
+    spacing: Tensor
+    """`(2,)` float32, mm per original pixel along x, y; NaN where the file does not say."""
+    landmarks: NotRequired[Annotated[Tensor, Rule.LIST]]
+    """`(N, K, 2)` float32, original pixels at the key frames, NaN where missing."""
+
+
 Batch = dict[str, Any]
 """Samples as `collate` joins them."""
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
         LandmarkMix,
         LandmarkPhantoms,
     )
+    from medzoo.landmark.echo.data import PlaxPhantoms
+    from medzoo.landmark.echo.folder import EchoFolder
+    from medzoo.landmark.enlvam.module import EnLVAM
     from medzoo.landmark.gu2net.module import GU2Net
     from medzoo.landmark.han.module import HAN
     from medzoo.landmark.heatmap.module import Heatmap
@@ -32,6 +35,8 @@ __getattr__, __dir__ = lazy(
         "CC2D": "cc2d.module",
         "Cephalometric": "data",
         "Chest": "data",
+        "EchoFolder": "echo.folder",
+        "EnLVAM": "enlvam.module",
         "GU2Net": "gu2net.module",
         "HAN": "han.module",
         "HandAtlas": "data",
@@ -41,6 +46,7 @@ __getattr__, __dir__ = lazy(
         "LandmarkFolder": "data",
         "LandmarkMix": "data",
         "LandmarkPhantoms": "data",
+        "PlaxPhantoms": "echo.data",
         "SCP": "scp.selector",
         "UOD": "uod.module",
     },
@@ -53,6 +59,8 @@ __all__ = [
     "Bmple",
     "Cephalometric",
     "Chest",
+    "EchoFolder",
+    "EnLVAM",
     "GU2Net",
     "HandAtlas",
     "Heatmap",
@@ -61,4 +69,5 @@ __all__ = [
     "LandmarkFolder",
     "LandmarkMix",
     "LandmarkPhantoms",
+    "PlaxPhantoms",
 ]
