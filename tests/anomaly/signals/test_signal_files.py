@@ -74,8 +74,7 @@ def write_dicom(path: Path, signal: Signal) -> Path:
 
 
 def write_edf(path: Path, signal: Signal) -> Path:
-    import edfio
-
+    edfio = pytest.importorskip("edfio")
     kind = {"physical_dimension": "uV", "physical_range": (-10_000.0, 10_000.0)}
     rows = zip(signal, STANDARD, strict=True)
     edfio.Edf([edfio.EdfSignal(row * 1000.0, RATE, label=f"ECG {name}", **kind) for row, name in rows]).write(path)

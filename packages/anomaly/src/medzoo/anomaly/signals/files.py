@@ -10,11 +10,12 @@ from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medzoo.anomaly.signals.prepare import Samples
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 Read = TypeVar("Read")
+Samples = NDArray[np.float32]
 _SCALE = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
 
 

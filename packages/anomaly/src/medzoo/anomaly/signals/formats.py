@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.anomaly.signals.files import millivolts, wfdb_header, wfdb_signal
 from medzoo.anomaly.signals.prepare import Record
@@ -22,6 +23,44 @@ _TIMES = {"time_s": 1.0, "time": 1.0, "time_ms": 1e3}
 _MOST = 50.0
 """Millivolts between least and greatest value that no lead of a heart has."""
 _ALIAS = {"avr": "aVR", "avl": "aVL", "avf": "aVF"}
+
+
+class _Code(Protocol):
+    CodeValue: str
+    CodeMeaning: str
+
+
+class _Channel(Protocol):
+    ChannelSourceSequence: list[_Code]
+    ChannelSensitivityUnitsSequence: list[_Code]
+
+
+class _Group(Protocol):
+    NumberOfWaveformSamples: int
+    SamplingFrequency: float
+    ChannelDefinitionSequence: list[_Channel]
+
+
+class _Waveforms(Protocol):
+    """What is used of pydicom's data set, whose own types end here."""
+
+    WaveformSequence: list[_Group]
+
+    def get(self, name: str) -> object: ...
+    def waveform_array(self, multiplex_index: int) -> NDArray[np.float64]: ...
+
+
+class _EdfSignal(Protocol):
+    physical_dimension: str
+    sampling_frequency: float
+    label: str
+    data: NDArray[np.float64]
+
+
+class _Edf(Protocol):
+    """What is used of edfio's file."""
+
+    signals: list[_EdfSignal]
 
 
 def read_record(path: Path, rate: float | None = None) -> Record:
@@ -131,17 +170,16 @@ def _npz(path: Path, rate: float | None) -> Record:
 
 def _dicom(path: Path, rate: float | None) -> Record:
     del rate  # the file says
-    # Its values are Any: pydicom has no types for what a file may hold.
-    data: Any = _library("pydicom", "medzoo-core[dicom]").dcmread(path)
-    groups = data.get("WaveformSequence")
-    if not groups:
+    data: _Waveforms = _library("pydicom", "medzoo-core[dicom]").dcmread(path)
+    if not data.get("WaveformSequence"):
         raise DataError(path, "is DICOM without a waveform", "expected an electrocardiogram")
+    groups = data.WaveformSequence
     index = max(range(len(groups)), key=lambda i: int(groups[i].NumberOfWaveformSamples))  # the rhythm, not a mean beat
     group = groups[index]
     channels = group.ChannelDefinitionSequence
     labels = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in channels]
     units = [str(channel.ChannelSensitivityUnitsSequence[0].CodeValue) for channel in channels]
-    signal = np.asarray(data.waveform_array(index).T, np.float32) * millivolts(units, path)
+    signal = data.waveform_array(index).T.astype(np.float32) * millivolts(units, path)
     years = re.fullmatch(r"(\d+)Y", str(data.get("PatientAge") or ""))
     age = float(years[1]) if years else np.nan
     sex = {"M": 0.0, "F": 1.0}.get(str(data.get("PatientSex") or ""), np.nan)
@@ -152,14 +190,14 @@ def _edf(path: Path, rate: float | None) -> Record:
     del rate  # the file says
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on fields of the header that break the standard
-        found: Any = _library("edfio", "medzoo-anomaly[edf]").read_edf(path)
+        found: _Edf = _library("edfio", "medzoo-anomaly[edf]").read_edf(path)
     volts = [s for s in found.signals if str(s.physical_dimension).strip().casefold() in ("mv", "uv", "v")]
     if not volts:
         raise DataError(path, "has no signal in mV, uV or V", "expected an electrocardiogram")
     hertz = max(float(s.sampling_frequency) for s in volts)
     kept = [s for s in volts if float(s.sampling_frequency) == hertz]
     scale = millivolts([str(s.physical_dimension) for s in kept], path)
-    signal = np.stack([np.asarray(s.data, np.float32) for s in kept]) * scale
+    signal = np.stack([s.data.astype(np.float32) for s in kept]) * scale
     return Record(signal, hertz, _named([str(s.label) for s in kept]))
 
 
