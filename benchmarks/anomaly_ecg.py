@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.mcf.losses import normalised, smoothed
-from medzoo.anomaly.mcf.scoring import cut, windows
+from medzoo.anomaly.restoration.losses import normalised, smoothed
+from medzoo.anomaly.restoration.scoring import cut, windows
 from medzoo.anomaly.signals.phantoms import EcgPhantoms
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs

@@ -85,6 +85,12 @@ class TestMCF(ModelContract):
     }
 
 
+class TestEcgSSL(ModelContract):
+    name = "ecg-ssl"
+    differentiates_to = "signal"
+    tiny = TestMCF.tiny | {"model.head": [8]}
+
+
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")
 class TestAnomalib(ModelContract):
     name = "anomalib"

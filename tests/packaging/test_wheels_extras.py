@@ -59,6 +59,14 @@ for number in range(4):
     wfdb.wrsamp(f"p{number}", p_signal=made.signal[[1, 10]].T.astype(float), **kind)
     wfdb.wrann(f"p{number}", "atr", made.beats, ["N"] * len(made.beats), write_dir="records")
 """
+EDF = """
+import numpy as np, edfio
+from pathlib import Path
+from medzoo.anomaly.signals.formats import read_record
+wave = np.sin(np.arange(5000) / 40)
+edfio.Edf([edfio.EdfSignal(wave, 500, label="ECG II", physical_dimension="mV")]).write("r.edf")
+assert read_record(Path("r.edf")).leads == ("II",)
+"""
 SMALL = "--data.train 4 --data.test 4 --data.pixels 64 --data.test_categories [gear] --model.size [64,64]"
 EXPORTED = "exported/checkpoints/last.ckpt"
 USES: dict[tuple[str, str], list[list[str]]] = {
@@ -84,6 +92,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         ["python", "-c", RECORDS],
         ["medzoo", "check", "--data", "wfdb-folder", "--data.root", "records"],
     ],
+    ("medzoo-anomaly", "edf"): [["python", "-c", EDF]],
     ("medzoo-vlm", "clip"): [["python", "-c", CLIP]],
     ("medzoo", "test"): [
         ["pytest", "--version"],

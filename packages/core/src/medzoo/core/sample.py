@@ -116,6 +116,8 @@ class SignalSample(Sample):
     """`()` int64, 1 where the stretch is abnormal."""
     kind: NotRequired[str]
     """What is wrong with it, as far as known."""
+    notes: NotRequired[list[str]]
+    """What was mended, or makes a score doubtful, a remark each."""
 
 
 class ClipSample(Sample):

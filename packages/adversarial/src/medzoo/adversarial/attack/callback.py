@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from medzoo.adversarial.attack.change import Answer, answer_of
 from medzoo.adversarial.attack.goals import Setting, aim_at
 from medzoo.adversarial.engine import Attack, Loss, MethodVictim
 from medzoo.core.distributed import gather_all
@@ -22,9 +23,26 @@ from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import identity
 from medzoo.core.values import Row
 
-Examples = list[tuple[str, Tensor, Tensor]]
-"""Name, clean and attacked image `(C, *S)` of the first images."""
 _SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Example:
+    """One of the first images, for a picture.
+
+    Attributes:
+        name: Id of the image.
+        clean: `(C, *S)`.
+        attacked: Likewise.
+        before: What the model made of the clean image.
+        after: And of the attacked one.
+    """
+
+    name: str
+    clean: Tensor
+    attacked: Tensor
+    before: Answer
+    after: Answer
 
 
 class UnderAttack(Callback):
@@ -51,7 +69,9 @@ class UnderAttack(Callback):
         self.make, self.bounds, self.tolerance, self.seed, self.keep = make, bounds, tolerance, seed, keep
         self.twin = twin
         self.rows: list[Row] = []
-        self.examples: Examples = []
+        self.examples: list[Example] = []
+        self._seen: list[tuple[Tensor, Answer]] = []
+        """Clean images of the present batch that a picture shows, and the answers for them."""
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -79,16 +99,34 @@ class UnderAttack(Callback):
             found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generator))
         rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generator)
         batch["image"] = found.images.to(clean)
+        shown = range(min(len(clean), _SHOWN - len(self.examples)))
+        self._seen = [(clean[i].cpu(), answer_of(outputs, i)) for i in shown]
         for i, name in enumerate(batch["id"]):
             figures = {key: float(getattr(found, key)[i]) for key in ("success", "linf", "l2", "queries")}
             figures["success_rounded"] = float(rounded[i])
             self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
-            if len(self.examples) < _SHOWN:
-                self.examples.append((name, clean[i].cpu(), batch["image"][i].cpu()))
             if self.keep is not None:
                 target = self.keep / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:
                     np.save(file, batch["image"][i].cpu().numpy())
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what pictures show, once the batch was judged: a model that draws numbers has drawn them."""
+        if self._seen and isinstance(pl_module, Method):
+            with torch.no_grad():
+                after = pl_module.outputs(batch)
+            for i, (clean, before) in enumerate(self._seen):
+                attacked = batch["image"][i].cpu()
+                self.examples.append(Example(batch["id"][i], clean, attacked, before, answer_of(after, i)))
+        self._seen = []
 
     def _as_saved(self, images: Tensor) -> Tensor:
         """Return images as a file would hold them: 256 grey levels, or whole numbers where that is the unit."""

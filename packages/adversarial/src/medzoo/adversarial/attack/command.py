@@ -164,7 +164,7 @@ def _all(first: Planned, rest: list[Planned], attempts: list[Attempt]) -> Iterat
     yield first
     for label, make in rest:
         examples = attempts[0].examples
-        if "corruption" not in label or not examples or fits(label["corruption"], examples[0][1]):
+        if "corruption" not in label or not examples or fits(label["corruption"], examples[0].clean):
             yield label, make
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medzoo.adversarial.attack.callback import Examples
+from medzoo.adversarial.attack.callback import Example
+from medzoo.adversarial.attack.change import draw_change
 from medzoo.core.io import figure_text, write_csv
 from medzoo.core.metrics.segmentation import group_interval
 from medzoo.core.plots import save
@@ -28,13 +29,13 @@ class Attempt:
         label: What tells it from the others: `eps`, the budget in image units, or `corruption` and `severity`.
         metrics: Figures of the model's own evaluation on the attacked images.
         rows: A row an image.
-        examples: Clean and attacked images.
+        examples: Clean and attacked images, and the answers for them.
     """
 
     label: Row
     metrics: Mapping[str, float]
     rows: Sequence[Row] = ()
-    examples: Examples = field(default_factory=list)
+    examples: Sequence[Example] = field(default_factory=list)
 
     def figures(self) -> Row:
         """Return label, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
@@ -119,10 +120,10 @@ def _curves(table: Sequence[Row]) -> Figure:
 def _pictures(attempt: Attempt) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 2.6 * len(attempt.examples)), layout="constrained")
-    axes = figure.subplots(len(attempt.examples), 3, squeeze=False)
-    for row, (name, clean, attacked) in zip(axes, attempt.examples, strict=True):
-        before, after = (image.numpy().mean(0) for image in (clean, attacked))
+    figure = Figure(figsize=(10, 2.6 * len(attempt.examples)), layout="constrained")
+    axes = figure.subplots(len(attempt.examples), 4, squeeze=False)
+    for row, example in zip(axes, attempt.examples, strict=True):
+        before, after = (image.numpy().mean(0) for image in (example.clean, example.attacked))
         if before.ndim == 3:  # a volume: the slice that changed most
             at = int(np.abs(after - before).sum((1, 2)).argmax())
             before, after = before[at], after[at]
@@ -132,7 +133,9 @@ def _pictures(attempt: Attempt) -> Figure:
         for axis, picture in ((row[0], before), (row[2], after)):
             axis.imshow(picture, cmap="gray", vmin=before.min(), vmax=before.max())
         row[1].imshow(change, cmap="coolwarm", vmin=-most, vmax=most)
-        for axis, title in zip(row, (name, f"change, largest {largest:.3g}", "attacked"), strict=True):
+        titles = (example.name, f"change, largest {largest:.3g}", "attacked")
+        for axis, title in zip(row, titles, strict=False):
             axis.set_title(figure_text(title), fontsize=8)
             axis.set_axis_off()
+        draw_change(row[3], example.before, example.after, after)
     return figure

@@ -1,11 +1,22 @@
-"""Reading records: WFDB through the library of that name, comma-separated tables, NumPy archives."""
+"""WFDB records through the library of that name, whose errors become lines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
-from medzoo.core.errors import ConfigError
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
+
+Read = TypeVar("Read")
+Samples = NDArray[np.float32]
+_SCALE = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
 
 
 def wfdb() -> ModuleType:
@@ -19,3 +30,69 @@ def wfdb() -> ModuleType:
         return import_module("wfdb")
     except ModuleNotFoundError as error:
         raise ConfigError(f"R peaks and WFDB files need {error.name}: pip install 'medzoo-anomaly[wfdb]'") from error
+
+
+class Header:
+    """What is used of wfdb's header."""
+
+    sig_len: int
+    fs: float
+    file_name: list[str] | None
+
+
+def wfdb_header(path: Path) -> Header:
+    """Read a header; the files that it names must be there.
+
+    Raises:
+        DataError: It cannot be read, or a file is missing.
+    """
+    found = read_by_wfdb(path, partial(_rdheader, str(path.with_suffix(""))))
+    for name in sorted(set(found.file_name or ())):
+        if not path.with_name(name).is_file():
+            raise DataError(path, f"names {name}, which is not beside it", "copy that file there too")
+    if not found.sig_len:
+        raise DataError(path, "does not say how many samples the record has", "write the number in its first line")
+    return found
+
+
+def _rdheader(name: str) -> Header:
+    found: Header = wfdb().rdheader(name)
+    return found
+
+
+def wfdb_signal(path: Path) -> tuple[Samples, float, tuple[str, ...]]:
+    """Return signal `(L, n)` in mV, samples a second and names of the leads of the record of a header.
+
+    Raises:
+        DataError: It cannot be read, or a signal is no voltage.
+    """
+    found = read_by_wfdb(path, lambda: wfdb().rdrecord(str(path.with_suffix(""))))
+    scale = millivolts([str(unit) for unit in found.units], path)
+    return np.asarray(found.p_signal.T, np.float32) * scale, float(found.fs), tuple(found.sig_name)
+
+
+def read_by_wfdb(path: Path, how: Callable[[], Read]) -> Read:
+    """Read with the library, whose errors are of all kinds.
+
+    Raises:
+        DataError: It fails.
+    """
+    try:
+        return how()
+    except MedzooError:
+        raise
+    except Exception as error:
+        raise DataError(path, f"cannot be read as WFDB ({first_line(error)[:80]})", "copy it again") from error
+
+
+def millivolts(units: list[str], path: Path) -> Samples:
+    """Return the factors `(L, 1)` that bring signals of these units to mV.
+
+    Raises:
+        DataError: One is no voltage.
+    """
+    known = [unit.strip().casefold().replace("μ", "µ") for unit in units]  # the two letters of micro
+    if unknown := sorted(set(known) - set(_SCALE)):
+        name = unknown[0] or "no unit"
+        raise DataError(path, f"has a signal in {name}, expected mV, uV or V", "choose leads by --data.leads")
+    return np.array([[_SCALE[unit]] for unit in known], np.float32)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medzoo.anomaly.signals.prepare import STANDARD, Record, chosen_leads, filtered, r_peaks, resampled, without_gaps
+from medzoo.anomaly.signals.quality import remarks
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
 from medzoo.core.data.wants import Wants
@@ -123,6 +124,7 @@ class SignalDataset(Dataset[dict[str, object]]):
             "rate": float(self.rate),
             "leads": list(leads),
             "beats": _beats_at(beats, self.rate / record.rate, self.samples),
+            "notes": remarks(record.signal, record.rate, record.leads, leads, len(beats)),
             "start": first / record.rate,
             "original_rate": float(record.rate),
             "original_length": length,

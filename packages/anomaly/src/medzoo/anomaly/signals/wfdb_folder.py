@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.signals.files import wfdb
+from medzoo.anomaly.signals.files import read_by_wfdb, wfdb, wfdb_header, wfdb_signal
 from medzoo.anomaly.signals.module import SECONDS, Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SignalOptions
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions, read_patients, split_by_fraction
-from medzoo.core.errors import DataError, MedzooError, first_line
+from medzoo.core.errors import DataError
 
 CLASSES = {symbol: name for name, symbols in (("", "NLRej"), ("S", "AaJS"), ("V", "VE"), ("F", "F"), ("Q", "/fQ"))
            for symbol in symbols}  # fmt: skip
 """Classes of beats of AAMI EC57 by their annotation; empty for normal. Other annotations are no beats."""
 _BEFORE, _AFTER = 0.28, 0.45  # seconds about an R peak that count as its beat
-
-Read = TypeVar("Read")
-
-
-class _Header:
-    """What is used of wfdb's header."""
-
-    sig_len: int
-    fs: float
-    file_name: list[str] | None
 
 
 class WfdbFolder(SignalDataModule):
@@ -92,7 +80,7 @@ class WfdbFolder(SignalDataModule):
         return Items(normal[0], normal[1], tuple(parts[2]))
 
     def _stretches(self, path: Path) -> list[Item]:
-        header = _header(path)
+        header = wfdb_header(path)
         at, symbols = _beats(path, self._annotator)
         wants = self.wants
         asked = wants.size[-1] / wants.rate if wants.size and wants.rate else SECONDS
@@ -110,56 +98,23 @@ class WfdbFolder(SignalDataModule):
         return found
 
 
-def _header(path: Path) -> _Header:
-    """Read a header; the files that it names must be there."""
-    found = _read(path, partial(_rdheader, str(path.with_suffix(""))))
-    for name in sorted(set(found.file_name or ())):
-        if not path.with_name(name).is_file():
-            raise DataError(path, f"names {name}, which is not beside it", "copy that file there too")
-    if not found.sig_len:
-        raise DataError(path, "does not say how many samples the record has", "write the number in its first line")
-    return found
-
-
-def _rdheader(name: str) -> _Header:
-    found: _Header = wfdb().rdheader(name)
-    return found
-
-
 def _beats(path: Path, annotator: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """Return samples and symbols of the annotated beats."""
     target = path.with_suffix(f".{annotator}")
     if not target.is_file():
         raise DataError(target, "is missing", "every record needs its annotated beats; see --data.annotator")
-    found = _read(target, lambda: wfdb().rdann(str(path.with_suffix("")), annotator))
+    found = read_by_wfdb(target, lambda: wfdb().rdann(str(path.with_suffix("")), annotator))
     symbols = np.asarray(found.symbol, dtype=np.str_)
     kept = np.isin(symbols, list(CLASSES))
     return np.asarray(found.sample, np.int64)[kept], symbols[kept]
 
 
-def _read(path: Path, how: Callable[[], Read]) -> Read:
-    """Read with the library, whose errors are of all kinds."""
-    try:
-        return how()
-    except MedzooError:
-        raise
-    except Exception as error:
-        raise DataError(path, f"cannot be read as WFDB ({first_line(error)[:80]})", "copy it again") from error
-
-
 @lru_cache(maxsize=2)  # the stretches of a record come one after the other
 def _record(path: Path, annotator: str) -> Record:
-    found = _read(path, lambda: wfdb().rdrecord(str(path.with_suffix(""))))
+    signal, rate, leads = wfdb_signal(path)
     at, symbols = _beats(path, annotator)
-    signal = np.asarray(found.p_signal.T, np.float32)
-    scale = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
-    units = [str(unit).casefold() for unit in found.units]
-    if unknown := sorted(set(units) - set(scale)):
-        raise DataError(path, f"has a signal in {unknown[0]}, expected mV, uV or V", "choose leads by --data.leads")
-    signal *= np.array([scale[unit] for unit in units], np.float32)[:, None]
-    rate = float(found.fs)
     mask = np.zeros(signal.shape, bool)
     for r, symbol in zip(at.tolist(), symbols.tolist(), strict=True):
         if CLASSES[symbol]:
             mask[:, max(0, r - round(_BEFORE * rate)) : r + round(_AFTER * rate)] = True
-    return Record(signal, rate, tuple(found.sig_name), at, mask)
+    return Record(signal, rate, leads, at, mask)

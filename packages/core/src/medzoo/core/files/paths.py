@@ -16,42 +16,67 @@ from medzoo.core.io.tiff import is_tiff, page_count
 from medzoo.core.io.types import NIFTI, RASTER
 
 
-def expand(paths: Sequence[str]) -> list[str]:
-    """Return the files that are named, each once: files as they are, images in folders and below, those of patterns.
-
-    Folders of images are read in the order of names, hidden files and those that systems leave passed over; links to
-    folders are not followed. A file that is named itself is taken whatever it is called.
+def check_there(paths: Sequence[str]) -> None:
+    """Check that all paths that are no patterns exist.
 
     Raises:
-        DataError: A path does not exist, or a folder or a pattern has no image.
+        DataError: One does not.
     """
+    for path in paths:
+        if not _there(path) and not glob.has_magic(path):
+            raise DataError(path, "does not exist", "check the path")
+
+
+def _there(path: str) -> bool:
+    """Return whether a path, or the file or folder that it is a page or a series of, exists."""
+    return os.path.lexists(path) or os.path.isfile(page_of(path)[0]) or bool(folder_of(path)[1])
+
+
+def expand(paths: Sequence[str], endings: tuple[str, ...] = ()) -> list[str]:
+    """Return the files that are named, each once: files as they are, images in folders and below, those of patterns.
+
+    Folders are read in the order of names, hidden files and those that systems leave passed over; links to
+    folders are not followed. A file that is named itself is taken whatever it is called.
+
+    Args:
+        paths: What is named.
+        endings: Of the files that are looked for in the place of images.
+
+    Raises:
+        DataError: A path does not exist, or a folder or a pattern has no such file.
+    """
+    check_there(paths)
+    kinds = ", ".join(endings) or "PNG, JPEG, TIFF, NIfTI or DICOM"
+    what = "record" if endings else "image"
     found: dict[str, None] = {}
     for path in paths:
         if os.path.isdir(path):
-            files = list(_below(path))
+            files = list(_below(path, endings))
             if not files:
-                raise DataError(path, "holds no image", "give a folder with PNG, JPEG, TIFF, NIfTI or DICOM files")
-        elif os.path.lexists(path) or os.path.isfile(page_of(path)[0]) or folder_of(path)[1]:
+                raise DataError(path, f"holds no {what}", f"give a folder with {kinds} files")
+        elif _there(path):
             files = [path]
-        elif glob.has_magic(path):
+        else:
             named = sorted(glob.glob(path, recursive=True))
             written = set(Path(path).parts)  # what the pattern itself says is meant, such as `..`
             plain = [file for file in named if not any(leftover(Path(p)) for p in {*Path(file).parts} - written)]
-            files = [file for file in plain if not os.path.isdir(file) and is_image(file)]
+            files = [file for file in plain if not os.path.isdir(file) and _meant(file, endings)]
             if not files:
-                raise DataError(path, "matches no image", "check the pattern; quote it, so that the shell leaves it")
-        else:
-            raise DataError(path, "does not exist", "check the path")
+                raise DataError(path, f"matches no {what}", "check the pattern; quote it, so that the shell leaves it")
         found |= dict.fromkeys(map(os.path.normpath, files))
     return list(found)
 
 
-def _below(folder: str) -> Iterable[str]:
+def _below(folder: str, endings: tuple[str, ...]) -> Iterable[str]:
     for base, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if not leftover(Path(name)))
         for name in sorted(files):
-            if not leftover(Path(name)) and is_image(os.path.join(base, name)):
+            if not leftover(Path(name)) and _meant(os.path.join(base, name), endings):
                 yield os.path.join(base, name)
+
+
+def _meant(path: str, endings: tuple[str, ...]) -> bool:
+    return path.lower().endswith(endings) if endings else is_image(path)
 
 
 def folded(files: Iterable[str]) -> list[str]:
@@ -115,19 +140,26 @@ def named(files: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def sha256(path: str | Path) -> str:
+def sha256(path: str | Path, parts: Sequence[str] = ()) -> str:
     """Return the SHA-256 of a file's bytes, of a folder or a series in it that of the sums of its slices.
 
     The slices are taken in the order of their names.
 
+    Args:
+        path: The file or folder.
+        parts: Files that belong to it; then the hash is that of the sums of all.
+
     Raises:
         DataError: It cannot be read.
     """
+    if parts:
+        sums = "".join(f"{sha256(file)}\n" for file in (path, *parts))
+        return hashlib.sha256(sums.encode()).hexdigest()
     if folder_of(path)[0]:
         from medzoo.core.io.series import series_files  # nibabel takes a while to import
 
-        parts = "".join(f"{sha256(file)}\n" for file in series_files(str(path)))
-        return hashlib.sha256(parts.encode()).hexdigest()
+        sums = "".join(f"{sha256(file)}\n" for file in series_files(str(path)))
+        return hashlib.sha256(sums.encode()).hexdigest()
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from medzoo.core.zoo import load_checkpoint
 
 
 class Predictor:
-    """Answers image files with a trained model, as `medzoo predict CKPT PATH` does.
+    """Answers files with a trained model, as `medzoo predict CKPT PATH` does.
 
     Examples:
         >>> predictor = Predictor("runs/uod/chest/0/checkpoints/last.ckpt")
@@ -43,6 +43,7 @@ class Predictor:
         spec: What the registry knows of it.
         source: What the files are of.
         volumes: Whether the model answers volumes, so that a folder of DICOM slices is one file.
+        endings: Of the files that are looked for in folders; empty for images.
         settings: How the reader brings files to the network: those of the training, and `options`.
 
     Raises:
@@ -62,6 +63,7 @@ class Predictor:
         self.model, self.spec = model, kept_model.spec
         self._kind = load(reader_of(kept_model.spec.task))
         self.volumes: bool = getattr(self._kind, "volumes", False)
+        self.endings: tuple[str, ...] = getattr(self._kind, "endings", ())
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
             raise ConfigError(f"--{unknown}: is not for {kept_model.spec.task}")
@@ -87,7 +89,7 @@ class Predictor:
         """Answer one file.
 
         Args:
-            path: An image or, of models of volumes, a NIfTI file or a folder of DICOM slices.
+            path: An image; of models of volumes, a NIfTI file or a folder of DICOM slices; of signals, a record.
 
         Returns:
             The record of the task, as `predictions.json` has it, and how its natural files are saved.
@@ -97,6 +99,11 @@ class Predictor:
         """
         name = os.fspath(path)
         return self._answer(self.reader({stem(name): name}), 0)
+
+    def parts(self, path: str) -> list[str]:
+        """Return the files that belong to a file beside it, such as the signals of a header."""
+        beside: Callable[[str], list[str]] | None = getattr(self._kind, "companions", None)
+        return beside(path) if beside else []
 
     def answers(self, files: Mapping[str, str]) -> Iterator[tuple[str, Prediction | MedzooError]]:
         """Answer files by id in turn; of one that fails, the reason stands in the place of its answer."""

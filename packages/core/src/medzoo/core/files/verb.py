@@ -17,16 +17,19 @@ HELP = """usage: medzoo predict CKPT PATH ... -o OUT [options]
 Answers files with a trained model (a checkpoint, a folder of medzoo pack, a name of weights of medzoo list, or
 hf://org/name): points, score maps, masks or classes, in the geometry of each file. PATH is an image (PNG, JPEG, TIFF,
 NIfTI, DICOM), a folder with images in it or below, or a pattern in quotes. Of a TIFF with several pages each is an
-image, FILE.tif#1 the first; models of volumes take a folder of DICOM slices as one. Files that OUT has an answer for
-are skipped. A file that cannot be read is listed in failed.csv and ends nothing; the exit code is then 3.
+image, FILE.tif#1 the first; models of volumes take a folder of DICOM slices as one, models of signals WFDB headers,
+CSV, npz, DICOM waveforms and EDF. Files that OUT has an answer for are skipped. A file that cannot be read is listed
+in failed.csv and ends nothing; the exit code is then 3.
   -o, --out OUT      folder of the answers
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
+  --hertz HZ         samples a second of records of signals, where the files do not say
   --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas; see
                      medzoo convert
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
-_VALUED = ("--out", "--source", "--spacing", "--format", "--trainer.accelerator")
+_NUMBERS = {"--spacing": "millimetres per pixel", "--hertz": "samples a second"}
+_VALUED = ("--out", "--source", *_NUMBERS, "--format", "--trainer.accelerator")
 
 
 class SomeFailedError(MedzooError):
@@ -67,12 +70,12 @@ def run(args: list[str]) -> None:
 
 
 def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
-    from medzoo.core.files.paths import expand, folded, named, paged, sha256
+    from medzoo.core.files.paths import check_there, expand, folded, named, paged, sha256
     from medzoo.core.io.kinds import page_of
 
     forms = formats(values.get("--format", ""))
-    options = {"spacing": _spacing(values["--spacing"])} if "--spacing" in values else {}
-    files = expand(paths)
+    options = {flag[2:]: _number(flag, values[flag]) for flag in _NUMBERS if flag in values}
+    check_there(paths)
     from importlib.metadata import version
 
     from medzoo.core.files.ledger import Ledger
@@ -83,7 +86,9 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     checkpoint = located(checkpoint)
     accelerator = values.get("--trainer.accelerator", "auto")
     predictor = Predictor(checkpoint, values.get("--source"), accelerator, **options)
-    files = folded(files) if predictor.volumes else paged(files)
+    files = expand(paths, predictor.endings)
+    if not predictor.endings:
+        files = folded(files) if predictor.volumes else paged(files)
     if forms and predictor.spec.task != "landmark detection":
         raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])
@@ -103,7 +108,9 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     for path in files:
         file = page_of(path)[0]  # whose bytes are those of all its pages
         try:
-            sums[file] = hashes[path] = sums.get(file) or sha256(file)
+            if file not in sums:
+                sums[file] = sha256(file, predictor.parts(path))
+            hashes[path] = sums[file]
         except DataError as error:
             failed[path] = str(error)
             continue
@@ -143,11 +150,11 @@ def weights_sha256(path: str) -> str:
     return sha256(Path(path) / SUMS if is_packed(path) else path)
 
 
-def _spacing(text: str) -> float:
+def _number(flag: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 1e-6 < value < 1e6:
-        raise ConfigError(f"--spacing {text}: expected a number of millimetres per pixel above 0")
+        raise ConfigError(f"{flag} {text}: expected a number of {_NUMBERS[flag]} above 0")
     return value

@@ -174,6 +174,7 @@ class SignalRecord(TypedDict):
     score: float
     threshold: float
     abnormal: bool | None
+    notes: list[str]
 
 
 def predictions(batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
@@ -195,6 +196,7 @@ def predictions(batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
             "score": value,
             "threshold": limit,
             "abnormal": bool(value > limit) if math.isfinite(limit) else None,
+            "notes": batch["notes"][index] if "notes" in batch else [],
         }
         heat = outputs.maps[index].detach()
         own = in_own_rate(heat, int(batch["original_length"][index])).cpu().numpy()

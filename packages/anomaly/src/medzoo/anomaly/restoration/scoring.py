@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.mcf.losses import fixed_masks, normalised, smoothed, trend_of, weighted_error
-from medzoo.anomaly.mcf.network import CrossRestoration
+from medzoo.anomaly.restoration.losses import fixed_masks, normalised, smoothed, trend_of, weighted_error
+from medzoo.anomaly.restoration.network import CrossRestoration
 
 BEFORE = 140 / 480
 """Part of a beat that lies before its R peak."""

@@ -1,4 +1,4 @@
-"""The network of MCF: three encoders and decoders, and attention between a record and one of its beats."""
+"""The network: three encoders and decoders, and attention between a record and one of its beats."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Restored(NamedTuple):
     """`(B, 1, d)` log variance."""
     trend: Tensor
     """`(B, L, T)` in [-1, 1], the signal as restored with the help of its trend."""
+    tokens: Tensor
+    """`(B, 2 hidden, n)`, those of the record, after the exchange, above those of its trend."""
 
 
 class Encoder(nn.Sequential):
@@ -138,8 +140,8 @@ class CrossRestoration(nn.Module):
         record, beat = self.exchange(record, beat)
         signal, signal_spread = self._parted(self.record_decoder(record))
         restored, beat_spread = self._parted(self.beat_decoder(beat))
-        by_trend = self.trend_decoder(torch.cat([record, trend], dim=1))
-        return Restored(signal, signal_spread, restored, beat_spread, by_trend)
+        tokens = torch.cat([record, trend], dim=1)
+        return Restored(signal, signal_spread, restored, beat_spread, self.trend_decoder(tokens), tokens)
 
     def _parted(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self.spread

@@ -1,4 +1,4 @@
-"""Losses of MCF, and the fixed transforms that its terms are made of."""
+"""Losses of restoration, and the fixed transforms that its terms are made of."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def weighted_error(restored: Tensor, target: Tensor, spread: Tensor) -> Tensor:
 
 
 def restoration_loss(restored: Tensor, target: Tensor, spread: Tensor) -> Tensor:
-    """Return the mean over all samples, masked or not, of `e^(−s) (x̂ − x)² + s` (paper, eq. of L_g and L_l).
+    """Return the mean over all samples, masked or not, of `e^(−s) (x̂ − x)² + s` (MCF, L_g and L_l).
 
     With s in [−1, 1] and small errors the least value is near −1.
     """

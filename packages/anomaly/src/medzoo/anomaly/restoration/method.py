@@ -1,0 +1,187 @@
+"""The base of methods that score records by what cannot be restored of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from medzoo.anomaly.restoration.losses import normalised, random_patches, random_run, restoration_loss, trend_of
+from medzoo.anomaly.restoration.network import CrossRestoration, Restored
+from medzoo.anomaly.restoration.scoring import cut, score_record, windows
+from medzoo.core.data.wants import Wants
+from medzoo.core.distributed import gather_all
+from medzoo.core.errors import ConfigError, check_choice
+from medzoo.core.method import Method
+from medzoo.core.sample import Batch
+from medzoo.core.tasks.base import Prediction
+from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, predictions
+
+_NONE = -1.0  # no threshold was chosen; scores are never negative
+_TREND, _SMOOTH = 0.02, 0.03  # seconds of the moving average, and by which maps are smoothed
+
+
+class Restoration(Method):
+    """Trains on normal records, masked, and scores by the errors of what is restored.
+
+    A subclass takes the arguments of `MCF`, calls `save_hyperparameters()`, then `build`.
+    """
+
+    def build(self, channels: int) -> None:
+        """Check the arguments and make the network.
+
+        Args:
+            channels: Rows of what the network sees.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        hp = self.hparams
+        check_choice("model.norm", hp["norm"], ("lead", "robust", "millivolts"))
+        for option in ("masked", "false_alarms"):
+            if not 0 <= hp[option] < 1:
+                raise ConfigError(f"--model.{option}: expected from 0 to below 1, got {hp[option]}")
+        spread = hp["least_log_variance"], hp["largest_log_variance"]
+        if not hp["rate"] > 0 or hp["beat"] > hp["length"] or hp["beats"] < 0 or spread[0] >= spread[1]:
+            raise ConfigError(
+                "--model: expected a rate above 0, a beat no longer than the record, beats of at least 0 and "
+                "least_log_variance below largest_log_variance"
+            )
+        try:
+            self.net = CrossRestoration(
+                channels, hp["length"], hp["beat"], hp["widths"], hp["hidden"], hp["tail"], spread
+            )
+        except ValueError as error:
+            raise ConfigError(f"--model.length: {error}") from error
+        self.trend = max(2, round(_TREND * hp["rate"]))
+        self.threshold: Tensor
+        self.register_buffer("threshold", torch.tensor(_NONE))
+        self.normal_scores: list[float] = []
+
+    def wants(self) -> Wants:
+        """Return the shape, rate and number of records a batch."""
+        hp = self.hparams
+        return Wants((self.leads, hp["length"]), hp["batch"], rate=hp["rate"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Restore records and one random beat of each."""
+        signal, hp = self.shown(self.records(batch)), self.hparams
+        starts = torch.stack([self._random_start(beats) for beats in batch["beats"]])
+        raw = torch.cat([cut(x, s, hp["beat"]) for x, s in zip(signal, starts, strict=True)])
+        record, beat = normalised(signal, hp["norm"]), normalised(raw, hp["norm"])
+        hidden = record * random_patches(record, hp["masked"])
+        slope = trend_of(hidden if hp["masked_trend"] else record, self.trend)
+        made = self.net(hidden, beat * random_run(beat, hp["masked"]), slope)
+        losses = {
+            "record": restoration_loss(made.signal, record, made.signal_spread),
+            "beat": restoration_loss(made.beat, beat, made.beat_spread),
+            "trend": (made.trend - record).square().mean(),
+        } | self.more_losses(made, batch)
+        loss = torch.stack(list(losses.values())).sum()
+        self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(record))
+        self.log("train/loss", loss, batch_size=len(record))
+        return loss
+
+    @property
+    def leads(self) -> int:
+        """Leads of a record."""
+        return int(self.hparams["leads"])
+
+    def more_losses(self, made: Restored, batch: Batch) -> dict[str, Tensor]:
+        """Return further terms of the loss by name."""
+        del made, batch
+        return {}
+
+    def shown(self, records: Tensor) -> Tensor:
+        """Return what the network sees of records `(B, L, T)`, before scaling."""
+        return records
+
+    def in_leads(self, heat: Tensor) -> Tensor:
+        """Bring the map of what the network sees to that of the leads, `(L, T)`."""
+        return heat
+
+    def _random_start(self, beats: Tensor) -> Tensor:
+        """Draw the window of a beat, `(1,)`; anywhere in a record without one."""
+        length, beat = self.hparams["length"], self.hparams["beat"]
+        known = windows(beats, length, beat)
+        if len(known):
+            return known[torch.randint(len(known), (1,), device=known.device)]
+        return torch.randint(length - beat + 1, (1,), device=beats.device)
+
+    def records(self, batch: Batch) -> Tensor:
+        """Return the signals of a batch.
+
+        Raises:
+            ConfigError: They have another shape than the network was made for.
+        """
+        signal: Tensor = batch["signal"]
+        wanted = self.leads, self.hparams["length"]
+        if tuple(signal.shape[1:]) != wanted:
+            have = " × ".join(map(str, signal.shape[1:]))
+            raise ConfigError(
+                f"--model: made for {wanted[0]} leads of {wanted[1]} samples, got {have}; "
+                "give --model.leads and --model.length that fit the data"
+            )
+        return signal
+
+    def outputs(self, batch: Batch) -> SignalOutputs:
+        """Return scores and maps.
+
+        Raises:
+            ConfigError: The records have another shape than the network was made for.
+            DataError: A score is not finite.
+        """
+        hp, scores, maps = self.hparams, [], []
+        records, smooth = self.shown(self.records(batch)), _SMOOTH * hp["rate"]
+        seen = normalised(records, hp["norm"]) if hp["normalise_test"] else records
+        for signal, record, beats in zip(records, seen, batch["beats"], strict=True):
+            starts = _spread(windows(beats, hp["length"], hp["beat"]), hp["beats"])
+            args = hp["beat"], hp["norm"], self.trend, smooth, hp["masked_trend"]
+            score, heat = score_record(self.net, signal, record, starts, *args)
+            scores.append(score)
+            maps.append(self.in_leads(heat))
+        require_finite(scores, places(batch))
+        limit = float(self.threshold)
+        return SignalOutputs(torch.stack(scores), torch.stack(maps), math.nan if limit < 0 else limit)
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> SignalEvaluation | None:
+        """Return an evaluation on known anomalies; a validation chooses the threshold instead."""
+        return SignalEvaluation(self.device) if stage == "test" else None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score the normal records."""
+        scores = self.outputs(batch).scores.tolist()
+        labels = batch["label"].tolist()
+        self.normal_scores += [score for score, label in zip(scores, labels, strict=True) if not label]
+
+    def on_validation_epoch_end(self) -> None:
+        """Choose the threshold that a share of normal records exceeds."""
+        scores, self.normal_scores = gather_all(self.normal_scores), []
+        if scores:
+            self.threshold.fill_(torch.quantile(torch.tensor(scores), 1 - self.hparams["false_alarms"]))
+            self.log("val/normal_score", sum(scores) / len(scores))
+
+    def predictions(self, batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
+        """Return score and map of each record."""
+        return predictions(batch, outputs)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with a cosine over the epochs."""
+        hp = self.hparams
+        optimizer = torch.optim.AdamW(self.parameters(), hp["lr"], weight_decay=hp["weight_decay"])
+        epochs = max(1, hp["epochs"])
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: 0.5 + 0.5 * math.cos(math.pi * min(1.0, epoch / epochs))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+
+def _spread(starts: Tensor, count: int) -> Tensor:
+    """Choose some windows, evenly; all for 0."""
+    if not count or len(starts) <= count:
+        return starts
+    return starts[torch.linspace(0, len(starts) - 1, count, device=starts.device).round().long()]
