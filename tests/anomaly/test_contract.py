@@ -37,6 +37,21 @@ class TestNormNet(ModelContract):
     }
 
 
+class TestSim2Real(ModelContract):
+    name = "sim2real"
+    tiny = {
+        "data.train": 4,
+        "data.unlabelled": 3,
+        "data.test": 3,
+        "data.size": [16, 20, 24],
+        "model.width": 2,
+        "model.levels": 2,
+        "model.patch": [8, 8, 8],
+        "model.epochs": 1,
+        "model.adapt_epochs": 1,
+    }
+
+
 class TestRegAD(ModelContract):
     name = "regad"
     tiny = IMAGES | {"model.batch": 16}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medzoo.anomaly.padim.module import PaDiM
     from medzoo.anomaly.patchcore.module import PatchCore
     from medzoo.anomaly.regad.module import RegAD
+    from medzoo.anomaly.sim2real.module import Sim2Real
     from medzoo.anomaly.ssm.module import SSM
 
 __getattr__, __dir__ = lazy(
@@ -30,6 +31,7 @@ __getattr__, __dir__ = lazy(
         "PatchCore": "patchcore.module",
         "RegAD": "regad.module",
         "SSM": "ssm.module",
+        "Sim2Real": "sim2real.module",
     },
 )
-__all__ = ["SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD"]
+__all__ = ["SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD", "Sim2Real"]
