@@ -72,6 +72,19 @@ class TestARNet(ModelContract):
     tiny = OWN | {"model.size": [32, 32], "model.width": 2}
 
 
+class TestESAD(ModelContract):
+    name = "esad"
+    tiny = OWN | {
+        "model.size": [32, 32],
+        "model.width": 2,
+        "model.latent": 4,
+        "model.batch": 4,
+        "data.test": 6,
+        "data.known": 1,
+        "data.known_kinds": ["scratch"],
+    }
+
+
 class TestPaDiM(ModelContract):
     name = "padim"
     tiny = IMAGES | {"model.channels": 10}

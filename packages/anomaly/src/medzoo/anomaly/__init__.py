@@ -12,6 +12,7 @@ from medzoo.core.lazy import lazy
 if TYPE_CHECKING:
     from medzoo.anomaly.arnet.module import ARNet
     from medzoo.anomaly.careg.module import CAReg
+    from medzoo.anomaly.esad.module import ESAD
     from medzoo.anomaly.lesions import LesionGenerator
     from medzoo.anomaly.normnet.module import NormNet
     from medzoo.anomaly.padim.module import PaDiM
@@ -25,6 +26,7 @@ __getattr__, __dir__ = lazy(
     {
         "ARNet": "arnet.module",
         "CAReg": "careg.module",
+        "ESAD": "esad.module",
         "LesionGenerator": "lesions",
         "NormNet": "normnet.module",
         "PaDiM": "padim.module",
@@ -34,4 +36,4 @@ __getattr__, __dir__ = lazy(
         "Sim2Real": "sim2real.module",
     },
 )
-__all__ = ["SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD", "Sim2Real"]
+__all__ = ["ESAD", "SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD", "Sim2Real"]

@@ -91,8 +91,7 @@ class Sim2Real(Method):
         self.patch, self.window = (patch[0], patch[1], patch[2]), window
         self.warm, self.adapting, self.momentum, self.sure = epochs, adapt_epochs, momentum, sure
         self.batch, self.lr, self.weight_decay = batch, lr, weight_decay
-        self.overlap, self.windows = overlap, windows
-        self.threshold, self.smallest = threshold, smallest_mm3
+        self.overlap, self.windows, self.threshold, self.smallest = overlap, windows, threshold, smallest_mm3
 
     @property
     def max_epochs(self) -> int:
@@ -126,19 +125,21 @@ class Sim2Real(Method):
         found = self.net(seen[:, None])
         loss = decomposition_loss((found[:, NORMAL], found[:, TUMOUR], found[:, MASK]), normal, tumour, mask)
         self.log("train/simulated", loss, batch_size=len(seen))
-        error = (composite(found) - seen).abs().mean()
-        if real is not None:
-            # From the beginning: how well the layers make the volume up needs no label, and marks the best checkpoint.
-            with torch.set_grad_enabled(self.current_epoch >= self.warm):
+        adapting = self.current_epoch >= self.warm
+        if real is not None and (adapting or batch_idx == 0):
+            with torch.set_grad_enabled(adapting):
                 layers = self.net(real[0][:, None])
-            error = (composite(layers) - real[0]).detach().abs().mean()
-            if self.current_epoch >= self.warm:
+            # How well its layers make an unlabelled volume up needs no label, and marks the best checkpoint.
+            error = (composite(layers) - real[0]).abs().mean().detach()
+            self.log("train/composite", error, batch_size=len(seen))
+            if adapting:
                 label = pseudo_labels(self.teacher, real[0], self.sure, self.smallest, real[2])
                 parts = (layers[:, NORMAL], layers[:, TUMOUR], layers[:, MASK])
                 adapted = decomposition_loss(parts, label.normal, label.tumour, label.mask, label.sure)
                 self.log("train/adapted", adapted, batch_size=len(seen))
                 loss = (loss + adapted) / 2
-        self.log("train/composite", error.detach(), batch_size=len(seen))
+        elif real is None:
+            self.log("train/composite", (composite(found) - seen).abs().mean().detach(), batch_size=len(seen))
         self.log("train/loss", loss, batch_size=len(seen))
         return loss
 

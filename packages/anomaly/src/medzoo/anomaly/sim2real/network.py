@@ -18,6 +18,8 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 NORMAL, TUMOUR, MASK = range(3)
 """Channels of the network."""
+_START = -3.0
+"""Logit of the mask at first: Dice alone takes very long to empty a mask that begins half full."""
 
 
 class LayerUNet(nn.Module):
@@ -50,6 +52,9 @@ class LayerUNet(nn.Module):
         self.lift = nn.ModuleList(nn.ConvTranspose3d(i, i, 2, stride=2) for i in deeper)
         self.up = nn.ModuleList(_double(i + o, o, o, norm) for i, o in zip(deeper, outs, strict=True))
         self.head = nn.Conv3d(sizes[1], 3, 1)
+        assert self.head.bias is not None
+        with torch.no_grad():
+            self.head.bias[MASK] = _START
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `(B, 3, D, H, W)`, see `NORMAL`, `TUMOUR` and `MASK`.
