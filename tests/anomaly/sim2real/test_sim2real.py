@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 
 from medzoo.anomaly.data.ct_phantom import CtPhantoms
+from medzoo.anomaly.data.nifti import NiftiVolumes
 from medzoo.anomaly.data.volumes import PatchDataset
 from medzoo.anomaly.sim2real.adapt import follow, large_regions, pseudo_labels
 from medzoo.anomaly.sim2real.inference import segment, stretched
@@ -15,7 +18,8 @@ from medzoo.anomaly.sim2real.losses import decomposition_loss, dice_loss, layer_
 from medzoo.anomaly.sim2real.module import Sim2Real
 from medzoo.anomaly.sim2real.network import LayerUNet, composite
 from medzoo.core.cli import main
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.phantoms.ct import lung_ct
 
 TINY = {"width": 2, "levels": 2, "patch": [16, 16, 16]}
 STEP = [[2.0, 2.0, 2.0]]
@@ -203,3 +207,28 @@ def test_a_fit_on_data_without_unlabelled_volumes_says_what_to_do(
     tiny = "--model.width 2 --model.levels 2 --model.patch [8,8,8] --trainer.accelerator cpu --quiet --run_dir run"
     assert main(f"fit --model sim2real {small} {tiny}".split()) == 2
     assert "--data.unlabelled N" in capsys.readouterr().err
+
+
+def test_a_folder_of_unlabelled_volumes_is_adapted_to_and_shares_no_name(workdir: Path) -> None:
+    for number, (folder, name) in enumerate(
+        (("healthy", "h1"), ("healthy", "h2"), ("image", "t"), ("unlabelled", "u"))
+    ):
+        made = lung_ct(number, (20, 24, 28))
+        (workdir / "ct" / folder).mkdir(parents=True, exist_ok=True)
+        (workdir / "ct" / "organ").mkdir(exist_ok=True)
+        grid = np.diag([*made.spacing, 1.0])
+        nibabel.save(
+            nibabel.Nifti1Image(made.image.astype(np.int16).T, grid), workdir / "ct" / folder / f"{name}.nii.gz"
+        )
+        organ = nibabel.Nifti1Image(made.lungs.astype(np.uint8).T, grid)
+        nibabel.save(organ, workdir / "ct" / "organ" / f"{name}.nii.gz")
+    data = NiftiVolumes("ct", val=0)
+    assert [case.id for case in data.cases.unlabelled] == ["u"]
+    assert [case.id for case in data.cases.train] == ["h1", "h2"]
+    assert not data.check()
+    sample = PatchDataset(data.cases.train, (8, 8, 8), 1, None, 0, 100, data.cases.unlabelled)[(0, 0)]
+    assert sample["real_organ"].any()  # type: ignore[attr-defined]
+    (workdir / "ct" / "unlabelled" / "u.nii.gz").rename(workdir / "ct" / "unlabelled" / "t.nii.gz")
+    (workdir / "ct" / "organ" / "u.nii.gz").unlink()
+    with pytest.raises(DataError, match="has the name of"):
+        _ = NiftiVolumes("ct", val=0).cases
