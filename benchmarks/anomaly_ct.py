@@ -19,8 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from medzoo.anomaly.data.cases import Volume
 from medzoo.anomaly.data.ct_phantom import CtPhantoms
-from medzoo.anomaly.data.volumes import Patches, Volume
+from medzoo.anomaly.data.volumes import PatchDataset
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.lesions.generator import Lesions
@@ -70,7 +71,7 @@ def trained(data: CtPhantoms, steps: int) -> Autoencoder:
     torch.manual_seed(0)
     net = Autoencoder()
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    patches = Patches(data.cases.train, (32, 40, 40), 2, None, 0, 2048)
+    patches = PatchDataset(data.cases.train, (32, 40, 40), 2, None, 0, 2048)
     for step in range(steps):
         sample = patches[(step % len(patches), step // len(patches))]
         x = (windowed(sample["image"]) * sample["organ"])[:, None]

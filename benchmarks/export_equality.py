@@ -61,6 +61,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "careg": {**IMAGES, "model.batch": 16, "model.inside": 8, "model.share": 0.05},
     "ssm": {**OWN, "model.width": 2, "model.tile": 4, "model.cells": [4], "model.size": [64, 48]},
     "arnet": {**OWN, "model.width": 2, "model.size": 64},
+    "esad": {**OWN, "model.width": 2, "model.latent": 4, "model.size": 64, "data.known": 1},
     "normnet": {"data.train": 2, "data.val": 1, "data.test": 2, "data.size": [16, 20, 24], "model.widths": [2, 4],
                 "model.patch": [8, 8, 8]},
     "classifier": CLASSES,

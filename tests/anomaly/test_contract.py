@@ -37,6 +37,23 @@ class TestNormNet(ModelContract):
     }
 
 
+class TestSim2Real(ModelContract):
+    name = "sim2real"
+    tiny = {
+        "data.train": 4,
+        "data.unlabelled": 3,
+        "data.test": 3,
+        "data.size": [16, 20, 24],
+        "model.width": 2,
+        "model.levels": 2,
+        "model.batch": 2,
+        "model.patch": [8, 8, 8],
+        "model.epochs": 1,
+        "model.adapt_epochs": 1,
+        "model.threshold": 0.01,  # untrained, the mask is empty, and the precision of nothing is no number
+    }
+
+
 class TestRegAD(ModelContract):
     name = "regad"
     tiny = IMAGES | {"model.batch": 16}
@@ -55,6 +72,19 @@ class TestSSM(ModelContract):
 class TestARNet(ModelContract):
     name = "arnet"
     tiny = OWN | {"model.size": [32, 32], "model.width": 2}
+
+
+class TestESAD(ModelContract):
+    name = "esad"
+    tiny = OWN | {
+        "model.size": [32, 32],
+        "model.width": 2,
+        "model.latent": 4,
+        "model.batch": 4,
+        "data.test": 6,
+        "data.known": 1,
+        "data.known_kinds": ["scratch"],
+    }
 
 
 class TestPaDiM(ModelContract):

@@ -10,6 +10,7 @@ import pytest
 from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 
 # RegAD: the public code's. PaDiM, PatchCore: their papers'. NormNet: its networks; the optimiser is not published.
+# Sim2Real: the public code's first stage for the brain.
 PAPER: dict[str, dict[str, Any]] = {
     "regad/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "mode": "rotation_scale",
                     "batch": 32, "epochs": 50, "lr": 1e-4, "transformer_lr": None, "smooth": 4.0, "widths": None},
@@ -20,6 +21,8 @@ PAPER: dict[str, dict[str, Any]] = {
                   "tile_share": 0.8, "normal_threshold": 0.9843, "smooth": 7.0, "batch": 32, "epochs": 50, "lr": 1e-4},
     "arnet/paper": {"size": [32, 32], "width": 64, "angles": [0, 90, 180, 270], "colour": True, "mirror": True,
                     "batch": 32, "epochs": 125, "lr": 0.1},
+    "esad/paper": {"tied": False, "spoil": "shuffle", "norm_weight": 1.0, "agree_weight": 1.0, "latent": 128,
+                   "batch": 128},
     "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
     "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
                         "nearest": 9, "share": 0.1},
@@ -27,6 +30,9 @@ PAPER: dict[str, dict[str, Any]] = {
                   "masked": 0.3, "batch": 32, "epochs": 50, "lr": 1e-4, "weight_decay": 1e-5},
     "ecg-ssl/paper": {"printout": True, "rate": 500.0, "length": 4800, "beat": 480, "hidden": 50, "tail": 15,
                       "head": [1360, 136], "norm": "lead", "masked": 0.3, "batch": 32, "epochs": 50, "lr": 1e-4},
+    "sim2real/paper": {"width": 32, "levels": 4, "patch": [128, 128, 128], "volume_mm3": [7000.0, 200000.0],
+                       "even": True, "contrast": [1.0, 3.0], "blend": [0.2, 0.8], "healthy": 0.0, "epochs": 500,
+                       "batch": 2, "lr": 0.01, "weight_decay": 3e-5, "threshold": 0.5},
     "normnet/paper": {"widths": [32, 64, 128, 256, 320], "members": 5, "threshold_hu": -500.0, "patch": [96, 96, 96]},
 }  # fmt: skip
 SIZES = {
@@ -35,20 +41,39 @@ SIZES = {
     "ssm/default": 1_177_096, "ssm/paper": 33_301_188,
     "arnet/default": 473_112, "arnet/paper": 13_395_840,
     "ecg-ssl/default": 842_122, "ecg-ssl/paper": 25_762_502,
+    "sim2real/default": 323_862, "sim2real/paper": 2 * 19_073_795,  # the network and its teacher
+    "esad/default": 198_579, "esad/paper": 2_365_635,
     "mcf/default": 665735, "mcf/paper": 7_085_779,
     "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
 }  # fmt: skip
 IMAGES = {"model.size": "[64,64]", "model.weights": "none", "data.train": 4, "data.test": 4}
-BARE = ("normnet", "ssm", "arnet", "mcf", "ecg-ssl")  # without a backbone whose weights could be asked for
+BARE = (
+    "normnet",
+    "sim2real",
+    "esad",
+    "ssm",
+    "arnet",
+    "mcf",
+    "ecg-ssl",
+)  # without a backbone whose weights could be asked for
 OWN = {"model.size": "[32,32]", "data.train": 10, "data.test": 4, "data.shots": "null", "data.pixels": 64}
 SMALL = {
     "normnet/paper": {"model.patch": "[32,32,32]", "model.members": 1, "data.train": 2, "data.val": 1, "data.test": 1},
+    "sim2real/paper": {
+        "model.patch": "[16,16,16]",
+        "data.train": 2,
+        "data.val": 0,
+        "data.test": 1,
+        "data.unlabelled": 1,
+        "data.size": "[20,24,28]",
+    },
     "mcf/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "ecg-ssl/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "regad/paper": IMAGES,
     "careg/paper": IMAGES | {"model.share": 0.01},
     "ssm/paper": OWN,
     "arnet/paper": OWN,
+    "esad/paper": OWN | {"data.test": 8, "data.known": 1},
     "padim/paper": IMAGES,
     "patchcore/paper": IMAGES,
 }
@@ -73,6 +98,6 @@ def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, work
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("normnet", "regad", "careg", "ssm", "arnet", "padim", "patchcore", "mcf", "ecg-ssl"))
+    found = packaged((*BARE, "regad", "careg", "padim", "patchcore"))
     assert found == SIZES.keys()
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PAPER.keys() == SMALL.keys()

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medzoo.anomaly.data.items import Category, Item, empty_mask, resized
+from medzoo.anomaly.data.known import known_abnormal, without
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import MedzooDataModule
 from medzoo.core.data.options import DataOptions
@@ -30,12 +31,16 @@ _PARTS = (attrgetter("train"), attrgetter("test"))
 
 
 class SupportQueryDataset(Dataset[dict[str, object]]):
-    """Normal images, each with `shots` other ones of its category where there are any; index with `(index, epoch)`."""
+    """Normal images, each with `shots` other ones of its category where there are any; index with `(index, epoch)`.
+
+    Where a category has labelled abnormal images, in the place of its test, each normal image has one of them as well.
+    """
 
     def __init__(self, categories: Sequence[Category], shots: int, size: tuple[int, int], seed: int) -> None:
-        self.members = [list(category.train) for category in categories]
+        self.normals = [len(category.train) for category in categories]
+        self.members = [[*category.train, *category.test] for category in categories]
         self.names = [category.name for category in categories]
-        self.items = [(c, i) for c, items in enumerate(self.members) for i in range(len(items))]
+        self.items = [(c, i) for c, count in enumerate(self.normals) for i in range(count)]
         self.groups = [c for c, _ in self.items]
         self.shots, self.size, self.seed = shots, size, seed
         self.cache: dict[tuple[int, int], Tensor] = {}
@@ -53,11 +58,14 @@ class SupportQueryDataset(Dataset[dict[str, object]]):
             "source": self.names[category],
             "domain": category,
         }
+        count = self.normals[category]
+        rng = np.random.default_rng((self.seed, epoch, index))
         if self.shots:
-            rng = np.random.default_rng((self.seed, epoch, index))
-            others = [i for i in range(len(self.members[category])) if i != own]
+            others = [i for i in range(count) if i != own]
             chosen = rng.choice(others, self.shots, replace=len(others) < self.shots)
             sample["support"] = torch.stack([self._image(category, int(i)) for i in chosen])
+        if len(self.members[category]) > count:
+            sample["abnormal"] = self._image(category, int(rng.integers(count, len(self.members[category]))))
         return sample
 
     def _image(self, category: int, index: int) -> Tensor:
@@ -115,6 +123,8 @@ class QuerySample(Sample):
     """`(3, H, W)` float32 in [0, 1]."""
     support: NotRequired[Tensor]
     """`(S, 3, H, W)`."""
+    abnormal: NotRequired[Tensor]
+    """`(3, H, W)`, a labelled abnormal image of the same category."""
 
 
 class CategoryOptions(DataOptions, total=False):
@@ -123,6 +133,8 @@ class CategoryOptions(DataOptions, total=False):
     test_categories: list[str] | None
     shots: int | None
     support_draw: int
+    known: int
+    known_kinds: list[str] | None
 
 
 class CategoryDataModule(MedzooDataModule):
@@ -135,6 +147,9 @@ class CategoryDataModule(MedzooDataModule):
         test_categories: Categories to test; empty: the last third, or the only one.
         shots: Normal images of a tested category that a method may see; empty: all.
         support_draw: Which of the random draws of them; published figures are means over ten.
+        known: Abnormal images of each tested category that a method may learn from, with their patients taken out of
+            the test of every method.
+        known_kinds: Kinds of these; empty: the first kind by name.
         size: Height and width that the network sees, one number for a square; empty: what the model asks for.
         batch_size: Images a batch; empty: what the model asks for.
         num_workers: Processes that load images; results do not depend on their number.
@@ -150,6 +165,8 @@ class CategoryDataModule(MedzooDataModule):
         test_categories: list[str] | None = None,
         shots: int | None = 4,
         support_draw: int = 0,
+        known: int = 0,
+        known_kinds: list[str] | None = None,
         size: int | list[int] | None = None,
         batch_size: int | None = None,
         num_workers: int = 0,
@@ -158,8 +175,10 @@ class CategoryDataModule(MedzooDataModule):
         super().__init__(size, batch_size, num_workers, seed)
         if shots is not None and shots < 1:
             raise ConfigError(f"--data.shots: expected at least 1, got {shots}")
-        if support_draw < 0:
-            raise ConfigError(f"--data.support_draw: expected at least 0, got {support_draw}")
+        for option, value in (("support_draw", support_draw), ("known", known)):
+            if value < 0:
+                raise ConfigError(f"--data.{option}: expected at least 0, got {value}")
+        self._known, self._known_kinds = known, known_kinds
         self._wanted, self._shots, self._support_draw = test_categories, shots, support_draw
         self._drawn: dict[str, tuple[Item, ...]] = {}
 
@@ -184,7 +203,17 @@ class CategoryDataModule(MedzooDataModule):
         if unknown:
             raise ConfigError(f"--data.test_categories: no {unknown[0]}; there are {', '.join(names)}")
         chosen = self._wanted or names[len(names) - max(1, len(names) // 3) :]
-        return tuple(category for category in self.categories if category.name in chosen)
+        return tuple(without(c, self.known_items(c)) for c in self.categories if c.name in chosen)
+
+    def known_items(self, category: Category) -> tuple[Item, ...]:
+        """Return the labelled abnormal images of a tested category, which are in no test.
+
+        Raises:
+            ConfigError: There are too few of their kinds.
+        """
+        whole = next(each for each in self.categories if each.name == category.name)
+        seed = (self.seed, self._support_draw, whole.number, 1)
+        return known_abnormal(whole, self._known, self._known_kinds, seed)
 
     @cached_property
     def others(self) -> tuple[Category, ...]:
@@ -279,10 +308,12 @@ class CategoryDataModule(MedzooDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Load single-category batches of images with supports; of a method that does not learn, the supports only.
 
-        A method that trains on the tested categories themselves gets four fifths of their supports, alone.
+        A method that trains on the tested categories themselves gets four fifths of their supports, alone, and beside
+        each a labelled abnormal image, where the method wants labels and there are any.
         """
         if self.wants.tested:
-            own = [Category(c.name, self.own_items(c)[0], ()) for c in self.tested]
+            labelled = self.wants.labels
+            own = [Category(c.name, self.own_items(c)[0], self.known_items(c) if labelled else ()) for c in self.tested]
             data = SupportQueryDataset(own, 0, self.size, self.seed)
             return self.train_loader(data, data.groups)
         learns = self.wants.trains

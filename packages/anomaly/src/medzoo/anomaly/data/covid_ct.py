@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from medzoo.anomaly.data.cases import Cases
 from medzoo.anomaly.data.nifti import NiftiVolumes, nifti_files, same_name, stem
-from medzoo.anomaly.data.volumes import Cases, VolumeOptions
+from medzoo.anomaly.data.volumes import VolumeOptions
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule, VolumeOptions
+from medzoo.anomaly.data.cases import Case, Cases, Volume
+from medzoo.anomaly.data.volumes import VolumeDataModule, VolumeOptions
 from medzoo.core.data.module import check_drawn
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.sides import check_area, extents
 
 _LESION_SEED = 10_000  # test patients are others than those of training
+_UNLABELLED_SEED = 20_000
 
 
 class CtPhantoms(VolumeDataModule):
@@ -20,6 +22,7 @@ class CtPhantoms(VolumeDataModule):
         train: Healthy volumes to train on.
         val: Healthy volumes to choose the threshold on, after lesions of the training generator were put in.
         test: Volumes with lesions.
+        unlabelled: Volumes with lesions of other patients, whose masks nobody reads, for methods that adapt to them.
         size: Voxels along z, y, x, one number for a cube; they cover 220 × 250 × 320 mm.
         voxel_mm: Millimetres per voxel, which takes the place of `size`; 1 to 2 are a scanner's, and take
             one core 45 to 4 s a volume.
@@ -33,6 +36,7 @@ class CtPhantoms(VolumeDataModule):
         train: int = 24,
         val: int = 3,
         test: int = 10,
+        unlabelled: int = 0,
         size: int | list[int] = [56, 64, 80],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         voxel_mm: float | None = None,
         kinds: list[str] | None = None,
@@ -51,18 +55,26 @@ class CtPhantoms(VolumeDataModule):
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise ConfigError(f"--data.kinds: expected some of {', '.join(KINDS)}; got {unknown[0]}")
-        check_drawn(train=train, val=val, test=test)
-        self._counts = (train, val, test)
+        check_drawn(train=train, val=val, test=test, unlabelled=unlabelled)
+        self._counts = (train, val, test, unlabelled)
         self._size, self._kinds = (depth, height, width), tuple(kinds or KINDS)
         self._confounders = confounders
 
     def make_cases(self) -> Cases:
         """Number the patients."""
-        train, val, test = self._counts
+        train, val, test, unlabelled = self._counts
         base = 100_000 * self.seed
         healthy = [self._case(base + i, ()) for i in range(train + val)]
-        ill = [self._case(base + _LESION_SEED + i, (self._kinds[i % len(self._kinds)],)) for i in range(test)]
-        return Cases(tuple(healthy[:train]), tuple(healthy[train:]), tuple(ill))
+        ill = self._ill(base + _LESION_SEED, test)
+        return Cases(
+            tuple(healthy[:train]),
+            tuple(healthy[train:]),
+            ill,
+            unlabelled=self._ill(base + _UNLABELLED_SEED, unlabelled),
+        )
+
+    def _ill(self, first: int, count: int) -> tuple[Case, ...]:
+        return tuple(self._case(first + i, (self._kinds[i % len(self._kinds)],)) for i in range(count))
 
     def _case(self, seed: int, kinds: tuple[str, ...]) -> Case:
         name = f"phantom{seed:06d}"

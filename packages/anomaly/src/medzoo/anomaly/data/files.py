@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.anomaly.data.cases import Case, Cases
 from medzoo.anomaly.data.categories import CategoryDataModule
 from medzoo.anomaly.data.intensity import Intensity
 from medzoo.anomaly.data.items import Category, Item
 from medzoo.anomaly.data.nifti import read_volume
-from medzoo.anomaly.data.volumes import Case, Cases, VolumeDataModule
+from medzoo.anomaly.data.volumes import VolumeDataModule
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_image
 

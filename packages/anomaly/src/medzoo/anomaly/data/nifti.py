@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from medzoo.anomaly.data.cases import Case, Cases, Volume
 from medzoo.anomaly.data.intensity import Intensity, to_hu
 from medzoo.anomaly.data.lungs import lung_mask
-from medzoo.anomaly.data.volumes import Case, Cases, Volume, VolumeDataModule, VolumeOptions
+from medzoo.anomaly.data.volumes import VolumeDataModule, VolumeOptions
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import read_header, read_image
@@ -25,7 +26,8 @@ class NiftiVolumes(VolumeDataModule):
     """One's own CT volumes in a folder.
 
     `healthy/*.nii.gz` are trained on; `image/*.nii.gz` are tested (and, without the first folder, predicted) with the
-    lesions of `mask/` under the same names, where there are any. `organ/` may hold masks of the lungs, again under the
+    lesions of `mask/` under the same names, where there are any. `unlabelled/*.nii.gz`, ill volumes without masks, are
+    for methods that adapt to them (`sim2real`). `organ/` may hold masks of the lungs, again under the
     same names; without them the lungs are found by thresholds, which loses large consolidations at their border.
 
     Args:
@@ -55,23 +57,26 @@ class NiftiVolumes(VolumeDataModule):
         masks, organs = self._root / "mask", self._root / "organ"
         known = [self.case(path, None, same_name(organs, path)) for path in nifti_files(healthy)]
         tested = [self.case(path, same_name(masks, path), same_name(organs, path)) for path in nifti_files(images)]
-        for folder in (masks, organs):
-            _check_strays(folder, [*nifti_files(healthy), *nifti_files(images)])
-        return self.split(known, tested)
+        more = nifti_files(self._root / "unlabelled")
+        unlabelled = [self.case(path, None, same_name(organs, path)) for path in more]
+        _check_strays(masks, [*nifti_files(healthy), *nifti_files(images)])
+        _check_strays(organs, [*nifti_files(healthy), *nifti_files(images), *more])
+        return self.split(known, tested, unlabelled)
 
-    def split(self, known: Sequence[Case], tested: Sequence[Case]) -> Cases:
+    def split(self, known: Sequence[Case], tested: Sequence[Case], unlabelled: Sequence[Case] = ()) -> Cases:
         """Keep the last healthy volumes for validation, but leave one to train on.
 
         Raises:
-            DataError: A healthy and a test volume share a name, which stands for one patient and its masks.
+            DataError: Volumes of two folders share a name, which stands for one patient and its masks.
         """
         names = {case.id: case.path for case in known}
-        for case in tested:
+        for case in (*unlabelled, *tested):
             if case.id in names:
                 problem = f"has the name of {names[case.id]}, and a name stands for one patient and its masks"
                 raise DataError(case.path, problem, "rename one of the two and its masks")
+            names[case.id] = case.path
         first = len(known) - min(self._val, max(0, len(known) - 1))
-        return Cases(tuple(known[:first]), tuple(known[first:]), tuple(tested))
+        return Cases(tuple(known[:first]), tuple(known[first:]), tuple(tested), unlabelled=tuple(unlabelled))
 
     def case(self, path: Path, mask: Path | None, organ: Path | None) -> Case:
         """Describe one volume."""

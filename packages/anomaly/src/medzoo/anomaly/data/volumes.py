@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NotRequired, TypedDict
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medzoo.anomaly.data.cases import Case, Cases
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
@@ -23,58 +23,6 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.sample import MaskSample, Sample
 
 _PATCH = (32, 40, 40)
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One CT in memory.
-
-    Attributes:
-        hu: `(D, H, W)` float32 Hounsfield units.
-        organ: `(D, H, W)` bool.
-        lesions: `(D, H, W)` integer labels, 0 for none; None where nobody looked.
-        spacing: Millimetres per voxel along x, y, z.
-        world: `(4, 4)` from voxel `(x, y, z)` to the scanner's millimetres; None counts from the first voxel.
-        stored: `(4, 4)` from voxel `(x, y, z)` to that of the file, whose axes may be others; None where they are not.
-    """
-
-    hu: NDArray[np.float32]
-    organ: NDArray[np.bool_]
-    lesions: NDArray[np.uint8] | None
-    spacing: tuple[float, float, float]
-    world: NDArray[np.float64] | None = None
-    stored: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """A volume that is read when it is needed.
-
-    Attributes:
-        id: Name, unique in the data set.
-        patient: Whose volume it is; figures with an interval draw patients.
-        load: Reads it.
-        path: File of the image; empty for a phantom.
-        kind: What lesions it has, where that is known and results are separate for each.
-        masks: Files of lesions and organ, which must lie on the image's grid.
-    """
-
-    id: str
-    patient: str
-    load: Callable[[], Volume]
-    path: str = ""
-    kind: str = ""
-    masks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Cases:
-    """The cases of a data set by use; training and validation cases are healthy."""
-
-    train: tuple[Case, ...] = ()
-    val: tuple[Case, ...] = ()
-    test: tuple[Case, ...] = ()
-    predict: tuple[Case, ...] = field(default=())
 
 
 class _Memory:
@@ -101,12 +49,30 @@ class _Memory:
 
 
 class PatchDataset(Dataset[dict[str, object]]):
-    """PatchDataset around random voxels of the organ; index with `(index, epoch)`."""
+    """Patches around random voxels of the organ; index with `(index, epoch)`.
+
+    Args:
+        cases: Healthy volumes, one a sample.
+        size: Of a patch.
+        number: Patches of a volume.
+        spacing: Millimetres per voxel of the patches; empty: those of the volume.
+        seed: Of what is drawn.
+        mb: Megabytes for decoded volumes.
+        unlabelled: Ill volumes; each sample has as many patches of one of them, under keys that begin with `real`.
+    """
 
     def __init__(
-        self, cases: Sequence[Case], size: tuple[int, int, int], number: int, spacing: float | None, seed: int, mb: int
+        self,
+        cases: Sequence[Case],
+        size: tuple[int, int, int],
+        number: int,
+        spacing: float | None,
+        seed: int,
+        mb: int,
+        unlabelled: Sequence[Case] = (),
     ) -> None:
         self.cases, self.size, self.number, self.spacing, self.seed = cases, size, number, spacing, seed
+        self.unlabelled = unlabelled
         self.memory = _Memory(mb * 2**20)
 
     def __len__(self) -> int:
@@ -115,8 +81,17 @@ class PatchDataset(Dataset[dict[str, object]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, object]:
         index, epoch = key
         case = self.cases[index]
-        image, organ, spacing = self.memory.volume(case)
         rng = np.random.default_rng((self.seed, epoch, index))
+        image, organ, spacing = self._cut(case, rng)
+        sample: dict[str, object] = {"image": image, "organ": organ, "spacing": spacing}
+        if self.unlabelled:
+            drawn = self._cut(self.unlabelled[int(rng.integers(len(self.unlabelled)))], rng)
+            sample |= dict(zip(("real", "real_organ", "real_spacing"), drawn, strict=True))
+        return {**sample, "id": case.id, "path": case.path}
+
+    def _cut(self, case: Case, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return patches and organ `(P, d, h, w)`, and millimetres per voxel along x, y, z."""
+        image, organ, spacing = self.memory.volume(case)
         inside = np.flatnonzero(organ)
         # Cut what becomes one patch of the network's spacing, then resample that alone.
         steps = spacing[::-1]  # z, y, x
@@ -126,13 +101,11 @@ class PatchDataset(Dataset[dict[str, object]]):
         images = torch.from_numpy(np.stack([p[0] for p in parts])).float()[:, None]  # (P, 1, d, h, w)
         organs = torch.from_numpy(np.stack([p[1] for p in parts])).float()[:, None]
         network = steps if self.spacing is None else (self.spacing,) * 3
-        return {
-            "image": _resized(images, self.size)[:, 0],
-            "organ": _resized(organs, self.size)[:, 0] >= 0.5,
-            "spacing": torch.tensor(network[::-1], dtype=torch.float32),
-            "id": case.id,
-            "path": case.path,
-        }
+        return (
+            _resized(images, self.size)[:, 0],
+            _resized(organs, self.size)[:, 0] >= 0.5,
+            torch.tensor(network[::-1], dtype=torch.float32),
+        )
 
 
 class VolumeDataset(Dataset[dict[str, object]]):
@@ -186,7 +159,7 @@ class VolumeDataset(Dataset[dict[str, object]]):
 
 
 class PatchSample(Sample):
-    """PatchDataset of one healthy volume to train on; never a mask of lesions."""
+    """Patches of one healthy volume to train on, and of an ill one where there are any; never a mask of lesions."""
 
     image: Tensor
     """`(P, D, H, W)` float32 HU."""
@@ -194,6 +167,12 @@ class PatchSample(Sample):
     """`(P, D, H, W)` bool."""
     spacing: Tensor
     """`(3,)` float32, mm per voxel of the patches along x, y, z."""
+    real: NotRequired[Tensor]
+    """`(P, D, H, W)` float32 HU of an unlabelled volume that may hold lesions."""
+    real_organ: NotRequired[Tensor]
+    """`(P, D, H, W)` bool."""
+    real_spacing: NotRequired[Tensor]
+    """`(3,)` float32."""
 
 
 class VolumeSample(MaskSample):
@@ -229,7 +208,7 @@ class VolumeDataModule(MedzooDataModule):
     Args:
         spacing: Millimetres per voxel that the network sees; empty leaves volumes as they are.
         batch_size: Volumes that a training batch takes patches from; empty: what the model asks for.
-        patches: PatchDataset of each of them.
+        patches: Patches of each of them.
         num_workers: Processes that load volumes; results do not depend on their number.
         seed: Seed of splits, order and patches.
         cache_mb: Megabytes for decoded training volumes.
@@ -274,11 +253,11 @@ class VolumeDataModule(MedzooDataModule):
         except DataError as error:
             return [error]
         used = {
-            "fit": (*cases.train, *cases.val),
+            "fit": (*cases.train, *cases.val, *cases.unlabelled),
             "validate": cases.val,
             "test": cases.test,
             "predict": cases.predict or cases.test,
-        }.get(stage or "", (*cases.train, *cases.val, *cases.test, *cases.predict))
+        }.get(stage or "", (*cases.train, *cases.val, *cases.unlabelled, *cases.test, *cases.predict))
         return [fault for case in dict.fromkeys(used) for fault in self.faults(case)]
 
     def faults(self, case: Case) -> list[DataError]:
@@ -293,8 +272,11 @@ class VolumeDataModule(MedzooDataModule):
         patch = self.wants.size or _PATCH
         if len(patch) != 3:
             raise ConfigError(f"--model: this data holds volumes, but the model takes images of size {tuple(patch)}")
-        data = PatchDataset(self.cases.train, patch, self._patches, self._spacing, self.seed, self._cache_mb)
-        return self.train_loader(data)
+        return self.train_loader(
+            PatchDataset(
+                self.cases.train, patch, self._patches, self._spacing, self.seed, self._cache_mb, self.cases.unlabelled
+            )
+        )
 
     def val_dataloader(self) -> Loader:
         """Load the healthy validation volumes whole."""

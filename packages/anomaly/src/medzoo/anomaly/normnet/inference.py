@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.anomaly.normnet.segment import grow, seeds, windowed
@@ -57,13 +55,3 @@ def segment(net: NormNet, hu: Tensor, organ: Tensor, spacing: list[float]) -> tu
     mask[box] = grown = grow(start, normal.detach(), brightness, inside, net.growth, spacing)
     score[box] = torch.where(inside & ((image >= net.level) | grown), 1 - normal, 0.0)
     return score, mask
-
-
-def on_grid(score: Tensor, mask: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Bring score map and mask `(D, H, W)` to another size."""
-    if list(size) == list(score.shape):
-        return score, mask
-    score = F.interpolate(score[None, None], list(size), mode="trilinear", align_corners=False)[0, 0]
-    return score, F.interpolate(mask[None, None].float(), list(size), mode="trilinear", align_corners=False)[
-        0, 0
-    ] >= 0.5

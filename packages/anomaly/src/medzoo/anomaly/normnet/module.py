@@ -10,8 +10,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.anomaly.lesions import PRESETS
+from medzoo.anomaly.lesions.grid import on_grid
 from medzoo.anomaly.normnet.examples import LesionExamples
-from medzoo.anomaly.normnet.inference import MARGIN, normal_probability, on_grid, segment
+from medzoo.anomaly.normnet.inference import MARGIN, normal_probability, segment
 from medzoo.anomaly.normnet.losses import normalcy_loss
 from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.rim import without_rim

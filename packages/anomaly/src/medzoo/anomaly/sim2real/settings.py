@@ -1,0 +1,44 @@
+"""Which settings of Sim2Real go together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medzoo.core.errors import ConfigError
+
+
+def check(
+    patch: Sequence[int],
+    levels: int,
+    window: Sequence[float] | None,
+    volume_mm3: Sequence[float],
+    contrast: Sequence[float],
+    blend: Sequence[float],
+    healthy: float,
+    sure: float,
+    threshold: float,
+) -> None:
+    """Check settings of `Sim2Real`, whose class describes them.
+
+    Raises:
+        ConfigError: One is impossible, or patches do not fit the U-Net's levels.
+    """
+    cell = 2 ** max(0, levels - 1)
+    if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
+        raise ConfigError(
+            f"--model.patch: expected three multiples of {cell}, at least {2 * cell}, with {levels} levels; "
+            f"got {list(patch)}"
+        )
+    if window is not None and (len(window) != 2 or not window[0] < window[1]):
+        raise ConfigError(f"--model.window: expected two numbers, the lower one first, got {list(window)}")
+    for name, values in (("volume_mm3", volume_mm3), ("contrast", contrast), ("blend", blend)):
+        if len(values) != 2 or not 0 < values[0] <= values[1]:
+            raise ConfigError(f"--model.{name}: expected two numbers above 0, the lower one first, got {list(values)}")
+    if blend[1] > 1:
+        raise ConfigError(f"--model.blend: expected at most 1, got {blend[1]}")
+    if not 0 <= healthy < 1:
+        raise ConfigError(f"--model.healthy: expected at least 0 and less than 1, got {healthy}")
+    if not 0.5 < sure < 1:
+        raise ConfigError(f"--model.sure: expected between 0.5 and 1, got {sure}")
+    if not 0 < threshold < 1:
+        raise ConfigError(f"--model.threshold: expected between 0 and 1, got {threshold}")
