@@ -105,7 +105,7 @@ def _draw_arrows(
     start, way = before[known], (after - before)[known]
     axes.imshow(image, cmap="gray", vmin=image.min(), vmax=image.max())
     axes.quiver(*start.T, *way.T, angles="xy", scale_units="xy", scale=1, color="tab:red", width=0.006)
-    axes.scatter(*start.T, s=8, color="tab:cyan")
+    axes.scatter(start[:, 0], start[:, 1], s=8, color="tab:cyan")
     farthest = float(np.linalg.norm(way, axis=1).max(initial=0))
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     axes.set_axis_off()

@@ -90,7 +90,9 @@ class StopSignals(Callback):
             trainer.save_checkpoint(self.checkpoints / LAST)
             self._stop()
 
-    def _stop_after_all(self, *_: object) -> None:
+    def _stop_after_all(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Stop at the next batch where a library took the exception for its own.
 
         CPython does: a signal that comes while it words the message of a `ValueError` ends as that error.
