@@ -77,7 +77,7 @@ def read_record(path: Path, rate: float | None = None) -> Record:
     """
     ending = path.suffix.lower()
     if ending == ".scp":
-        raise DataError(path, "is SCP-ECG, which no library that we know of reads", "convert it to DICOM, EDF or WFDB")
+        raise DataError(path, "is SCP-ECG, which medzoo does not read", "convert it to DICOM, EDF or WFDB")
     if ending not in READERS:
         raise DataError(path, f"is no record ({ending or 'no ending'})", f"expected one of {', '.join(READERS)}")
     if not path.is_file():
