@@ -1,4 +1,4 @@
-"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING and CHANGELOG. A hook of mkdocs."""
+"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING, SECURITY and CHANGELOG. A hook of mkdocs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+OUTSIDE = {
+    "index.md": "README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
+    "changelog.md": "CHANGELOG.md",
+}
 
 
 def linked(text: str, depth: int) -> str:
