@@ -1,4 +1,4 @@
-"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING, SECURITY and CHANGELOG. A hook of mkdocs."""
+"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING, SECURITY, CHANGELOG. A hook of mkdocs."""
 
 from __future__ import annotations
 
