@@ -1,4 +1,4 @@
-"""Pages of the site that lie outside docs/: README as its start, CONTRIBUTING, SECURITY, CHANGELOG. A hook of mkdocs."""
+"""Pages of the site that lie outside docs/: README as the start, CONTRIBUTING, SECURITY, CHANGELOG. A mkdocs hook."""
 
 from __future__ import annotations
 
