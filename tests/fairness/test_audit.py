@@ -229,6 +229,32 @@ def test_a_wrong_value_is_told_with_its_place(case: str, workdir: Path) -> None:
     assert f"t.csv:6:{list(rows[0]).index(column) + 1}: " in text
 
 
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (
+            ("case", "subject_id", "y_true", "y_prob", "gender", "Age"),
+            "--patient subject_id --group gender --group Age:40,60",
+        ),
+        (("row", "patient_id", "Target", "prob", "Gender", "years"), "--patient patient_id --group Gender"),
+        (("row", "unit", "y_true", "y_pred", "sensitive_feature_0", "b"), "--group sensitive_feature_0"),
+        (("id", "patient", "label", "score", "group_sex", "x"), "--patient patient --group group_sex"),
+    ],
+)
+def test_tables_of_other_tools_are_read_by_their_usual_names(
+    columns: tuple[str, ...], shown: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = cohort()
+    path = write(workdir / "t.csv", [dict(zip(columns, row.values(), strict=True)) for row in rows])
+    found = audited(path, usual=("--repeats", "100"))
+    assert f"columns: --label {columns[2]} --score {columns[3]} {shown}\n" in capsys.readouterr().out
+    named = ("--label", "y", "--score", "p", "--group", "sex", "--repeats", "100")
+    patient = ("--patient", "patient") if "--patient" in shown else ()
+    told = audited(write(workdir / "u.csv", rows), *patient, usual=named)
+    assert found["overall"]["positives"] == told["overall"]["positives"]
+    assert found["overall"]["metrics"] == told["overall"]["metrics"]
+
+
 def test_a_table_or_an_option_that_is_wrong_is_told_in_one_line(workdir: Path) -> None:
     rows = cohort(60)
     path = write(workdir / "t.csv", rows)
@@ -237,7 +263,9 @@ def test_a_table_or_an_option_that_is_wrong_is_told_in_one_line(workdir: Path) -
     assert "no ascending numbers" in fault(path, "--group", "age:60,40")
     assert "expected a number from 0 to 1" in fault(path, "--threshold", "2")
     assert "give cut points" in fault(path, "--group", "id")
-    assert "needs --group" in fault(path, usual=("--label", "y", "--score", "p"))
+    bare = write(workdir / "bare.csv", [{"y": row["y"], "p": row["p"]} for row in rows])
+    assert "needs --group" in fault(bare, usual=("--label", "y", "--score", "p"))
+    assert "needs --score COLUMN: " in fault(bare, usual=("--label", "y"))
     assert "did you mean --score?" in fault(path, "--scor", "p")
     assert "--repeats 7" in fault(path, "--repeats", "7", usual=USUAL[:-2])
     assert "does not exist" in fault(workdir / "none.csv")

@@ -14,10 +14,11 @@ from medzoo.core.spelling import nearest
 if TYPE_CHECKING:
     from medzoo.fairness.audit.facts import Report
 
-HELP = """usage: medzoo audit FILE --label COLUMN --score COLUMN --group COLUMN [options]
+HELP = """usage: medzoo audit FILE [--label COLUMN] [--score COLUMN] [--group COLUMN] [options]
 
 Metrics of a table of predictions by group, with intervals. FILE is any CSV with a row a case, such as a run's
-samples.csv. Writes audit.json and audit.html.
+samples.csv. Writes audit.json and audit.html. Where --label, --score or --group is missing, the usual names are looked
+for (label, y_true, target; prob, y_score, score; sex, race, age, group_*, sensitive_feature_*; patient), and shown.
   --label COLUMN     true label, 0 or 1; rows where it is empty are left out and counted
   --positive NAME    label that counts as 1, where labels are names as in samples.csv; all others count as 0
   --score COLUMN     predicted probability of label 1
@@ -78,14 +79,27 @@ def run(args: list[str]) -> None:
             raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
         else:
             files.append(flag)
-    for needed in ("--label", "--score"):
-        if needed not in values:
-            raise ConfigError(f"medzoo audit needs {needed} COLUMN")
     if len(files) != 1:
         raise ConfigError(f"medzoo audit needs one FILE, got {' '.join(files) or 'none'}")
-    if not groups:
-        raise ConfigError("medzoo audit needs --group COLUMN, once or more")
+    if not ({"--label", "--score"} <= values.keys() and groups):
+        values, groups = _found(files[0], values, groups)
     _audit(files[0], values, list(dict.fromkeys(groups)), no_finding)
+
+
+def _found(path: str, values: dict[str, str], groups: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options with the usual columns in the place of those that are missing, and show them."""
+    from medzoo.core.io.columns import columns_of
+    from medzoo.fairness.audit.usual import usual_columns
+
+    values, groups = usual_columns(columns_of(path), values, groups)
+    for needed in ("--label", "--score"):
+        if needed not in values:
+            raise ConfigError(f"medzoo audit needs {needed} COLUMN: {path} has none of a usual name")
+    if not groups:
+        raise ConfigError(f"medzoo audit needs --group COLUMN, once or more: {path} has none of a usual name")
+    named = [f"{flag} {values[flag]}" for flag in ("--label", "--score", "--patient") if flag in values]
+    say("columns: " + " ".join([*named, *(f"--group {group}" for group in groups)]))
+    return values, groups
 
 
 def _audit(path: str, values: dict[str, str], groups: list[str], no_finding: bool) -> None:
