@@ -19,11 +19,12 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
     if module is None:
         yield
         return
-    modes = [(part, part.training) for part in module.modules()]
+    parts = list(module.modules())
+    modes = [(part, part.training) for part in parts]
     parameters = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = [
         (part, name, buffer, buffer.detach().clone())
-        for part in module.modules()
+        for part in parts
         for name, buffer in part.named_buffers(recurse=False)
     ]
     try:
@@ -32,13 +33,16 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
             parameter.requires_grad_(False)
         yield
     finally:
+        # Only what differs is written: assigning to a module is slow, and there are hundreds of parts.
         for part, training in modes:
-            part.training = training
+            if part.training != training:
+                part.training = training
         for parameter, wanted in parameters:
             parameter.requires_grad_(wanted)
         with torch.no_grad():
             for part, name, buffer, before in buffers:
-                setattr(part, name, buffer)  # the module may have put another tensor in its place
+                if getattr(part, name, None) is not buffer:
+                    setattr(part, name, buffer)  # the module has put another tensor in its place
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
 
