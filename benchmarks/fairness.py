@@ -24,6 +24,11 @@ SCANNER = ("base_dice_gap", "dice_gap", "base_dice/b", "dice/b", "dice/a", "base
 BASELINE = ["--model", "fair-baseline"]
 SHORTCUT = ["--data", "shortcut-phantoms"]
 INK = ["--model.loss", "group-mean", "--model.attribute", "ink"]
+ERM = "an ERM of the same seed"
+"""Stands for the checkpoint of such a fit, which is made first."""
+AGAIN = ["--init_from", ERM, "--model.trains", "head", "--data.order", "group-class", "--model.epochs", "3"]
+BY_GROUP = "thresholds by group"
+"""The fit is judged by `medzoo audit` with a threshold for each group, fitted on images of another seed."""
 LABELS = ["--data", "lesion-structures", "--model.lr", "0.003", "--model.epochs", "8"]
 TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     "groups": (
@@ -34,6 +39,9 @@ TABLES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "group x class": [*BASELINE, "--data.order", "group-class"],
             "group-mean CE": [*BASELINE, "--model.loss", "group-mean"],
             "GroupDRO": [*BASELINE, "--model.loss", "group-dro"],
+            "group heads": [*BASELINE, "--model.loss", "group-heads"],
+            "last layer again": [*BASELINE, *AGAIN],
+            "threshold by group": [*BASELINE, BY_GROUP],
             "gradient reversal": [*BASELINE, "--model.loss", "gradient-reversal"],
             "mean weights": [*BASELINE, "--model.average", "0.25"],
             "FairAdaBN": ["--model", "fair-adabn"],
@@ -82,15 +90,48 @@ def measure(fit: Fit) -> tuple[Fit, dict[str, float] | str]:
     names, methods = TABLES[table]
     with tempfile.TemporaryDirectory() as folder:
         log, start = Path(folder, "log"), time.perf_counter()
-        own = ["--seed_everything", str(seed), "--data.seed", str(seed), "--run_dir", f"{folder}/run", "--quiet"]
+        own = ["--seed_everything", str(seed), "--data.seed", str(seed), "--quiet", "--trainer.accelerator", "cpu"]
+        last, options = f"{folder}/erm/checkpoints/last.ckpt", methods[method]
+        commands = [["fit", *BASELINE, *own, "--run_dir", f"{folder}/erm"]] if ERM in options else []
+        fitted = [last if word == ERM else word for word in options if word != BY_GROUP]
+        commands.append(["fit", *fitted, *own, "--run_dir", f"{folder}/run"])
+        if BY_GROUP in options:
+            commands += by_group(Path(folder), seed + 1000)
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-            code = main(["fit", *methods[method], *own, "--trainer.accelerator", "cpu"])
-        if code:
-            return fit, f"ended with code {code}: {log.read_text()[-2000:]}"
+            codes = [main(command) for command in commands]
+        if any(codes):
+            return fit, f"ended with codes {codes}: {log.read_text()[-2000:]}"
         seconds = time.perf_counter() - start
         metrics = json.loads(Path(folder, "run/results.json").read_text())["metrics"]
+        if BY_GROUP in options:
+            metrics |= audited(Path(folder, "audit/audit.json"))
     short = metrics | {name.partition("/")[2]: value for name, value in metrics.items()}
     return fit, {**{name: short.get(name, float("nan")) for name in names}, "seconds": seconds}
+
+
+def by_group(folder: Path, seed: int) -> list[list[str]]:
+    """Return the commands that fit thresholds on images of another seed, and audit the test with them."""
+    other = ["--data.seed", str(seed), "--run_dir", f"{folder}/other", "--quiet"]
+    columns = ["--label", "label", "--positive", "melanoma", "--score", "p_melanoma", "--group", "group_skin"]
+    fitted = ["--threshold", f"by-group:{folder}/other/samples.csv", "--repeats", "100", "--out", f"{folder}/audit"]
+    return [
+        ["test", "--ckpt_path", f"{folder}/run/checkpoints/last.ckpt", *other],
+        ["audit", f"{folder}/run/samples.csv", *columns, *fitted],
+    ]
+
+
+def audited(path: Path) -> dict[str, float]:
+    """Return the figures by skin of an audit under the names of a test; the AUROC of a group is as it was."""
+    (skin,) = json.loads(path.read_text())["attributes"]
+    accuracy = {cell["name"]: cell["metrics"]["accuracy"]["value"] for cell in skin["groups"]}
+    cases = {cell["name"]: cell["cases"] for cell in skin["groups"]}
+    whole = sum(accuracy[name] * cases[name] for name in cases) / sum(cases.values())
+    return {
+        "lesions/accuracy": whole,
+        "lesions/skin/accuracy/light": accuracy["0"],
+        "lesions/skin/accuracy/dark": accuracy["1"],
+        "lesions/skin/eodd_max": skin["gaps"]["eodd_max"]["value"],
+    }
 
 
 def run(fits: list[Fit], jobs: int, out: Path | None) -> dict[Fit, dict[str, float]]:

@@ -78,11 +78,14 @@ class Groups:
         name: Of the attribute.
         names: Of the groups, in order.
         codes: `(N,)` place of each case's group in `names`, −1 where the attribute is unknown.
+        scores: `(N,)` scores by which these groups are judged, where they have thresholds of their own; None for those
+            of the cohort.
     """
 
     name: str
     names: tuple[str, ...]
     codes: NDArray[np.int64]
+    scores: NDArray[np.float64] | None = None
 
 
 def group(table: Table, attribute: Attribute, keep: NDArray[np.intp]) -> Groups:

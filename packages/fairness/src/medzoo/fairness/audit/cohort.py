@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,10 @@ class Cohort:
     patients: NDArray[np.int64] | None
     patient_names: tuple[str, ...]
     groups: tuple[Groups, ...]
+
+    def judged(self, groups: Groups) -> Cohort:
+        """Return the cohort with the scores by which the groups of one attribute are judged."""
+        return self if groups.scores is None else replace(self, scores=groups.scores)
 
 
 def read_cohort(path: str, columns: Columns, attributes: Sequence[str]) -> Cohort:

@@ -126,13 +126,14 @@ class Input(TypedDict):
 
 
 class ThresholdFacts(TypedDict):
-    """The threshold and where it comes from."""
+    """The threshold and where it comes from; `by_group` has those of each attribute's groups."""
 
     value: float
     source: str
     file: str | None
     sha256: str | None
     rule: str
+    by_group: NotRequired[dict[str, dict[str, float]]]
 
 
 class Report(Figures):

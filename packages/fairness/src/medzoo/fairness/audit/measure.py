@@ -85,7 +85,7 @@ def measure(cohort: Cohort, settings: Settings) -> Figures:
     everybody = _Cell(cohort, np.arange(len(cohort.scores)), settings)
     with ThreadPoolExecutor(workers) as pool:
         overall = pool.submit(everybody.resampled, seeds.new(everybody.cases, 1)).result
-        attributes = [_Attribute(cohort, groups, settings, seeds, pool.submit) for groups in cohort.groups]
+        attributes = [_Attribute(cohort.judged(g), g, settings, seeds, pool.submit) for g in cohort.groups]
         results = [attribute.result() for attribute in attributes]
         whole = everybody.facts("all", overall())
     cells = [cell for result in results for cell in result["groups"]]

@@ -34,6 +34,10 @@ def page(report: Report) -> str:
         ["left out", ", ".join(f"{n} {why}" for why, n in report["exclusions"].items() if n) or "none"],
         ["columns", ", ".join(f"{what}: {name}" for what, name in report["columns"].items() if name)],
         ["threshold", f"{threshold['value']:g} ({threshold['source']}{_file(threshold)}): {threshold['rule']}"],
+        *(
+            [f"thresholds by {name}", ", ".join(f"{g} {v:g}" for g, v in own.items()) or "none of its own"]
+            for name, own in threshold.get("by_group", {}).items()
+        ),
         ["minimum", f"{report['settings']['minimum']} cases of a class for a metric to take part in gaps"],
         ["intervals", f"95 %, {report['settings']['interval']}, {report['settings']['repeats']} times"],
     ]

@@ -30,9 +30,10 @@ def curves(cohort: Cohort, settings: Settings) -> list[Curves]:
     found: list[Curves] = []
     for groups in cohort.groups:
         own: list[GroupCurves] = []
+        scores = cohort.judged(groups).scores
         for g, name in enumerate(groups.names):
             rows = np.flatnonzero(groups.codes == g)
-            counts = ScoreCounts.of(cohort.scores[rows], cohort.labels[rows])
+            counts = ScoreCounts.of(scores[rows], cohort.labels[rows])
             if counts.positives.sum() and counts.negatives.sum():
                 own.append(_curves(name, counts, settings))
         found.append({"attribute": groups.name, "groups": own})

@@ -120,6 +120,8 @@ def lines(report: Report) -> list[str]:
     told, threshold = report["input"], report["threshold"]
     source = f"{threshold['source']} on {threshold['file']}" if threshold["file"] else threshold["source"]
     out = [f"{told['file']}: {told['audited']} of {told['rows']} rows, threshold {threshold['value']:g} ({source})"]
+    for name, own in threshold.get("by_group", {}).items():
+        out.append(f"thresholds by {name}: " + (", ".join(f"{g} {v:g}" for g, v in own.items()) or "none of its own"))
     for attribute in report["attributes"]:
         heads = [attribute["name"], "cases", "pos", "neg", *(SHOWN[m] for m in _FIRST)]
         out += ["", *_table(heads, group_rows(attribute, report["overall"], _FIRST))]

@@ -25,7 +25,8 @@ for (label, y_true, target; prob, y_score, score; sex, race, age, group_*, sensi
   --group COLUMN     attribute; may be repeated. COLUMN:40,60 cuts a continuous one, A+B:40,60 combines two
   --patient COLUMN   cases of one patient belong together
   --id COLUMN        must not repeat
-  --threshold T      a number (default: 0.5), or from:FILE, which fits it (Youden) on a table of validation cases
+  --threshold T      a number (default: 0.5); from:FILE fits it (Youden) on a table of validation cases, by-group:FILE
+                     fits one for each group
   --no-finding       label 1 means «no finding», so that its false positives are underdiagnosis
   --minimum N        cases of a class that a group needs to take part in a gap (default: 10)
   --tnr R            true-negative rate at which true-positive rates are compared (default: 0.8)
@@ -118,7 +119,8 @@ def _audit(path: str, values: dict[str, str], groups: list[str], no_finding: boo
     more = (values.get(flag) for flag in ("--patient", "--id", "--positive"))
     columns = Columns(values["--label"], values["--score"], *more)
     cohort = read_cohort(path, columns, groups)
-    threshold = choose(values.get("--threshold", "0.5"), cohort, columns)
+    threshold = choose(values.get("--threshold", "0.5"), cohort, columns, minimum)
+    cohort = threshold.applied(cohort)
     settings = Settings(threshold.value, minimum, repeats, tnr=tnr, no_finding=no_finding, seed=seed)
     figures = measure(cohort, settings)
     report: Report = {
