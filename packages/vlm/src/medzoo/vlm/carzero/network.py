@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medzoo.vlm.dropout import Dropout
 from medzoo.vlm.images import ImageFeatures
 from medzoo.vlm.text.encoder import TextFeatures
 
@@ -76,10 +77,10 @@ class SimR(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.layers = nn.ModuleList(_Layer(width, heads, inner, dropout) for _ in range(layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         widths = [width, 1024, 512, 256] if head == "mlp" else [width]
         hidden = [
-            part for have, want in pairwise(widths) for part in (nn.Linear(have, want), nn.ReLU(), nn.Dropout(dropout))
+            part for have, want in pairwise(widths) for part in (nn.Linear(have, want), nn.ReLU(), Dropout(dropout))
         ]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
         for module in self.modules():
@@ -122,9 +123,9 @@ class _Layer(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
         self.feed = nn.Sequential(
-            nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width), nn.Dropout(dropout)
+            nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width), Dropout(dropout)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def _split(self, state: Tensor) -> Tensor:
         parts: Tensor = state.unflatten(2, (self.heads, -1))

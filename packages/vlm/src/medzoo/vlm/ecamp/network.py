@@ -11,6 +11,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medzoo.vlm.dropout import Dropout
 from medzoo.vlm.images import sin_cos, sin_cos_table
 from medzoo.vlm.text.bert import Bert, BertSize
 
@@ -140,7 +141,7 @@ class Reader(nn.Module):
         self.mean = nn.Linear(size.width, size.width)
         self.feed = Mlp(size.width, size.inner)
         self.norms = nn.ModuleList(nn.LayerNorm(size.width, eps=1e-12) for _ in range(3))
-        self.dropout = nn.Dropout(size.dropout)
+        self.dropout = Dropout(size.dropout)
         self.transform = nn.Linear(size.width, size.width)
         self.last = nn.LayerNorm(size.width, eps=1e-12)
         self.bias = nn.Parameter(torch.zeros(size.vocabulary))

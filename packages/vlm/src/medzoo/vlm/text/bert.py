@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medzoo.vlm.dropout import Dropout
+
 
 @dataclass(frozen=True)
 class BertSize:
@@ -82,7 +84,7 @@ class _Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(size.positions, size.width)
         self.token_type_embeddings = nn.Embedding(2, size.width)
         self.LayerNorm = nn.LayerNorm(size.width, eps=1e-12)
-        self.dropout = nn.Dropout(size.dropout)
+        self.dropout = Dropout(size.dropout)
 
     def forward(self, vectors: Tensor) -> Tensor:
         places = torch.arange(vectors.shape[1], device=vectors.device)
@@ -103,7 +105,7 @@ class _Layer(nn.Module):
         )
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(size.width, size.inner)})
         self.output = _output(size.inner, size.width)
-        self.dropout = nn.Dropout(size.dropout)
+        self.dropout = Dropout(size.dropout)
 
     def forward(self, state: Tensor, mask: Tensor) -> Tensor:
         parts = cast(nn.ModuleDict, self.attention["self"])
