@@ -79,7 +79,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
     ],
     ("medzoo-core", "monai"): [["python", "-c", DEFORM]],
     ("medzoo-core", "tensorboard"): [
-        f"medzoo fit --model padim --tensorboard --run_dir board --quiet {SMALL}".split(),
+        f"medzoo fit --model padim --logger tensorboard --run_dir board --quiet {SMALL}".split(),
         ["python", "-c", "from pathlib import Path; assert list(Path('board').rglob('events.*'))"],
     ],
     ("medzoo-core", "testing"): [["python", "-c", "from medzoo.core.testing import ModelContract"]],

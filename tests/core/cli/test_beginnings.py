@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import medzoo.core
 from medzoo.core.cli import main
+from medzoo.core.runs.loggers import LOGGERS
 from medzoo.core.runs.results import commit_of, git_commit, versions
 
 FIT = ["fit", "--model", "toy", "--trainer.max_epochs", "1", "--quiet"]
@@ -36,10 +39,50 @@ def test_a_run_folder_of_300_characters_is_refused_in_one_line(
 def test_tensorboard_without_its_package_is_told_before_the_run(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("medzoo.core.cli.run.find_spec", lambda name: None)
-    assert main([*FIT, "--tensorboard"]) == 2
+    monkeypatch.setattr("medzoo.core.runs.loggers.find_spec", lambda name: None)
+    assert main([*FIT, "--logger", "csv,tensorboard"]) == 2
     assert "pip install tensorboard" in capsys.readouterr().err
+    assert main([*FIT, "--logger", "tensorbord"]) == 2
+    assert "--logger: expected csv, tensorboard, wandb, mlflow, got tensorbord" in capsys.readouterr().err
     assert not (workdir / "runs").exists()
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_logger_writes_what_was_logged_into_the_run_folder(
+    name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in LOGGERS[name][:1]:
+        pytest.importorskip(package)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    assert main([*FIT, "--logger", name, "--trainer.log_every_n_steps", "1", "--run_dir", "run"]) == 0
+    steps = [float(row["train/loss"]) for row in rows_of(workdir / "run/metrics.csv") if row["train/loss"]]
+    assert steps
+    if name == "csv":
+        (file,) = workdir.glob("run/csv/*/metrics.csv")
+        found = [float(row["train/loss"]) for row in rows_of(file) if row.get("train/loss")]
+        assert found
+        assert all(np.isfinite(found))
+    elif name == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(workdir / "run/tensorboard"))
+        events.Reload()
+        assert events.Scalars("train/loss")
+    elif name == "wandb":
+        assert list(workdir.glob("run/wandb/offline-run-*/*.wandb"))
+    else:
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{workdir / 'run/mlflow.db'}")
+        (experiment,) = [e for e in client.search_experiments() if e.name == "medzoo"]
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert "train/loss" in run.data.metrics
+    assert {path.name for path in workdir.iterdir()} == {"run"}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_resume_that_does_not_fit_leaves_the_record_of_the_run(workdir: Path) -> None:

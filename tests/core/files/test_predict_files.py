@@ -113,7 +113,12 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
     assert natural[task] in written
 
 
-def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]], uid: str = "1.2.3") -> None:
+AXIAL = [1, 0, 0, 0, 1, 0]
+
+
+def write_series(
+    folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]], uid: str = "1.2.3", lies: list[float] | None = AXIAL
+) -> None:
     """Write CT slices of 4 mm whose names are not in their order."""
     pydicom = pytest.importorskip("pydicom", reason='pip install "medzoo-core[dicom]"')
     folder.mkdir(parents=True)
@@ -125,7 +130,8 @@ def write_series(folder: Path, hu: np.ndarray[Any, np.dtype[np.float32]], uid: s
         data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = *plane.shape, 1, "MONOCHROME2"
         data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
         data.Modality, data.SeriesInstanceUID, data.PixelSpacing = "CT", uid, [4, 4]
-        data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-80, -70, 4 * index + 100]
+        if lies:
+            data.ImageOrientationPatient, data.ImagePositionPatient = lies, [-80, -70, 4 * index + 100]
         data.PixelData = plane.astype(np.int16).tobytes()
         pydicom.dcmwrite(folder / f"{index * 5 % len(hu)}.dcm", data)
 
@@ -310,9 +316,44 @@ def test_landmarks_are_written_for_other_programs_too_and_what_was_corrected_sta
     assert Path("out/labelme/late.json").is_file()
     assert len(json.loads(Path("out/coco.json").read_text())["images"]) == 4
     assert main(["predict", CKPT, "new", "-o", "more", "--format", "labelm"]) == 2
-    assert "--format labelm: expected json, csv, labelme, coco, cvat, slicer" in capsys.readouterr().err
+    assert "--format labelm: expected json, csv, nifti, labelme, coco, cvat, slicer" in capsys.readouterr().err
     assert not Path("more").exists()
     fit_again = FITS["classes"].split()
     assert main(["fit", *fit_again, "--run_dir", "classes", "--quiet"]) == 0
     assert main(["predict", "classes/checkpoints/last.ckpt", "new", "-o", "more", "--format", "labelme"]) == 2
     assert "--format labelme: is of landmarks" in capsys.readouterr().err
+    assert main(["predict", "classes/checkpoints/last.ckpt", "new", "-o", "more", "--format", "nifti"]) == 2
+    assert "--format nifti: is of maps and masks" in capsys.readouterr().err
+
+
+def test_a_map_as_nifti_lies_on_its_image_in_the_patient(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("images")
+    right, down = np.array([0.6, 0.8, 0.0]), np.array([0.0, 0.0, -1.0])
+    hu = chest()[:1] / 100
+    write_series(Path("oblique"), hu, lies=[*right, *down])
+    write_series(Path("free"), hu, lies=None)
+    write_series(Path("skew"), hu, lies=[1, 0, 0, 1, 0, 0])
+    pictures("new", 2)
+    Image.open("new/im0.png").save("new/film.tif", dpi=(254, 508))
+    command = ["predict", CKPT, "new", "oblique/0.dcm", "free/0.dcm", "-o", "out"]
+    assert main(command) == 0
+    assert not list(Path("out").rglob("*.nii.gz"))
+    assert main([*command, "--format", "nifti"]) == 0  # of answers that are there already, too
+    found = {record["path"]: nibabel.load(Path(record["map"]).with_suffix(".nii.gz")) for record in records("out")}
+    for record in records("out"):
+        heat = np.load(record["map"])
+        assert heat.shape == read_image(record["path"]).array.shape
+        np.testing.assert_array_equal(np.asarray(found[record["path"]].dataobj)[..., 0].T, heat)
+    place = found["oblique/0.dcm"].affine @ [3, 5, 0, 1]
+    np.testing.assert_allclose(place[:3] * [-1, -1, 1], [-80, -70, 100] + 4 * (3 * right + 5 * down), atol=1e-4)
+    assert found["oblique/0.dcm"].header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(found["free/0.dcm"].affine, np.diag([-4, -4, 1, 1]))
+    np.testing.assert_allclose(found["new/film.tif"].affine, np.diag([-0.1, -0.05, 1, 1]), rtol=1e-5)
+    np.testing.assert_allclose(found["new/im0.png"].affine, np.diag([-1, -1, 1, 1]))
+    assert found["new/im0.png"].header.get_xyzt_units()[0] == "unknown"
+    capsys.readouterr()
+    assert main(["predict", CKPT, "skew/0.dcm", "-o", "out", "--format", "nifti"]) == 3
+    assert "skew/0.dcm" in Path("out/failed.csv").read_text()
+    assert "no right angle" in Path("out/failed.csv").read_text()
+    assert main([*command[:-1], "more", "--format", "nifti,coco"]) == 2
+    assert "--format coco: is of landmarks" in capsys.readouterr().err

@@ -90,6 +90,9 @@ def test_a_packed_folder_has_the_model_and_its_figures_and_nothing_of_the_traini
     assert main(["pack", str(packed / "fit"), "-o", "again"]) == 0
     for name in (ABOUT, WEIGHTS, SUMS, "README.md"):
         assert Path("again", name).read_bytes() == (shared / name).read_bytes()  # packing is exact
+    assert "to be stated by who shares them" in text
+    assert main(["pack", str(packed / "fit"), "-o", "free", "--licence", "CC-BY-4.0"]) == 0
+    assert "- licence of these weights: CC-BY-4.0\n" in Path("free/README.md").read_text()
     assert main(["pack", str(packed / "fit"), "-o", "again"]) == 2
     assert "exists; name another folder" in capsys.readouterr().err
     assert main(["pack", str(packed / "fit" / "checkpoints" / "best.ckpt"), "-o", "best"]) == 0

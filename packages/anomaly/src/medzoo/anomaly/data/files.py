@@ -33,6 +33,8 @@ class CategoryFiles(CategoryDataModule):
     """Settings of the training's data that decide how an image reaches the network."""
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
+    maps: ClassVar[bool] = True
+    """The answers have maps."""
 
     def __init__(self, files: dict[str, str], source: str, size: int | list[int] | None = None) -> None:
         super().__init__(size=size)
@@ -59,6 +61,8 @@ class VolumeFiles(VolumeDataModule):
     options: ClassVar[tuple[str, ...]] = ()
     """What the command line may say of the files."""
 
+    maps: ClassVar[bool] = True
+    """The answers have masks, in NIfTI anyway."""
     volumes: ClassVar[bool] = True
     """A folder of DICOM slices is one of the files."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from medzoo.core.cli.parser import MedzooCLI
 
-_TAKEN = ("checkpoints", "figures", "maps", "tensorboard", "volumes")
+_TAKEN = ("checkpoints", "csv", "figures", "maps", "mlflow", "tensorboard", "volumes", "wandb")
 """Folders that a run may have itself."""
 
 

@@ -38,7 +38,7 @@ run:
   --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
   --init_from FILE      start a new training with the weights of a checkpoint
   --test_set NAME=DIR   with test: also all images of another folder, figures as NAME/...; may be repeated
-  --tensorboard         log for TensorBoard too
+  --logger NAMES        log to csv (a row every few steps), tensorboard, wandb or mlflow too, into the run folder
   --quiet               no bars and no lines an epoch
   --debug               show where an error came from
 """

@@ -12,10 +12,11 @@ from medzoo.core.cli.cohorts import add_test_set, take_test_sets
 from medzoo.core.errors import ConfigError
 from medzoo.core.recipes import KINDS, check_number, class_of, class_path_of, packaged_recipe, read_config, recipe_names
 from medzoo.core.registry import Spec, find, registered
+from medzoo.core.runs.loggers import asked_loggers
 from medzoo.core.spelling import nearest
 
-_VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--test_set")
-_SWITCHES = ("--resume", "--quiet", "--tensorboard", "--help", "-h")
+_VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--test_set", "--logger")
+_SWITCHES = ("--resume", "--quiet", "--help", "-h")
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Request:
     """The packaged recipe that `--config MODEL/NAME` asks for, which replaces the default one."""
     test_sets: dict[str, str] = field(default_factory=dict)
     """Folders of further test sets, by name."""
+    loggers: tuple[str, ...] = ()
+    """Loggers beside `metrics.csv`."""
     switches: set[str] = field(default_factory=set)
     arguments: list[str] = field(default_factory=list)
     """What is left for the parser, with configuration files as JSON texts and names as class paths."""
@@ -67,6 +70,8 @@ class Request:
                 elif flag == "--test_set":
                     name, _, root = value.partition("=")
                     add_test_set(request.test_sets, name, root, f"--test_set {value}")
+                elif flag == "--logger":
+                    request.loggers = asked_loggers(value)
                 else:
                     request.init_from = value
             elif flag in ("--config", "-c"):

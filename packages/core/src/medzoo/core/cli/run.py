@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -66,8 +65,6 @@ def run(request: Request) -> None:
         )
     if request.verb in ("validate", "test", "predict") and request.ckpt_path is None:
         raise ConfigError(f"medzoo {request.verb} needs --ckpt_path FILE, such as runs/…/checkpoints/last.ckpt")
-    if "--tensorboard" in request.switches and not (find_spec("tensorboard") or find_spec("tensorboardX")):
-        raise ConfigError("--tensorboard needs a package that is not installed: pip install tensorboard")
     from medzoo.core.cli.parser import MedzooCLI
 
     classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
@@ -260,16 +257,18 @@ def _trainer_builder(
     request: Request, cli: MedzooCLI, terminal: bool, folder: Path, callbacks: list[Callback]
 ) -> TrainerBuilder:
     from medzoo.core.runs.checkpoint_io import SafeCheckpointIO
+    from medzoo.core.runs.loggers import build_loggers
 
     def build(overrides: TrainerOptions) -> Trainer:
         fixed: dict[str, object] = {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
         if not terminal:
             names = ("enable_progress_bar", "enable_model_summary")
             fixed |= {name: False for name in names if cli.config.trainer[name] is None}
-        if "--tensorboard" in request.switches:
-            from lightning.pytorch.loggers import TensorBoardLogger
-
-            fixed["logger"] = TensorBoardLogger(str(folder), name="tensorboard", version="")
+        if request.loggers:
+            own = Path(overrides.get("default_root_dir", folder))  # that of a stage, where it has one
+            parts = (request.model, request.data)
+            name = " ".join([part.name for part in parts if part is not None] + [own.name])
+            fixed["logger"] = build_loggers(request.loggers, own, name)
         elif cli.config.trainer.logger is None:
             fixed["logger"] = False  # metrics.csv is written anyway
         fixed["callbacks"] = [*overrides.get("callbacks", []), *callbacks]

@@ -1,14 +1,19 @@
-"""Predicted landmarks in the files of other programs, beside `predictions.json`."""
+"""Predicted landmarks and maps in the files of other programs, beside `predictions.json`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from medzoo.core.convert.read import read
 from medzoo.core.convert.write import WRITERS, path_of
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io.kinds import page_of
 
 ALWAYS = ("json", "csv")
+NIFTI = "nifti"
+LANDMARKS = "landmark detection"
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -18,11 +23,53 @@ def formats(text: str) -> tuple[str, ...]:
         ConfigError: One is unknown.
     """
     asked = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    known = dict.fromkeys((*ALWAYS, *WRITERS))
+    known = dict.fromkeys((*ALWAYS, NIFTI, *WRITERS))
     unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
         raise ConfigError(f"--format {unknown}: expected {', '.join(known)}, several with commas")
     return tuple(name for name in asked if name not in ALWAYS)
+
+
+def check_forms(forms: tuple[str, ...], task: str, maps: bool) -> None:
+    """Check that the answers of a task can have the formats that are asked for.
+
+    Args:
+        forms: See `formats`.
+        task: Of the model.
+        maps: Whether its answers have maps or masks.
+
+    Raises:
+        ConfigError: A format is of other answers.
+    """
+    points = [form for form in forms if form != NIFTI]
+    if points and task != LANDMARKS:
+        raise ConfigError(f"--format {', '.join(points)}: is of landmarks; {task} has its own files")
+    if NIFTI in forms and not maps:
+        raise ConfigError(f"--format {NIFTI}: is of maps and masks, which {task} has none of")
+
+
+def write_maps(records: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Write the map of each image as NIfTI beside its `.npy`, where it is not there already and the image still is.
+
+    Returns:
+        What is wrong with images that do not say where they lie as they should, by path.
+    """
+    import numpy as np
+
+    from medzoo.core.io.nifti_out import write_plane
+
+    failed: dict[str, str] = {}
+    for record in records:
+        source, path = record.get("map"), str(record["path"])
+        if not isinstance(source, str) or not os.path.isfile(page_of(path)[0]):
+            continue
+        target = Path(source).with_suffix(".nii.gz")
+        if not target.exists() or target.stat().st_mtime_ns < os.stat(source).st_mtime_ns:
+            try:
+                write_plane(target, np.load(source, allow_pickle=False), path)
+            except DataError as error:
+                failed[path] = str(error)
+    return failed
 
 
 def write_forms(folder: Path, forms: tuple[str, ...]) -> None:
@@ -34,7 +81,7 @@ def write_forms(folder: Path, forms: tuple[str, ...]) -> None:
         folder: Of the predictions.
         forms: See `formats`.
     """
-    for form in forms:
+    for form in (form for form in forms if form != NIFTI):
         writer, ending = WRITERS[form]
         target = folder / f"{form}{ending}"
         found = read(folder)

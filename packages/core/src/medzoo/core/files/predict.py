@@ -43,6 +43,7 @@ class Predictor:
         spec: What the registry knows of it.
         source: What the files are of.
         volumes: Whether the model answers volumes, so that a folder of DICOM slices is one file.
+        maps: Whether its answers have maps or masks.
         endings: Of the files that are looked for in folders; empty for images.
         settings: How the reader brings files to the network: those of the training, and `options`.
 
@@ -63,6 +64,7 @@ class Predictor:
         self.model, self.spec = model, kept_model.spec
         self._kind = load(reader_of(kept_model.spec.task))
         self.volumes: bool = getattr(self._kind, "volumes", False)
+        self.maps: bool = getattr(self._kind, "maps", False)
         self.endings: tuple[str, ...] = getattr(self._kind, "endings", ())
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:

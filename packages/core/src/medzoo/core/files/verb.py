@@ -8,7 +8,7 @@ from pathlib import Path
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError, MedzooError
-from medzoo.core.files.formats import formats, write_forms
+from medzoo.core.files.formats import NIFTI, check_forms, formats, write_forms, write_maps
 from medzoo.core.spelling import nearest
 
 NOTICE = "for research, not for diagnosis"
@@ -24,8 +24,8 @@ in failed.csv and ends nothing; the exit code is then 3.
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
   --hertz HZ         samples a second of records of signals, where the files do not say
-  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas; see
-                     medzoo convert
+  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas (see
+                     medzoo convert); score maps of images as nifti, which lies on the image
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
 _NUMBERS = {"--spacing": "millimetres per pixel", "--hertz": "samples a second"}
@@ -89,8 +89,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     files = expand(paths, predictor.endings)
     if not predictor.endings:
         files = folded(files) if predictor.volumes else paged(files)
-    if forms and predictor.spec.task != "landmark detection":
-        raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
+    check_forms(forms, predictor.spec.task, predictor.maps)
     folder = Path(values["--out"])
     about: dict[str, object] = {
         "model": predictor.spec.name,
@@ -130,6 +129,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
             ledger.add({**answer.record, **saved, "sha256": hashes[path]})
     ledger.close()
     predictor.model.report_predictions(ledger.records, folder)
+    if NIFTI in forms:
+        failed |= write_maps(ledger.records)
     if forms and ledger.records:
         write_forms(folder, forms)
     table = folder / "failed.csv"

@@ -1,8 +1,9 @@
-"""Writing NIfTI volumes that lie exactly on another one."""
+"""Writing NIfTI volumes that lie exactly on another one, and maps that lie on a plane image."""
 
 from __future__ import annotations
 
 import gzip
+import math
 import os
 from collections.abc import Sequence
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.io.files import replacing
-from medzoo.core.io.kinds import folder_of
+from medzoo.core.io.image import read_header
+from medzoo.core.io.kinds import folder_of, page_of
 from medzoo.core.io.orientation import turned_back
-from medzoo.core.io.series import layout_of_volume
-from medzoo.core.io.types import reading
+from medzoo.core.io.series import layout_of_volume, place_of_slice
+from medzoo.core.io.types import RASTER, reading
 
 
 def write_nifti(
@@ -39,10 +41,47 @@ def write_nifti(
     """
     if array.ndim != 3:
         raise ValueError(f"array must be (D, H, W), got {array.shape}")
+    voxels = _voxels(array)
+    _write(path, _on(voxels, os.fspath(like)) if like else _alone(voxels, spacing))
+
+
+def write_plane(path: str | os.PathLike[str], array: NDArray[np.generic], like: str | os.PathLike[str]) -> None:
+    """Write a map of a plane image as `.nii` or `.nii.gz` of one slice, which lies on the image in a viewer.
+
+    A DICOM image that says where it lies in the patient is taken at its word. Others lie at the origin as other
+    programs take them, x to the left and y to the back, with their spacing or, where that is unknown, 1 and no unit.
+
+    Args:
+        path: Target.
+        array: `(H, W)`, stored as `write_nifti` does.
+        like: File of the image, or a page of one.
+
+    Raises:
+        DataError: `like` cannot be read, or the folder cannot be written to.
+        ValueError: The image has another size than the array.
+    """
+    name = os.fspath(like)
+    header = read_header(name)
+    if header.size != array.shape[::-1]:
+        raise ValueError(f"array must have the size of {name}, {header.size}, got {array.shape[::-1]}")
+    known = not any(map(math.isnan, header.spacing))
+    spacing = header.spacing if known else (1.0, 1.0)
+    raster = page_of(name)[0].lower().endswith(RASTER)
+    place = None if raster or not known else place_of_slice(name, spacing)
+    affine = np.diag([-spacing[0], -spacing[1], 1.0, 1.0]) if place is None else place
+    image = nibabel.Nifti1Image(_voxels(array)[..., None], affine)
+    image.header.set_xyzt_units("mm" if known else "unknown")
+    _write(path, image)
+
+
+def _voxels(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return an array with x first, as NIfTI counts, and of a type that it can hold."""
     kind = np.uint8 if array.dtype == bool else np.float32 if array.dtype.kind == "f" else array.dtype
-    voxels = np.asarray(array, dtype=kind).T  # NIfTI counts x first
-    image = _on(voxels, os.fspath(like)) if like else _alone(voxels, spacing)
-    image.set_data_dtype(kind)
+    return np.asarray(array, dtype=kind).T
+
+
+def _write(path: str | os.PathLike[str], image: nibabel.Nifti1Image) -> None:
+    image.set_data_dtype(np.asarray(image.dataobj).dtype)
     image.header.set_slope_inter(1, 0)
     data = image.to_bytes()
     if os.fspath(path).endswith(".gz"):

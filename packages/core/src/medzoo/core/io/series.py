@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsFloat, cast
 
@@ -72,6 +73,26 @@ def layout_of_volume(path: str) -> Layout:
     """
     with reading(path):
         return layout_of_series(path) if folder_of(path)[0] else layout_of_nifti(path)
+
+
+def place_of_slice(path: str, spacing: Sequence[float]) -> Affine | None:
+    """Return the map from pixels `(x, y, 0)` of a DICOM file to patient millimetres (right, anterior, superior).
+
+    Args:
+        path: The file.
+        spacing: Millimetres per pixel along x and y.
+
+    Returns:
+        `(4, 4)`, with 1 mm along the normal; None where the file does not say where it lies, as radiographs do not.
+
+    Raises:
+        DataError: It cannot be read, or what it says cannot be.
+    """
+    with reading(path):
+        data, _ = attributes(path, ["ImagePositionPatient", "ImageOrientationPatient"])
+        if not (data.get("ImagePositionPatient") and data.get("ImageOrientationPatient")):
+            return None
+    return _affine(_slice(path), spacing, 1.0)
 
 
 def series_uid(path: str) -> str:
@@ -147,10 +168,16 @@ def _layout(folder: str, slices: list[_Slice]) -> Layout:
     spacing = (*header.spacing, step)
     if fault := spacing_fault(spacing):
         raise DataError(folder, fault, "correct PixelSpacing and ImagePositionPatient")
+    return _turned_layout((width, height, depth), spacing, _affine(first, header.spacing, step))
+
+
+def _affine(first: _Slice, spacing: Sequence[float], step: float) -> Affine:
+    """Return the map from pixels and slices, counted from the first, to millimetres of NIfTI."""
+    normal = np.cross(first.right, first.down)
     affine = np.eye(4)
     affine[:3] = np.column_stack([first.right * spacing[0], first.down * spacing[1], normal * step, first.place])
     affine[:2] *= -1  # DICOM counts left and back, NIfTI right and front
-    return _turned_layout((width, height, depth), spacing, affine)
+    return affine
 
 
 def _step(folder: str, slices: list[_Slice], normal: NDArray[np.float64], pixel: float) -> float:

@@ -23,13 +23,17 @@ class About(TypedDict):
     notice: str
 
 
-def card(model: Spec, about: About, images: Sequence[str]) -> str:
+_LICENCE = "to be stated by who shares them; that of the training data may limit it"
+
+
+def card(model: Spec, about: About, images: Sequence[str], licence: str | None = None) -> str:
     """Return the text of `README.md`.
 
     Args:
         model: What the weights are of.
         about: What `model.json` says of them: data, figures, version, commit.
         images: Names of what is kept of the training images, such as `supports`.
+        licence: Of the weights; None where whoever packs them does not say.
     """
     lines = [
         f"# {model.name}",
@@ -40,7 +44,7 @@ def card(model: Spec, about: About, images: Sequence[str]) -> str:
         f"- made with: {markdown_cell(model.package)} {model.version}"
         + (f", commit {about['commit']}" if about["commit"] else ""),
         *([f"- paper: {markdown_cell(model.card['paper'])}"] if "paper" in model.card else []),
-        "- licence of these weights: to be stated by who shares them; that of the training data may limit it",
+        f"- licence of these weights: {markdown_cell(licence) if licence else _LICENCE}",
     ]
     if images:
         lines.append(f"- holds images of the training data ({', '.join(images)}), without which it finds nothing")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from medzoo.core.cli.streams import say, show
-from medzoo.core.cli.words import words_and_out
+from medzoo.core.cli.words import words_and_values
 from medzoo.core.errors import CheckpointError, ConfigError, DataError
 
-HELP = """usage: medzoo pack RUN -o DIR
+HELP = """usage: medzoo pack RUN -o DIR [--licence TEXT]
 
 Makes a folder to share of a trained model: model.safetensors, model.json (settings, what decides how an image reaches
 the network, thresholds, figures), README.md (a card) and SHA256SUMS. Nothing of the training is in it, nor any path of
 the data; of methods that compare with known images, these are. medzoo predict DIR, test --ckpt_path DIR and
 fit --init_from DIR take it. RUN is a run folder, whose last.ckpt is packed, or a checkpoint.
-  -o, --out DIR   the folder, which must not exist yet
+  -o, --out DIR    the folder, which must not exist yet
+  --licence TEXT   of the weights, for the card: a name such as CC-BY-4.0, or a sentence
 """
 
 
@@ -30,13 +31,14 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo pack needs RUN and -o DIR")
         return
-    runs, out = words_and_out(args)
+    runs, values = words_and_values(args, ("--out", "--licence"))
+    out = values.get("--out")
     if len(runs) != 1 or out is None:
         raise ConfigError(f"medzoo pack needs one RUN and -o DIR, got {' '.join(runs) or 'no run'}")
-    _pack(Path(runs[0]), Path(out))
+    _pack(Path(runs[0]), Path(out), values.get("--licence"))
 
 
-def _pack(run_path: Path, folder: Path) -> None:
+def _pack(run_path: Path, folder: Path, licence: str | None) -> None:
     if not run_path.exists():
         raise DataError(run_path, "does not exist", "give a run folder, or a checkpoint")
     checkpoint = run_path / "checkpoints" / "last.ckpt" if run_path.is_dir() else run_path
@@ -71,7 +73,7 @@ def _pack(run_path: Path, folder: Path) -> None:
         "notice": "for research, not for diagnosis",
     }
     images = [name for name, value in content.items() if name not in TRAINING and _holds(value, Tensor)]
-    write_packed(content, folder, card(model.spec, about, images), about)
+    write_packed(content, folder, card(model.spec, about, images, licence), about)
     size = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{model.spec.name} packed: {folder}, {size / 2**20:.1f} MB")
     if images:
