@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 import pytest
 
@@ -119,6 +120,22 @@ class TestEcgSSL(ModelContract):
     name = "ecg-ssl"
     differentiates_to = "signal"
     tiny = TestMCF.tiny | {"model.head": [8]}
+
+
+class TestEcgLongtail(ModelContract):
+    name = "ecg-longtail"
+    differentiates_to = "signal"
+    resumes = 2
+    tiny: ClassVar[dict[str, object]] = {
+        key: value for key, value in TestEcgSSL.tiny.items() if key not in ("data.train", "data.kinds")
+    } | {
+        "data.normal": 5,
+        "data.train": 6,
+        "data.test": 6,
+        "model.width": 8,
+        "model.blocks": 2,
+        "model.groups": 2,
+    }
 
 
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")

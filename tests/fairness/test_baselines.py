@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.core.classifier.losses import asymmetric
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import dry_run, packaged, parameters
@@ -19,7 +20,6 @@ from medzoo.fairness.baseline.module import LOSSES, FairBaseline
 from medzoo.fairness.baseline.network import with_features
 from medzoo.fairness.data.phantoms import LesionPhantoms
 from medzoo.fairness.losses import (
-    asymmetric,
     cross_entropies,
     distribution_balanced,
     effective_weights,

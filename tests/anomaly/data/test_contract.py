@@ -139,6 +139,11 @@ class TestEcgPhantoms(Signals):
     tiny: ClassVar[dict[str, Any]] = {"train": 3, "val": 2, "test": 4, "kinds": ["pvc", "lbbb"]}
 
 
+class TestEcgDiagnoses(Signals):
+    name = "ecg-diagnoses"
+    tiny: ClassVar[dict[str, Any]] = {"normal": 3, "train": 4, "val": 2, "test": 4}
+
+
 class TestUcrBeats(Signals):
     name = "ucr-beats"
     damaged = "Beats_TRAIN.tsv"

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from medzoo.anomaly.ecg_ssl.losses import attribute_loss, attributes
 from medzoo.anomaly.ecg_ssl.module import EcgSSL
-from medzoo.anomaly.ecg_ssl.network import ROWS, AttributeHead, printout, unprinted
+from medzoo.anomaly.restoration.attributes import AttributeHead, attribute_loss, attributes
+from medzoo.anomaly.restoration.printout import ROWS, printout, unprinted
 from medzoo.core.sample import Batch
 
 SMALL = {"rate": 100.0, "length": 320, "beat": 96, "widths": [4, 4, 4, 4, 4], "hidden": 6, "tail": 3, "head": [8]}

@@ -113,7 +113,8 @@ class SignalSample(Sample):
     mask: NotRequired[Annotated[Tensor, Rule.LIST]]
     """`(L, original_length)` bool, where the record is abnormal."""
     label: NotRequired[Tensor]
-    """`()` int64, 1 where the stretch is abnormal."""
+    """`()` int64, 1 where the stretch is abnormal; or `(C,)` float32 of 0, 1 and NaN where a label was not looked for.
+    """
     kind: NotRequired[str]
     """What is wrong with it, as far as known."""
     notes: NotRequired[list[str]]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.core.classifier.losses import mean_known
+
 
 def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
     """Return the cross-entropy of each sample, `(B,)`; of several labels, the mean over those that were looked for.
@@ -18,17 +20,6 @@ def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(logits, label, reduction="none")
     each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num(0.0), reduction="none")
     return mean_known(each, label)
-
-
-def mean_known(each: Tensor, label: Tensor) -> Tensor:
-    """Return the mean over the labels of each sample that were looked for, `(B,)`; 0 where none was.
-
-    Args:
-        each: `(B, C)` losses.
-        label: `(B, C)` of 0, 1 and NaN.
-    """
-    known = ~label.isnan()
-    return torch.where(known, each, torch.zeros_like(each)).sum(1) / known.sum(1).clamp(min=1)
 
 
 def group_means(each: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
@@ -78,25 +69,6 @@ def focal(logits: Tensor, label: Tensor, gamma: float = 2.0) -> Tensor:
         return (-torch.expm1(-each)) ** gamma * each
     each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num(0.0), reduction="none")
     return mean_known((-torch.expm1(-each)) ** gamma * each, label)
-
-
-def asymmetric(
-    logits: Tensor, label: Tensor, negative: float = 4.0, positive: float = 1.0, clip: float = 0.05
-) -> Tensor:
-    """Return the asymmetric loss of each sample (Ridnik et al., ICCV 2021, eq. 4 and 5), `(B,)`.
-
-    Args:
-        logits: `(B, C)`.
-        label: `(B, C)` of 0, 1 and NaN.
-        negative: Focusing exponent of negatives.
-        positive: That of positives.
-        clip: Probability by which negatives are shifted; easier ones add nothing.
-    """
-    p = logits.float().sigmoid()
-    shifted = (p - clip).clamp(min=0)
-    hit = -((1 - p) ** positive) * F.logsigmoid(logits.float())
-    missed = -(shifted**negative) * torch.log1p(-shifted.clamp(max=1 - 1e-6))
-    return mean_known(torch.where(label == 1, hit, missed), label)
 
 
 def effective_weights(counts: Tensor, beta: float = 0.999) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -25,11 +25,78 @@ _NONE = -1.0  # no threshold was chosen; scores are never negative
 _TREND, _SMOOTH = 0.02, 0.03  # seconds of the moving average, and by which maps are smoothed
 
 
+class RestorationOptions(TypedDict, total=False):
+    """The options of `Restoration` as types, see `medzoo.core.data.options`."""
+
+    rate: float
+    length: int
+    beat: int
+    widths: list[int]
+    hidden: int
+    tail: int
+    norm: str
+    normalise_test: bool
+    masked: float
+    masked_trend: bool
+    least_log_variance: float
+    largest_log_variance: float
+    beats: int
+    false_alarms: float
+    batch: int
+    epochs: int
+    lr: float
+    weight_decay: float
+
+
 class Restoration(Method):
     """Trains on normal records, masked, and scores by the errors of what is restored.
 
-    A subclass takes the arguments of `MCF`, calls `save_hyperparameters()`, then `build`.
+    A subclass hands these options on, then calls `build`.
+
+    Args:
+        rate: Samples a second that the network sees.
+        length: Samples of a record, a multiple of 32.
+        beat: Samples of a beat, a multiple of 32.
+        widths: Channels of the five halvings.
+        hidden: Channels of the tokens.
+        tail: Samples, of each 32, that the last convolution of an encoder sees.
+        norm: How a record is scaled: lead (each lead to [-1, 1], as published), robust or millivolts.
+        normalise_test: Scale records in test and prediction too; the public code's detection does not.
+        masked: Share of a record and of a beat that is hidden in training.
+        masked_trend: Take the trend of the masked record, so that it cannot tell what is hidden.
+        least_log_variance: Least predicted log variance.
+        largest_log_variance: Largest predicted log variance.
+        beats: Beats of a record that are scored, spread evenly; 0 takes all.
+        false_alarms: Share of normal validation records that the threshold calls abnormal.
+        batch: Records a batch.
+        epochs: Passes over the training records.
+        lr: Learning rate of AdamW, lowered along a cosine once an epoch.
+        weight_decay: Of AdamW.
     """
+
+    def __init__(
+        self,
+        rate: float = 500.0,
+        length: int = 4800,
+        beat: int = 480,
+        widths: list[int] = [32, 64, 128, 256, 512],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        hidden: int = 50,
+        tail: int = 15,
+        norm: str = "lead",
+        normalise_test: bool = True,
+        masked: float = 0.3,
+        masked_trend: bool = False,
+        least_log_variance: float = -1.0,
+        largest_log_variance: float = 1.0,
+        beats: int = 0,
+        false_alarms: float = 0.05,
+        batch: int = 32,
+        epochs: int = 50,
+        lr: float = 1e-4,
+        weight_decay: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()  # those of the subclass too
 
     def build(self, channels: int) -> None:
         """Check the arguments and make the network.
@@ -69,22 +136,28 @@ class Restoration(Method):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Restore records and one random beat of each."""
+        made, losses = self.restored(batch)
+        losses |= self.more_losses(made, batch)
+        loss = torch.stack(list(losses.values())).sum()
+        size = len(batch["signal"])
+        self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=size)
+        self.log("train/loss", loss, batch_size=size)
+        return loss
+
+    def restored(self, batch: Batch) -> tuple[Restored, dict[str, Tensor]]:
+        """Return what is made of masked records and of a masked beat of each, and the losses by name."""
         signal, hp = self.shown(self.records(batch)), self.hparams
-        starts = torch.stack([self._random_start(beats) for beats in batch["beats"]])
+        starts = torch.stack([self.random_start(beats) for beats in batch["beats"]])
         raw = torch.cat([cut(x, s, hp["beat"]) for x, s in zip(signal, starts, strict=True)])
         record, beat = normalised(signal, hp["norm"]), normalised(raw, hp["norm"])
         hidden = record * random_patches(record, hp["masked"])
         slope = trend_of(hidden if hp["masked_trend"] else record, self.trend)
         made = self.net(hidden, beat * random_run(beat, hp["masked"]), slope)
-        losses = {
+        return made, {
             "record": restoration_loss(made.signal, record, made.signal_spread),
             "beat": restoration_loss(made.beat, beat, made.beat_spread),
             "trend": (made.trend - record).square().mean(),
-        } | self.more_losses(made, batch)
-        loss = torch.stack(list(losses.values())).sum()
-        self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(record))
-        self.log("train/loss", loss, batch_size=len(record))
-        return loss
+        }
 
     @property
     def leads(self) -> int:
@@ -104,7 +177,7 @@ class Restoration(Method):
         """Bring the map of what the network sees to that of the leads, `(L, T)`."""
         return heat
 
-    def _random_start(self, beats: Tensor) -> Tensor:
+    def random_start(self, beats: Tensor) -> Tensor:
         """Draw the window of a beat, `(1,)`; anywhere in a record without one."""
         length, beat = self.hparams["length"], self.hparams["beat"]
         known = windows(beats, length, beat)
@@ -139,7 +212,7 @@ class Restoration(Method):
         records, smooth = self.shown(self.records(batch)), _SMOOTH * hp["rate"]
         seen = normalised(records, hp["norm"]) if hp["normalise_test"] else records
         for signal, record, beats in zip(records, seen, batch["beats"], strict=True):
-            starts = _spread(windows(beats, hp["length"], hp["beat"]), hp["beats"])
+            starts = spread_evenly(windows(beats, hp["length"], hp["beat"]), hp["beats"])
             args = hp["beat"], hp["norm"], self.trend, smooth, hp["masked_trend"]
             score, heat = score_record(self.net, signal, record, starts, *args)
             scores.append(score)
@@ -171,16 +244,15 @@ class Restoration(Method):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a cosine over the epochs."""
-        hp = self.hparams
-        optimizer = torch.optim.AdamW(self.parameters(), hp["lr"], weight_decay=hp["weight_decay"])
-        epochs = max(1, hp["epochs"])
+        lr, epochs = self.stage_hparam("lr"), max(1, self.stage_hparam("epochs"))
+        optimizer = torch.optim.AdamW(self.parameters(), lr, weight_decay=self.hparams["weight_decay"])
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda epoch: 0.5 + 0.5 * math.cos(math.pi * min(1.0, epoch / epochs))
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
 
-def _spread(starts: Tensor, count: int) -> Tensor:
+def spread_evenly(starts: Tensor, count: int) -> Tensor:
     """Choose some windows, evenly; all for 0."""
     if not count or len(starts) <= count:
         return starts

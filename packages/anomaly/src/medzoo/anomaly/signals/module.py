@@ -35,6 +35,7 @@ class Item:
         path: File; empty for a phantom.
         label: 1 where it is abnormal.
         kind: What is wrong with it.
+        labels: Of each class 1, 0 or NaN where it was not looked for; None where only `label` is asked for.
         source: Data set it belongs to.
         start: Seconds from the beginning of the record; None takes the middle.
     """
@@ -47,11 +48,12 @@ class Item:
     kind: str = ""
     source: str = "ecg"
     start: float | None = None
+    labels: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Items:
-    """The stretches of a data set by use; those to train on are normal."""
+    """The stretches of a data set by use; those to train on are normal, or have labels for a model that wants them."""
 
     train: tuple[Item, ...] = ()
     val: tuple[Item, ...] = ()
@@ -138,7 +140,8 @@ class SignalDataset(Dataset[dict[str, object]]):
             "patient": item.patient,
         }
         if self.truth:
-            sample |= {"label": torch.tensor(item.label), "kind": item.kind}
+            label = torch.tensor(item.label) if item.labels is None else torch.tensor(item.labels)
+            sample |= {"label": label, "kind": item.kind}
             if record.mask is not None:
                 mask = chosen_leads(record.mask.astype(np.float32), record.leads, leads, place) > 0
                 sample["mask"] = torch.from_numpy(mask[:, part])
@@ -238,10 +241,10 @@ class SignalDataModule(MedzooDataModule):
         return SignalDataset(items, leads, rate, samples, self._band, self._cache_mb, truth)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Load normal stretches, in an order that depends on seed and epoch alone."""
+        """Load stretches to train on, with labels where the model wants them, in an order of seed and epoch alone."""
         if not self.items.train:
             raise ConfigError("there are no training records; give normal ones")
-        return self.train_loader(self.dataset(self.items.train, truth=False))
+        return self.train_loader(self.dataset(self.items.train, truth=self.wants.labels))
 
     def val_dataloader(self) -> Loader:
         """Load the stretches to validate on."""

@@ -53,15 +53,24 @@ class EcgPhantoms(SignalDataModule):
         base = 100_000 * self.seed
         kinds = [self._kinds[i // 2 % len(self._kinds)] if i % 2 else "" for i in range(test)]
         return Items(
-            tuple(self._item(base + i, "") for i in range(train)),
-            tuple(self._item(base + _VAL + i, "") for i in range(val)),
-            tuple(self._item(base + _TEST + i, kind) for i, kind in enumerate(kinds)),
+            tuple(phantom_item(base + i, "", self._severity) for i in range(train)),
+            tuple(phantom_item(base + _VAL + i, "", self._severity) for i in range(val)),
+            tuple(phantom_item(base + _TEST + i, kind, self._severity) for i, kind in enumerate(kinds)),
         )
 
-    def _item(self, patient: int, kind: str) -> Item:
-        name = f"phantom{patient:06d}"
-        load = partial(_make, patient, kind, self._severity)
-        return Item(name, name, load, label=int(bool(kind)), kind=kind, source="phantoms")
+
+def phantom_item(patient: int, kind: str, severity: float, labels: tuple[float, ...] | None = None) -> Item:
+    """Return a synthetic record that is drawn when it is needed.
+
+    Args:
+        patient: Seed of everything.
+        kind: See `medzoo.core.phantoms.ecg.twelve_leads`.
+        severity: How marked the anomaly is.
+        labels: See `Item`.
+    """
+    name = f"phantom{patient:06d}"
+    load = partial(_make, patient, kind, severity)
+    return Item(name, name, load, label=int(bool(kind)), kind=kind, source="phantoms", labels=labels)
 
 
 def _make(patient: int, kind: str, severity: float) -> Record:

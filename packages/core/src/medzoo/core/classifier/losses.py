@@ -1,4 +1,4 @@
-"""Cross-entropies of classes and of labels, of which some were not looked for."""
+"""Losses of classes and of labels, of which some were not looked for."""
 
 from __future__ import annotations
 
@@ -34,6 +34,42 @@ def labels_loss(logits: Tensor, label: Tensor, weights: Tensor | None = None, sm
     target = label.nan_to_num(0.0) * (1 - smoothing) + smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
     return torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
+
+
+def mean_known(each: Tensor, label: Tensor) -> Tensor:
+    """Return the mean over the labels of each sample that were looked for, `(B,)`; 0 where none was.
+
+    Args:
+        each: `(B, C)` losses.
+        label: `(B, C)` of 0, 1 and NaN.
+    """
+    known = ~label.isnan()
+    return torch.where(known, each, torch.zeros_like(each)).sum(1) / known.sum(1).clamp(min=1)
+
+
+def asymmetric(
+    logits: Tensor,
+    label: Tensor,
+    negative: float = 4.0,
+    positive: float = 1.0,
+    clip: float = 0.05,
+    through_focus: bool = True,
+) -> Tensor:
+    """Return the asymmetric loss of each sample (Ridnik et al., ICCV 2021, eq. 4 and 5), `(B,)`.
+
+    Args:
+        logits: `(B, C)`.
+        label: `(B, C)` of 0, 1 and NaN.
+        negative: Focusing exponent of negatives.
+        positive: That of positives.
+        clip: Probability by which negatives are shifted; easier ones add nothing.
+        through_focus: Let gradients pass the focusing factors too; the authors' code does not.
+    """
+    p = logits.float().sigmoid()
+    shifted = (p - clip).clamp(min=0)
+    focus = torch.where(label == 1, (1 - p) ** positive, shifted**negative)
+    each = torch.where(label == 1, F.logsigmoid(logits.float()), torch.log1p(-shifted.clamp(max=1 - 1e-6)))
+    return mean_known(-(focus if through_focus else focus.detach()) * each, label)
 
 
 def balanced_weights(have: Sequence[int], known: Sequence[int], multi_label: bool) -> list[float]:

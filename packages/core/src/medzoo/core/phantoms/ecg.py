@@ -6,7 +6,7 @@ Noise is added to the electrodes, so that the identities of the limb leads survi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,8 @@ def twelve_leads(
     Args:
         patient: Seed of age, sex, anatomy.
         record: Seed of rhythm and noise.
-        kind: One of `medzoo.core.phantoms.ecg_anomalies.KINDS`; empty for a normal record.
+        kind: One of `medzoo.core.phantoms.ecg_anomalies.KINDS`, or several joined by `+`, each of which changes what
+            the one before has made; empty for a normal record.
         severity: From 0 (none) to 1.
         rate: Samples a second.
         seconds: Length.
@@ -57,7 +58,10 @@ def twelve_leads(
     clean = render(normal, length, rate)
     scene, mask = normal, np.zeros(clean.shape, bool)
     if kind:
-        scene = ANOMALIES[kind](normal, np.random.default_rng((72, patient, record)), severity)
+        changes = np.random.default_rng((72, patient, record))
+        for name in kind.split("+"):
+            changed = ANOMALIES[name](scene, changes, severity)
+            scene = replace(changed, spans=(*scene.spans, *changed.spans), dead=(*scene.dead, *changed.dead))
         made = render(scene, length, rate)
         mask = _marked(made, clean, scene, rate)
         clean = made

@@ -168,6 +168,10 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         np.add.at(counts, (np.argmax(labels, axis=1), np.argmax(chances, axis=1)), 1)
         return counts
 
+    def class_sets(self) -> dict[str, list[int]]:
+        """Return sets of classes whose mean AUROC is given as `auroc_<name>`; none unless a subclass has some."""
+        return {}
+
     def _of(self, source: str) -> tuple[list[Row], Floats, Floats]:
         """Return rows, probabilities and labels of a source in the order of ids, whatever that of the loader was."""
         chosen = [i for i, row in enumerate(self.tested) if row["source"] == source]
@@ -179,6 +183,7 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
         called = np.array([_called(row, self.multi_label) for row in chances.tolist()])
         pair = not self.multi_label and len(self.classes) == 2
         ranked = slice(1, 2) if pair else slice(None)
+        sets = {} if pair else self.class_sets()
 
         def drawn(weights: Floats) -> Floats:
             known = ~np.isnan(labels)
@@ -190,10 +195,12 @@ class ClassificationEvaluation(Evaluation[ClassificationOutputs]):
             sensitivity, specificity = recalls(called, labels, weights)
             each = (sensitivity + specificity) / 2 if self.multi_label else sensitivity
             area = areas(chances[:, ranked], labels[:, ranked], weights)
-            return np.column_stack([accuracy, row_means(each), row_means(area), area])
+            parts = [row_means(area[:, members]) for members in sets.values()]
+            return np.column_stack([accuracy, row_means(each), row_means(area), *parts, area])
 
         once = np.ones((1, len(chances)))
-        names = ["accuracy", "balanced_accuracy", "auroc", *(f"auroc/{name}" for name in self.classes[ranked])]
+        names = ["accuracy", "balanced_accuracy", "auroc", *(f"auroc_{name}" for name in sets)]
+        names += [f"auroc/{name}" for name in self.classes[ranked]]
         bounds = intervals(drawn, patients, self.seed) if self.spread else ()
         columns = [drawn(once)[0], *bounds]
         found = {

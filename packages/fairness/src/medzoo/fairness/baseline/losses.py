@@ -6,15 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.core.classifier.losses import asymmetric, mean_known
 from medzoo.fairness.losses import (
-    asymmetric,
     cross_entropies,
     distribution_balanced,
     effective_weights,
     focal,
     group_means,
     log_priors,
-    mean_known,
 )
 
 

@@ -1,11 +1,9 @@
-"""What SSL-AD adds to the restoration of records: the layout of a printout, and a head that reads attributes."""
+"""The layout of a printed record: three rows of four leads in turn, and lead II."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 ROWS = ((0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11))
 """Leads of the three rows of a printout, by their place in I II III aVR aVL aVF V1 … V6; each a quarter of the time."""
@@ -41,21 +39,3 @@ def unprinted(rows: Tensor) -> Tensor:
             out[lead, part] = rows[row, part]
     out[STRIP] = rows[3]
     return out
-
-
-class AttributeHead(nn.Sequential):
-    """Reads attributes from tokens `(B, C, n)`: `(B, attributes)`, scaled.
-
-    Args:
-        features: C × n.
-        widths: Of the layers between.
-        attributes: How many.
-    """
-
-    def __init__(self, features: int, widths: Sequence[int], attributes: int) -> None:
-        layers: list[nn.Module] = [nn.Flatten()]
-        before = features
-        for width in widths:
-            layers += [nn.Linear(before, width), nn.ReLU()]
-            before = width
-        super().__init__(*layers, nn.Linear(before, attributes))

@@ -1,9 +1,11 @@
-"""The loss of SSL-AD on attributes, and how these are scaled."""
+"""Whose a record is, read from its tokens: the head, the loss on it, and how attributes are scaled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ATTRIBUTES = ("age", "sex", "heart rate")
 _OLDEST = 90.0
@@ -37,3 +39,21 @@ def attribute_loss(found: Tensor, known: Tensor) -> Tensor:
     there = known.isfinite()
     errors = (found - torch.where(there, known, torch.zeros_like(known))).square()
     return (errors * there).sum() / there.sum().clamp_min(1)
+
+
+class AttributeHead(nn.Sequential):
+    """Reads attributes from tokens `(B, C, n)`: `(B, attributes)`, scaled.
+
+    Args:
+        features: C × n.
+        widths: Of the layers between.
+        attributes: How many.
+    """
+
+    def __init__(self, features: int, widths: Sequence[int], attributes: int) -> None:
+        layers: list[nn.Module] = [nn.Flatten()]
+        before = features
+        for width in widths:
+            layers += [nn.Linear(before, width), nn.ReLU()]
+            before = width
+        super().__init__(*layers, nn.Linear(before, attributes))

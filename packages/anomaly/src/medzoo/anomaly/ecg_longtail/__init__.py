@@ -1,0 +1,1 @@
+"""Anomaly pre-training for diagnoses of which most are rare."""
