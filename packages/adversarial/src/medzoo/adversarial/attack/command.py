@@ -61,9 +61,8 @@ def run(args: list[str]) -> None:
 
 
 def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -> None:
-    from lightning.pytorch import Trainer
-
     from medzoo.adversarial.attack.callback import UnderAttack
+    from medzoo.adversarial.attack.looking import looked_at
     from medzoo.adversarial.attack.report import Attempt, main_metric, mean_of_corruptions, write_report
     from medzoo.core.cli.run import _quiet_libraries
     from medzoo.core.io import write_json
@@ -101,19 +100,9 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
                 else None,
                 twin,
             )
-            trainer = Trainer(
-                accelerator="auto",
-                devices=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                inference_mode=False,  # attacks need gradients
-                limit_test_batches=whole("--batches", batches) if batches else None,
-                callbacks=[attack],
-                default_root_dir=str(folder),
+            trainer = looked_at(
+                model, datamodule, attack, folder, whole("--batches", batches) if batches else None, True
             )
-            trainer.test(model, datamodule=datamodule, verbose=False)
             attempts.append(Attempt(label, flat_metrics(trainer), attack.rows, attack.examples))
             _print(attempts[-1].figures(), main_metric(list(attempts[0].metrics)))
     except BaseException:

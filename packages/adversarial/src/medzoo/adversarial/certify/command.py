@@ -40,8 +40,7 @@ def run(args: list[str]) -> None:
 
 
 def _certify(path: str, values: dict[str, str], options: list[str]) -> None:
-    from lightning.pytorch import Trainer
-
+    from medzoo.adversarial.attack.looking import looked_at
     from medzoo.adversarial.certify.callback import Certifying
     from medzoo.adversarial.certify.certificate import Smoothing
     from medzoo.core.cli.run import _quiet_libraries
@@ -66,12 +65,8 @@ def _certify(path: str, values: dict[str, str], options: list[str]) -> None:
     folder = given_run_folder(Path(given), False) if given else new_run_folder("certify", data_name)
     certifying = Certifying(smoothing, seed)
     try:
-        trainer = Trainer(
-            accelerator="auto", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, limit_test_batches=whole("--batches", batches) if batches else None,
-            callbacks=[certifying], default_root_dir=str(folder),
-        )  # fmt: skip
-        trainer.test(model, datamodule=datamodule, verbose=False)
+        most = whole("--batches", batches) if batches else None
+        trainer = looked_at(model, datamodule, certifying, folder, most, False)
     except BaseException:
         discard(folder, numbered=given is None)
         raise
