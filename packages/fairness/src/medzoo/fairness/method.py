@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -20,12 +20,42 @@ Select = Literal["overall", "worst", "utopia"]
 SELECTS: tuple[Select, ...] = ("overall", "worst", "utopia")
 
 
+class ClassOptions(TypedDict, total=False):
+    """Those of `GroupMethod`."""
+
+    classes: list[str] | None
+    multi_label: bool | None
+    channels: int | None
+    backbone: str
+    weights: str | None
+    size: int | list[int]
+    dropout: float
+    lr: float
+    epochs: int
+    steps: int | None
+    batch: int
+
+
 class GroupMethod(Classifier):
     """A classifier whose test and validation are judged group by group.
 
     A subclass that reads the groups of a batch takes the arguments `attribute` and `groups`, None until the data tell
     them. One that lets the user choose what marks the best epoch takes `select`: `overall` (macro AUROC of all
-    images), `worst` (that of the worst group) or `utopia` (the distance of both to 1).
+    images), `worst` (that of the worst group) or `utopia` (the distance of both to 1). It hands the options below on as
+    `**kwargs`.
+
+    Args:
+        classes: Names of the classes; empty: those of the data.
+        multi_label: Whether several may hold at once; empty: as in the data.
+        channels: Channels of the images; empty: as in the data.
+        backbone: Network of timm.
+        weights: File with weights of the timm network; empty: random ones.
+        size: Height and width of the images, one number for a square.
+        dropout: Part of the features that the head drops in training.
+        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
+        epochs: Epochs.
+        steps: Steps instead of epochs.
+        batch: Images a batch.
     """
 
     monitor: ClassVar[str] = "val/choice"
@@ -34,6 +64,25 @@ class GroupMethod(Classifier):
     """Whether training reads the groups, so that the data must have them."""
     lookup: list[int] | None = None
     """Number in the model of each group of the data; None where they are the same."""
+
+    def __init__(
+        self,
+        classes: list[str] | None = None,
+        multi_label: bool | None = None,
+        channels: int | None = None,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
+        dropout: float = 0.0,
+        lr: float = 1e-3,
+        epochs: int = 30,
+        steps: int | None = None,
+        batch: int = 32,
+    ) -> None:
+        super().__init__(
+            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
+            dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
+        )  # fmt: skip
 
     def configure_model(self) -> None:
         """Take the groups from the data where neither an option nor a checkpoint has them."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.ada_abc.losses import agreement_loss, confidence, council_loss, subsets
 from medzoo.fairness.ada_abc.network import Council
-from medzoo.fairness.method import DebiasingMethod, check_shares
+from medzoo.fairness.method import ClassOptions, DebiasingMethod, check_shares
 from medzoo.fairness.training_scores import of_batch
 
 
@@ -24,16 +25,7 @@ class AdaABC(DebiasingMethod):
         q: Exponent of the generalised cross-entropy, in (0, 1].
         hidden: Width of the heads' hidden layers.
         council_seed: Seed of the heads' images.
-        classes: Names of the classes; empty: those of the data.
-        multi_label: Whether several may hold at once; must be false. Empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm, of which there are two.
-        weights: File with weights of the timm network for the debiased one; empty: random ones.
-        size: Height and width of the images, one number for a square.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     def __init__(
@@ -44,24 +36,12 @@ class AdaABC(DebiasingMethod):
         q: float = 0.7,
         hidden: int = 512,
         council_seed: int = 0,
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "densenet121",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        lr: float = 1e-4,
-        epochs: int = 50,
-        steps: int | None = None,
-        batch: int = 8,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_shares(share=share, q=q)
         if members < 1 or hidden < 1:
             raise ConfigError(f"--model.members, --model.hidden: expected at least 1, got {members} and {hidden}")
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
         self.places: dict[str, int] = {}
         self.mask = torch.zeros(0)
 

@@ -7,13 +7,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.baseline.losses import label_loss, worst_groups
 from medzoo.fairness.baseline.network import Adversary, TailAverage, head_of, with_features
 from medzoo.fairness.losses import cross_entropies, equal_groups
-from medzoo.fairness.method import SELECTS, GroupMethod, Select
+from medzoo.fairness.method import SELECTS, ClassOptions, GroupMethod, Select
 
 Loss = Literal[
     "mean", "group-mean", "group-dro", "group-heads", "gradient-reversal", "logit-adjusted", "class-balanced", "focal",
@@ -43,17 +44,7 @@ class FairBaseline(GroupMethod):
         trains: `all`, or `head`: the last layer of a trained network (`--init_from`) again, all else as it is.
         average: Part of the steps, at the end, whose mean weights are the result; 0 for the last weights.
         select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.
-        classes: Names of the classes; empty: those of the data.
-        multi_label: Whether several may hold at once; empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm.
-        weights: File with weights of the timm network; empty: random ones.
-        size: Height and width of the images, one number for a square.
-        dropout: Part of the features that the head drops in training.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     group_weights: Tensor
@@ -71,27 +62,14 @@ class FairBaseline(GroupMethod):
         trains: Literal["all", "head"] = "all",
         average: float = 0.0,
         select: Select = "overall",
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "resnet18",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        dropout: float = 0.0,
-        lr: float = 1e-3,
-        epochs: int = 30,
-        steps: int | None = None,
-        batch: int = 32,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_choice("model.loss", loss, LOSSES)
         check_choice("model.select", select, SELECTS)
         check_choice("model.trains", trains, ("all", "head"))
         self.adversary: Adversary | None = None
         self.averaged: TailAverage | None = None
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
         if dro_rate <= 0:
             raise ConfigError(f"--model.dro_rate: expected more than 0, got {dro_rate}")
         if adversary < 0:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
@@ -16,7 +17,7 @@ from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 from medzoo.fairness.fair_adabn.losses import disparity, group_sum
 from medzoo.fairness.fair_adabn.network import convert, group_context
 from medzoo.fairness.losses import cross_entropies
-from medzoo.fairness.method import SELECTS, GroupMethod, Select
+from medzoo.fairness.method import SELECTS, ClassOptions, GroupMethod, Select
 
 Unknown = Literal["refuse", "pooled", "average"]
 
@@ -34,16 +35,7 @@ class FairAdaBN(GroupMethod):
         unknown: What is done with an image of unknown group: `refuse`, `pooled` (the mixture of the groups' statistics)
             or `average` (the mean of the probabilities of all groups). Training leaves it out.
         select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.
-        classes: Names of the classes; empty: those of the data.
-        multi_label: Whether several may hold at once; empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm with batch normalisation.
-        weights: File with weights of the timm network; empty: random ones. Every group starts from its statistics.
-        size: Height and width of the images, one number for a square.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     trains_in_parts: ClassVar[bool] = True
@@ -57,26 +49,14 @@ class FairAdaBN(GroupMethod):
         shared: list[str] | None = None,
         unknown: Unknown = "refuse",
         select: Select = "overall",
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "resnet18",
-        weights: str | None = None,
-        size: int | list[int] = [128, 128],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        lr: float = 1e-4,
-        epochs: int = 200,
-        steps: int | None = None,
-        batch: int = 64,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_choice("model.disparity", disparity, ("soft", "hard"))
         check_choice("model.unknown", unknown, ("refuse", "pooled", "average"))
         check_choice("model.select", select, SELECTS)
         if alpha < 0:
             raise ConfigError(f"--model.alpha: expected at least 0, got {alpha}")
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
         self.swapped: list[tuple[str, float]] = []
 
     def build(self) -> None:

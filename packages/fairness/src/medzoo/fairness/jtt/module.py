@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.io import write_csv
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import cross_entropies
-from medzoo.fairness.method import DebiasingMethod
+from medzoo.fairness.method import ClassOptions, DebiasingMethod
 from medzoo.fairness.training_scores import of_batch, read_column, training_scores
 
 TABLE = "errors.csv"
@@ -26,19 +27,10 @@ class JTT(DebiasingMethod):
         stage: `identify` (a short training whose errors count), `train` or `all` (both, on the command line).
         errors: Table of the errors, which the stage `train` needs.
         upweight: Weight of an image that the first training got wrong, beside 1.
-        classes: Names of the classes; empty: those of the data.
-        multi_label: Whether several may hold at once; must be false. Empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm.
-        weights: File with weights of the timm network; empty: random ones.
-        size: Height and width of the images, one number for a square.
         identify_lr: Highest learning rate of AdamW in the stage `identify`.
         identify_epochs: Epochs of the stage `identify`.
         identify_steps: Steps instead of epochs.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs of the stage `train`.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     stages: ClassVar[tuple[str, ...]] = ("identify", "train")
@@ -49,27 +41,15 @@ class JTT(DebiasingMethod):
         stage: str = "identify",
         errors: str | None = None,
         upweight: float = 20.0,
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "resnet18",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         identify_lr: float = 1e-3,
         identify_epochs: int = 1,
         identify_steps: int | None = None,
-        lr: float = 1e-3,
-        epochs: int = 30,
-        steps: int | None = None,
-        batch: int = 32,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_choice("model.stage", stage, ("all", *self.stages))
         if upweight < 1:
             raise ConfigError(f"--model.upweight: expected at least 1, got {upweight}")
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
         self.stage = stage
         self.wrong: dict[str, int] = {}
 

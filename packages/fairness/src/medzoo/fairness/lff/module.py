@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.lff.losses import relative_difficulty
 from medzoo.fairness.losses import generalised_ce
-from medzoo.fairness.method import DebiasingMethod, check_shares
+from medzoo.fairness.method import ClassOptions, DebiasingMethod, check_shares
 from medzoo.fairness.networks import feature_network
 
 
@@ -19,37 +20,16 @@ class LfF(DebiasingMethod):
 
     Args:
         q: Exponent of the generalised cross-entropy, in (0, 1].
-        classes: Names of the classes; empty: those of the data.
-        multi_label: Whether several may hold at once; must be false. Empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm, of which there are two.
-        weights: File with weights of the timm network for the second one; empty: random ones.
-        size: Height and width of the images, one number for a square.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     def __init__(
         self,
         q: float = 0.7,
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "resnet18",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        lr: float = 1e-3,
-        epochs: int = 30,
-        steps: int | None = None,
-        batch: int = 32,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_shares(q=q)
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
 
     def build(self) -> None:
         """Make both networks."""

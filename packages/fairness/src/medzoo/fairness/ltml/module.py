@@ -6,12 +6,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import distribution_balanced
 from medzoo.fairness.ltml.losses import Reconsider, as_positives, reconsidered
-from medzoo.fairness.method import GroupMethod
+from medzoo.fairness.method import ClassOptions, GroupMethod
 
 Regularisation = Literal["adaptive", "constant"]
 
@@ -30,17 +31,7 @@ class LTML(GroupMethod):
             the other label).
         rate: Share of all labels by which these grow each epoch, from 0 in the first; the public code has 0.1.
         max_rate: Largest share.
-        classes: Names of the labels; empty: those of the data.
-        multi_label: Whether several may hold at once; must be true. Empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm.
-        weights: File with weights of the timm network; empty: random ones.
-        size: Height and width of the images, one number for a square.
-        dropout: Part of the features that the head drops in training.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     monitor: ClassVar[str] = "val/ap"
@@ -58,17 +49,7 @@ class LTML(GroupMethod):
         reconsider: Reconsider = "abandon",
         rate: float = 0.02,
         max_rate: float = 0.3,
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "resnet50",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
-        dropout: float = 0.5,
-        lr: float = 1e-3,
-        epochs: int = 8,
-        steps: int | None = None,
-        batch: int = 32,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_choice("model.regularisation", regularisation, ("adaptive", "constant"))
         check_choice("model.reconsider", reconsider, ("none", "abandon", "modify"))
@@ -79,10 +60,7 @@ class LTML(GroupMethod):
         for name, value in (("rate", rate), ("max_rate", max_rate)):
             if not 0 <= value < 1:
                 raise ConfigError(f"--model.{name}: expected 0 to below 1, got {value}")
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            dropout=dropout, lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
 
     def build(self) -> None:
         """Make the network, of several labels."""

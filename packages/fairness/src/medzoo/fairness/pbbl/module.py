@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from medzoo.core.data.options import Unpack
 from medzoo.core.errors import check_choice
 from medzoo.core.io import write_csv, write_json
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
 from medzoo.fairness.losses import generalised_ce
-from medzoo.fairness.method import DebiasingMethod, check_shares
+from medzoo.fairness.method import ClassOptions, DebiasingMethod, check_shares
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
 from medzoo.fairness.training_scores import Scores, of_batch, read_column, training_scores
 
@@ -28,19 +29,10 @@ class PBBL(DebiasingMethod):
         pseudo: Table of pseudo bias labels; the stage `debias` needs it. Given to `bias`, it learns these in the place
             of the classes: a further round.
         q: Exponent of the generalised cross-entropy, in (0, 1].
-        classes: Names of the two classes; empty: those of the data.
-        multi_label: Whether several may hold at once; must be false. Empty: as in the data.
-        channels: Channels of the images; empty: as in the data.
-        backbone: Network of timm.
-        weights: File with weights of the timm network; empty: random ones.
-        size: Height and width of the images, one number for a square.
         bias_lr: Highest learning rate of AdamW in the stage `bias`.
         bias_epochs: Epochs of the stage `bias`.
         bias_steps: Steps instead of epochs.
-        lr: Highest learning rate of AdamW; it rises over a tenth of the steps and falls to 0 by a cosine.
-        epochs: Epochs of the stage `debias`.
-        steps: Steps instead of epochs.
-        batch: Images a batch.
+        kwargs: Options of `GroupMethod`: classes, network, size, training.
     """
 
     stages: ClassVar[tuple[str, ...]] = ("bias", "debias")
@@ -53,26 +45,14 @@ class PBBL(DebiasingMethod):
         stage: str = "bias",
         pseudo: str | None = None,
         q: float = 0.7,
-        classes: list[str] | None = None,
-        multi_label: bool | None = None,
-        channels: int | None = None,
-        backbone: str = "densenet121",
-        weights: str | None = None,
-        size: int | list[int] = [224, 224],  # noqa: B006 - a parser wants JSON-like defaults, never changed
         bias_lr: float = 1e-4,
         bias_epochs: int = 10,
         bias_steps: int | None = None,
-        lr: float = 1e-4,
-        epochs: int = 30,
-        steps: int | None = None,
-        batch: int = 256,
+        **kwargs: Unpack[ClassOptions],
     ) -> None:
         check_choice("model.stage", stage, ("all", *self.stages))
         check_shares(q=q)
-        super().__init__(
-            classes=classes, multi_label=multi_label, channels=channels, backbone=backbone, weights=weights, size=size,
-            lr=lr, epochs=epochs, steps=steps, batch=batch,
-        )  # fmt: skip
+        super().__init__(**kwargs)
         self.stage = stage
         self.bias: dict[str, int] | None = None
 
