@@ -94,8 +94,9 @@ def neighbour_squares(codes: Tensor, among: Tensor, nearest: int, own: bool = Fa
         nearest: k, at most M.
         own: The two are the same, and no code is a neighbour of itself.
     """
-    squares = codes.square().sum(1)[:, None] + among.square().sum(1) - 2 * codes @ among.T
-    return squares.clamp_min(0).sort(dim=1).values[:, nearest if own else nearest - 1]
+    # Differences, not products: those of near codes far from 0 would be lost in rounding.
+    squares = torch.cdist(codes, among, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return squares.sort(dim=1).values[:, nearest if own else nearest - 1]
 
 
 ENTROPIES = {"gaussian": gaussian_entropy, "neighbours": neighbour_entropy}
