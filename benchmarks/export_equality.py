@@ -62,6 +62,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "ssm": {**OWN, "model.width": 2, "model.tile": 4, "model.cells": [4], "model.size": [64, 48]},
     "arnet": {**OWN, "model.width": 2, "model.size": 64},
     "esad": {**OWN, "model.width": 2, "model.latent": 4, "model.size": 64, "data.known": 1},
+    "itf": {**OWN, "model.widths": [4, 6, 8], "model.latent": 4, "model.size": 64},
     "normnet": {"data.train": 2, "data.val": 1, "data.test": 2, "data.size": [16, 20, 24], "model.widths": [2, 4],
                 "model.patch": [8, 8, 8]},
     "classifier": CLASSES,

@@ -88,6 +88,11 @@ class TestESAD(ModelContract):
     }
 
 
+class TestITF(ModelContract):
+    name = "itf"
+    tiny = OWN | {"model.size": [32, 32], "model.widths": [4, 6, 8], "model.latent": 4, "model.batch": 4}
+
+
 class TestPaDiM(ModelContract):
     name = "padim"
     tiny = IMAGES | {"model.channels": 10}

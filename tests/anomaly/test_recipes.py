@@ -10,7 +10,7 @@ import pytest
 from medzoo.core.testing.recipes import dry_run, packaged, parameters, resolved
 
 # RegAD: the public code's. PaDiM, PatchCore: their papers'. NormNet: its networks; the optimiser is not published.
-# Sim2Real: the public code's first stage for the brain.
+# Sim2Real: the public code's first stage for the brain. ITF: nothing of its settings is published.
 PAPER: dict[str, dict[str, Any]] = {
     "regad/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "mode": "rotation_scale",
                     "batch": 32, "epochs": 50, "lr": 1e-4, "transformer_lr": None, "smooth": 4.0, "widths": None},
@@ -23,6 +23,9 @@ PAPER: dict[str, dict[str, Any]] = {
                     "batch": 32, "epochs": 125, "lr": 0.1},
     "esad/paper": {"tied": False, "spoil": "shuffle", "norm_weight": 1.0, "agree_weight": 1.0, "latent": 128,
                    "batch": 128},
+    "itf/paper": {"size": [32, 32], "backbone": "resnet18", "widths": None, "latent": 128, "information": "contrast",
+                  "entropy": "gaussian", "entropy_weight": 0.02, "temperature": 0.1, "mirror": True, "batch": 512,
+                  "epochs": 500, "lr": 0.1, "weight_decay": 5e-4},
     "padim/paper": {"size": [224, 224], "backbone": "resnet18", "weights": "imagenet", "channels": 100, "smooth": 4.0},
     "patchcore/paper": {"size": [224, 224], "backbone": "wide_resnet50_2", "weights": "imagenet", "smooth": 4.0,
                         "nearest": 9, "share": 0.1},
@@ -46,6 +49,7 @@ SIZES = {
     "ecg-longtail/default": 842_122, "ecg-longtail/paper": 25_762_502,  # the classifier comes with the labels
     "ecg-ssl/default": 842_122, "ecg-ssl/paper": 25_762_502,
     "sim2real/default": 323_862, "sim2real/paper": 2 * 19_073_795,  # the network and its teacher
+    "itf/default": 98_528, "itf/paper": 2_815_552,
     "esad/default": 198_579, "esad/paper": 2_365_635,
     "mcf/default": 665735, "mcf/paper": 7_085_779,
     "padim/default": 327_296, "padim/paper": 2_782_784, "patchcore/default": 1_219_136, "patchcore/paper": 24_862_528,
@@ -55,6 +59,7 @@ BARE = (
     "normnet",
     "sim2real",
     "esad",
+    "itf",
     "ssm",
     "arnet",
     "mcf",
@@ -80,6 +85,7 @@ SMALL = {
     "ssm/paper": OWN,
     "arnet/paper": OWN,
     "esad/paper": OWN | {"data.test": 8, "data.known": 1},
+    "itf/paper": OWN,
     "padim/paper": IMAGES,
     "patchcore/paper": IMAGES,
 }

@@ -42,7 +42,7 @@ def test_a_size_is_one_number_or_one_an_axis(spec: Spec) -> None:
 def test_the_walk_meets_every_kind() -> None:
     names = {spec.name: sizes(spec) for spec in ALL if not spec.missing}
     assert names["uod"] == names["cc2d"] == ["match_size", "size"]
-    anomaly = ("regad", "careg", "ssm", "arnet", "padim", "patchcore", "ct-phantom")
+    anomaly = ("regad", "careg", "ssm", "arnet", "itf", "padim", "patchcore", "ct-phantom")
     for name in ("igu-aug", "gu2net", "han", "heatmap", *anomaly, "chest", "scp"):
         assert names[name] == ["size"], name
     assert names["landmark-phantoms"] == ["image_size", "size"]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medzoo.anomaly.arnet.module import ARNet
     from medzoo.anomaly.careg.module import CAReg
     from medzoo.anomaly.esad.module import ESAD
+    from medzoo.anomaly.itf.module import ITF
     from medzoo.anomaly.lesions import LesionGenerator
     from medzoo.anomaly.normnet.module import NormNet
     from medzoo.anomaly.padim.module import PaDiM
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy(
         "ARNet": "arnet.module",
         "CAReg": "careg.module",
         "ESAD": "esad.module",
+        "ITF": "itf.module",
         "LesionGenerator": "lesions",
         "NormNet": "normnet.module",
         "PaDiM": "padim.module",
@@ -36,4 +38,16 @@ __getattr__, __dir__ = lazy(
         "Sim2Real": "sim2real.module",
     },
 )
-__all__ = ["ESAD", "SSM", "ARNet", "CAReg", "LesionGenerator", "NormNet", "PaDiM", "PatchCore", "RegAD", "Sim2Real"]
+__all__ = [
+    "ESAD",
+    "ITF",
+    "SSM",
+    "ARNet",
+    "CAReg",
+    "LesionGenerator",
+    "NormNet",
+    "PaDiM",
+    "PatchCore",
+    "RegAD",
+    "Sim2Real",
+]

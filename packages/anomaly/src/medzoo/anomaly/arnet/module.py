@@ -10,7 +10,6 @@ from medzoo.anomaly.arnet.erase import operations
 from medzoo.anomaly.arnet.losses import absolute_errors, normalised_score, restoration_loss
 from medzoo.anomaly.arnet.network import MULTIPLE, RestoringUNet
 from medzoo.anomaly.images.oneclass import OneClass
-from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
 
@@ -46,7 +45,7 @@ class ARNet(OneClass):
         lr: float = 0.1,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, batch, false_alarms, MULTIPLE)
+        super().__init__(size, batch, smooth, false_alarms, MULTIPLE)
         self.save_hyperparameters()
         if not angles:
             raise ConfigError("--model.angles: expected some of 0, 90, 180, 270, got none")
@@ -54,7 +53,7 @@ class ARNet(OneClass):
         if self.size[0] != self.size[1] and any(angle % 180 for angle in angles):
             raise ConfigError(f"--model.size: images turned by 90 degrees must be square, got {list(self.size)}")
         self.net = RestoringUNet(width, 1 if colour else 3)
-        self.mirror, self.smooth, self.lr = mirror, smooth, lr
+        self.mirror, self.lr = mirror, lr
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Restore images from a random operation each; the target is never turned."""
@@ -72,7 +71,7 @@ class ARNet(OneClass):
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the absolute error after each operation `(B, |O|)`, and the map of their mean."""
         errors = torch.stack([absolute_errors(self.net(erase(images)), images) for erase in self.operations], dim=1)
-        return errors.mean((2, 3)), gaussian(errors.mean(1), [0.0, self.smooth, self.smooth])
+        return errors.mean((2, 3)), self.smoothed(errors.mean(1))
 
     def joined(self, parts: Tensor, norms: Tensor) -> Tensor:
         """Return the mean error, each operation's divided by its mean over the training images."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +14,7 @@ from medzoo.anomaly.images.patches import Coreset, memory, memory_scores, patche
 from medzoo.anomaly.images.registration import Siamese
 from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.images.siamese import RegisteringMethod
+from medzoo.anomaly.images.training import cosine
 from medzoo.anomaly.images.versions import augmented
 from medzoo.core.backbones.features import EncoderFeatures, stacked
 from medzoo.core.errors import ConfigError
@@ -112,9 +112,7 @@ class CAReg(RegisteringMethod[Coreset | PositionGaussians]):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD with a cosine by epoch over backbone, encoder and predictor."""
         optimizer = torch.optim.SGD(self.parameters(), self.lr, momentum=0.9)
-        epochs = max(1, self.trainer.max_epochs or 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 0.5 * (1 + math.cos(math.pi * e / epochs)))
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return cosine(self, optimizer)
 
     def setup(self, stage: str) -> None:
         """Note the categories that a fit learns from."""

@@ -13,7 +13,7 @@ from medzoo.anomaly.esad.evaluation import KindEvaluation
 from medzoo.anomaly.esad.losses import SPOILS, agreement, entropy, restoration
 from medzoo.anomaly.esad.network import MULTIPLE, TwinEncoder, lengths
 from medzoo.anomaly.images.oneclass import OneClass
-from medzoo.anomaly.lesions.draws import gaussian
+from medzoo.anomaly.images.training import mirrored
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
@@ -58,7 +58,7 @@ class ESAD(OneClass):
         weight_decay: float = 1e-6,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, batch, false_alarms, MULTIPLE)
+        super().__init__(size, batch, smooth, false_alarms, MULTIPLE)
         self.save_hyperparameters()
         if spoil not in SPOILS:
             raise ConfigError(f"--model.spoil: expected one of {', '.join(SPOILS)}, got {spoil}")
@@ -67,7 +67,7 @@ class ESAD(OneClass):
                 raise ConfigError(f"--model.{name}: expected at least 0, got {weight}")
         self.net = TwinEncoder((self.size[0], self.size[1]), width, latent, tied)
         self.spoil, self.norm_weight, self.agree_weight = SPOILS[spoil], norm_weight, agree_weight
-        self.mirror, self.smooth, self.lr, self.weight_decay = mirror, smooth, lr, weight_decay
+        self.mirror, self.lr, self.weight_decay = mirror, lr, weight_decay
 
     def wants(self) -> Wants:
         """Return size and batch; normal images of the tested categories, and labelled abnormal ones beside them."""
@@ -79,9 +79,7 @@ class ESAD(OneClass):
         ill = batch["abnormal"] if "abnormal" in batch else normal[:0]
         images = torch.cat([normal, ill])
         if self.mirror:
-            for axis in (-2, -1):  # torch's generator, seeded anew at every step
-                chosen = (torch.rand(len(images)) < 0.5).to(images.device)[:, None, None, None]
-                images = torch.where(chosen, images.flip(axis), images)
+            images = mirrored(images, (-2, -1))
         abnormal = torch.arange(len(images), device=images.device) >= len(normal)
         generator = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ())))
         target = torch.where(abnormal[:, None, None, None], self.spoil(images, generator), images)
@@ -97,7 +95,7 @@ class ESAD(OneClass):
         codes = self.net(images)
         errors = ((codes.made - images) ** 2).mean(1)
         parts = torch.stack([errors.mean((1, 2)), self.norm_weight * lengths(codes.second)], dim=1)
-        return parts, gaussian(errors, [0.0, self.smooth, self.smooth])
+        return parts, self.smoothed(errors)
 
     def joined(self, parts: Tensor, norms: Tensor) -> Tensor:
         """Return the sum of the parts as they are: the score is the loss of a normal image, but for the agreement."""

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from medzoo.anomaly.images.decoder import decoder
+
 MULTIPLE = 16
 """Height and width must be multiples of this."""
 
@@ -43,7 +45,7 @@ class TwinEncoder(nn.Module):
         widths = [width, 2 * width, 4 * width, 4 * width]
         cells = (size[0] // MULTIPLE, size[1] // MULTIPLE)
         self.first = _encoder(widths, cells, latent)
-        self.decoder = _decoder(widths, cells, latent)
+        self.decoder = decoder(widths, cells, latent)
         self.second = self.first if tied else _encoder(widths, cells, latent)
 
     def forward(self, x: Tensor) -> Codes:
@@ -62,20 +64,6 @@ def _encoder(widths: list[int], cells: tuple[int, int], latent: int) -> nn.Seque
             nn.LeakyReLU(0.01),
         ]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * cells[0] * cells[1], latent, bias=False))
-
-
-def _decoder(widths: list[int], cells: tuple[int, int], latent: int) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Linear(latent, widths[-1] * cells[0] * cells[1]),
-        nn.Unflatten(1, (widths[-1], *cells)),
-    ]
-    for i, o in pairwise(widths[::-1]):
-        layers += [*_up(i, o), nn.BatchNorm2d(o), nn.LeakyReLU(0.01)]
-    return nn.Sequential(*layers, *_up(widths[0], 3), nn.Sigmoid())
-
-
-def _up(i: int, o: int) -> list[nn.Module]:
-    return [nn.Upsample(scale_factor=2.0, mode="nearest"), nn.Conv2d(i, o, 3, padding=1)]
 
 
 def lengths(codes: Tensor) -> Tensor:

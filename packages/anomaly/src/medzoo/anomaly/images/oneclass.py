@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from medzoo.anomaly.images.thresholds import kept_thresholds
+from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
@@ -35,19 +36,23 @@ class OneClass(Method):
     the training images of each category, never from tested ones, and a threshold from every fifth normal image, which
     no step has seen. Both are kept in the checkpoint. One network serves all categories that it was trained on.
 
-    A subclass defines `parts`, its own `training_step` and `configure_optimizers`, and `joined` where parts are not
-    added as z scores.
+    A subclass defines `parts`, its own `training_step` and `configure_optimizers`; `joined` where parts are not
+    added as z scores, and `noted` where it compares with something else than mean and deviation.
 
     Args:
         size: Height and width of the network's images, one number for a square.
         batch: Images a batch.
+        smooth: Standard deviation in pixels by which score maps are smoothed.
         false_alarms: Share of normal images that the threshold may call abnormal.
         multiple: What height and width must be multiples of.
     """
 
-    def __init__(self, size: int | list[int], batch: int, false_alarms: float, multiple: int = 1) -> None:
+    def __init__(
+        self, size: int | list[int], batch: int, smooth: float, false_alarms: float, multiple: int = 1
+    ) -> None:
         super().__init__()
-        self.size, self.batch, self.false_alarms = sides("model.size", size), batch, false_alarms
+        self.size, self.batch, self.smooth = sides("model.size", size), batch, smooth
+        self.false_alarms = false_alarms
         if any(side % multiple for side in self.size):
             raise ConfigError(f"--model.size: expected multiples of {multiple}, got {list(self.size)}")
         if not 0 < false_alarms < 1:
@@ -55,16 +60,24 @@ class OneClass(Method):
         if batch < 1:
             raise ConfigError(f"--model.batch: expected at least 1, got {batch}")
         self.norms: dict[str, Tensor] = {}
-        """By category `(2, P)`: mean and standard deviation of each part over the training images."""
+        """By category what `noted` keeps of the training images, `(2 or more, P)`."""
         self.thresholds: dict[str, float] = {}
 
     @abstractmethod
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parts of the scores `(B, P)` and score maps `(B, H, W)` of `(B, 3, H, W)`, without chance."""
 
+    def noted(self, found: Tensor) -> Tensor:
+        """Return what is kept of the parts `(N, P)` of all training images of a category: mean and deviation."""
+        return torch.stack([found.mean(0), found.std(0, correction=0)])
+
     def joined(self, parts: Tensor, norms: Tensor) -> Tensor:
         """Return the scores `(B,)`: the sum of the parts as z scores of normal images."""
         return ((parts - norms[0]) / norms[1].clamp_min(1e-12)).sum(1)
+
+    def smoothed(self, maps: Tensor) -> Tensor:
+        """Return maps `(B, H, W)` after a Gaussian."""
+        return gaussian(maps, [0.0, self.smooth, self.smooth])
 
     @property
     def known_sources(self) -> tuple[str, ...]:
@@ -93,8 +106,7 @@ class OneClass(Method):
             self.eval()
             for category in self.data.tested:
                 learnt, kept = self.data.own_items(category)
-                found = self._parts_of(learnt)
-                self.norms[category.name] = torch.stack([found.mean(0), found.std(0, correction=0)]).cpu()
+                self.norms[category.name] = self.noted(self._parts_of(learnt)).cpu()
                 self.thresholds[category.name] = self._threshold(category.name, kept)
             self.train()
 
@@ -128,7 +140,7 @@ class OneClass(Method):
             CheckpointError: They are not what was saved.
         """
         norms = checkpoint.get("norms")
-        check_field("norms", isinstance(norms, dict) and all(map(_is_norms, norms.values())), "pairs of rows by name")
+        check_field("norms", isinstance(norms, dict) and all(map(_is_norms, norms.values())), "rows by name")
         assert isinstance(norms, dict)
         self.norms, self.thresholds = dict(norms), kept_thresholds(checkpoint, "norms")
 
@@ -161,4 +173,4 @@ class OneClass(Method):
 
 
 def _is_norms(value: object) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 2 and len(value) == 2 and bool(torch.isfinite(value).all())
+    return isinstance(value, Tensor) and value.ndim == 2 and len(value) >= 2 and bool(torch.isfinite(value).all())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from medzoo.anomaly.lesions import PRESETS
-from medzoo.anomaly.lesions.grid import on_grid
+from medzoo.anomaly.lesions.method import LesionMethod, first_volume, patch_steps
 from medzoo.anomaly.normnet.examples import LesionExamples
 from medzoo.anomaly.normnet.inference import MARGIN, normal_probability, segment
 from medzoo.anomaly.normnet.losses import normalcy_loss
@@ -18,20 +17,14 @@ from medzoo.anomaly.normnet.network import UNet3d
 from medzoo.anomaly.normnet.rim import without_rim
 from medzoo.anomaly.normnet.segment import Growth, level_of, windowed
 from medzoo.anomaly.normnet.settings import check
-from medzoo.core.data.wants import Wants
 from medzoo.core.distributed import gather_all
-from medzoo.core.errors import DataError
 from medzoo.core.geometry.boxes import box_of
-from medzoo.core.method import Method
 from medzoo.core.metrics.segmentation import best_threshold
 from medzoo.core.runs.schema import weights_of
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Prediction
-from medzoo.core.tasks.finite import places, require_finite
-from medzoo.core.tasks.lesions import LesionEvaluation, LesionOutputs, predictions
 
 
-class NormNet(Method):
+class NormNet(LesionMethod):
     """Segments lesions in CT by what a network trained on healthy volumes does not recognise as normal.
 
     Args:
@@ -58,8 +51,6 @@ class NormNet(Method):
             validation volumes with synthetic lesions and kept in the checkpoint.
     """
 
-    keeps_large_blocks: ClassVar[bool] = False
-
     def __init__(
         self,
         widths: list[int] = [32, 64, 128, 256, 320],  # noqa: B006 - a parser wants JSON-like defaults, never changed
@@ -82,24 +73,24 @@ class NormNet(Method):
         smallest_mm3: float = 30.0,
         preset_threshold: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(patch, len(widths), batch, overlap, windows)
         self.save_hyperparameters()
-        check(widths, patch, members, preset, preset_threshold, rim_mm)
+        check(members, preset, preset_threshold, rim_mm)
         self.networks = nn.ModuleList(UNet3d(widths) for _ in range(members))
-        self.patch, self.level = (patch[0], patch[1], patch[2]), level_of(threshold_hu)
+        self.level = level_of(threshold_hu)
         self.insert_lesions = LesionExamples(PRESETS[preset], self.level, min_contribution, keep_vessels, noise, thick)
         self.focus, self.rim = focus, rim_mm
-        self.batch, self.epochs, self.lr = batch, epochs, lr
-        self.overlap, self.windows = overlap, windows
+        self.epochs, self.lr = epochs, lr
         self.growth = Growth(floor=floor_hu, smallest=smallest_mm3)
         self.fixed = preset_threshold
         self.register_buffer("threshold", torch.tensor(0.5 if preset_threshold is None else preset_threshold))
         self.validation: list[tuple[Tensor, Tensor]] = []
         self.threshold: Tensor
 
-    def wants(self) -> Wants:
-        """Return the size of training patches, and volumes a batch."""
-        return Wants(self.patch, self.batch)
+    @property
+    def seed_level(self) -> float:
+        """The threshold, given or chosen by the fit."""
+        return float(self.threshold)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the probability of being normal, `(B, 1, D, H, W)`, of patches in [0, 1]."""
@@ -109,14 +100,12 @@ class NormNet(Method):
         """Give every member its own lesions in the same patches."""
         organ = batch["organ"].flatten(0, 1)  # (B, P, d, h, w) -> (N, d, h, w)
         hu = batch["image"].flatten(0, 1)
-        per_volume = batch["image"].shape[1]
-        steps = [s.tolist()[::-1] for s in batch["spacing"].repeat_interleave(per_volume, 0)]
+        steps = patch_steps(batch["spacing"], batch["image"].shape[1])
         organ = torch.stack([self.inner(*each) for each in zip(hu, organ, steps, strict=True)])
         healthy = windowed(hu) * organ
         losses = []
         for network in self.networks:
-            # Drawn from torch's generator, which every step seeds anew: a resumed run makes the same lesions.
-            generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
+            generator = self.drawn()
             made = [self.insert_lesions(x, o, s, generator) for x, o, s in zip(healthy, organ, steps, strict=True)]
             image, target, bright = (torch.stack(part)[:, None] for part in zip(*made, strict=True))
             losses.append(normalcy_loss(network(image), target, bright, self.focus))
@@ -130,9 +119,7 @@ class NormNet(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Put synthetic lesions, the same in every epoch, into a healthy volume and look for them."""
-        hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
-        scale = batch["affine"][0].diagonal().cpu()
-        spacing = (batch["spacing"][0].cpu() / scale).tolist()[::-1]
+        hu, organ, spacing = first_volume(batch)
         spoiled, truth = self.insert_lesions.whole(hu, organ, spacing, int(batch["number"][0]))
         box = box_of(organ.numpy(), MARGIN)
         inner = self.inner(spoiled[box], organ[box], spacing)
@@ -158,32 +145,9 @@ class NormNet(Method):
         if self.fixed is not None:
             weights_of(checkpoint)["threshold"] = torch.tensor(self.fixed)
 
-    def segment(self, hu: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
-        """Return score map and mask of a whole volume, see `inference.segment`."""
-        return segment(self, hu, organ, spacing)
-
-    def outputs(self, batch: Batch) -> LesionOutputs:
-        """Segment the one volume of a batch, in main memory, and return score and mask on its original grid.
-
-        Raises:
-            DataError: The organ is empty, or a score is not finite.
-        """
-        hu, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
-        if not organ.any():
-            raise DataError(batch["path"][0] or batch["id"][0], "has an empty organ mask", "give a mask of the lungs")
-        scale = batch["affine"][0].diagonal().cpu()
-        score, mask = self.segment(hu, organ, (batch["spacing"][0].cpu() / scale).tolist()[::-1])
-        require_finite([score], places(batch))
-        score, mask = on_grid(score, mask, batch["original_size"][0].tolist()[::-1])
-        return LesionOutputs(score, mask, float(self.threshold))
-
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> LesionEvaluation | None:
-        """Return an evaluation on known lesions; a validation chooses the threshold instead."""
-        return LesionEvaluation(self.device) if stage == "test" else None
-
-    def predictions(self, batch: Batch, outputs: LesionOutputs) -> list[Prediction]:
-        """Return the lesions of the one volume of a batch."""
-        return predictions(batch, outputs)
+    def segment(self, volume: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
+        """Return score map and mask of a whole volume in Hounsfield units, see `inference.segment`."""
+        return segment(self, volume, organ, spacing)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a cosine over the run."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from medzoo.anomaly.lesions.unet import VolumeUNet
 
 
 class Block(nn.Sequential):
@@ -23,7 +24,7 @@ class Block(nn.Sequential):
         super().__init__(*layers)
 
 
-class UNet3d(nn.Module):
+class UNet3d(VolumeUNet):
     """Gives each voxel the logit of being healthy tissue that the net knows.
 
     Args:
@@ -39,23 +40,7 @@ class UNet3d(nn.Module):
         self.up = nn.ModuleList(Block(2 * o, o) for _, o in pairs)
         self.head = nn.Conv3d(widths[0], 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits.
-
-        Args:
-            x: `(B, 1, D, H, W)` in [0, 1]; extents divisible by two to the number of levels less one.
-
-        Returns:
-            `(B, 1, D, H, W)`.
-        """
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool3d(x, 2) if level else x)
-            skips.append(x)
-        skips.pop()
-        for lift, block in zip(self.lift, self.up, strict=True):
-            # Interpolating after the 1 × 1 × 1 convolution would cost eight times as much.
-            x = F.interpolate(lift(x), scale_factor=2, mode="nearest")
-            x = block(torch.cat([x, skips.pop()], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+    def raised(self, lift: nn.Module, x: Tensor) -> Tensor:
+        """Return features at twice the resolution, with as many channels as the level there has."""
+        # Interpolating before the 1 × 1 × 1 convolution would cost eight times as much.
+        return F.interpolate(lift(x), scale_factor=2, mode="nearest")

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from medzoo.anomaly.lesions import PRESETS
 from medzoo.core.errors import ConfigError
 
 
-def check(
-    widths: Sequence[int],
-    patch: Sequence[int],
-    members: int,
-    preset: str,
-    preset_threshold: float | None,
-    rim_mm: float,
-) -> None:
+def check(members: int, preset: str, preset_threshold: float | None, rim_mm: float) -> None:
     """Check settings of `NormNet`, whose class describes them.
 
     Raises:
-        ConfigError: One is impossible, or patches do not fit the U-Net's levels.
+        ConfigError: One is impossible.
     """
-    cell = 2 ** (len(widths) - 1)
-    if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
-        raise ConfigError(
-            f"--model.patch: expected three multiples of {cell}, at least {2 * cell}, with {len(widths)} widths; "
-            f"got {patch}"
-        )
     if members < 1:
         raise ConfigError(f"--model.members: expected at least 1, got {members}")
     if preset not in PRESETS:

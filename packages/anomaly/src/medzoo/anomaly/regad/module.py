@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -13,6 +11,7 @@ from medzoo.anomaly.images.gaussian import PositionGaussians
 from medzoo.anomaly.images.registration import Siamese
 from medzoo.anomaly.images.scores import Rule
 from medzoo.anomaly.images.siamese import RegisteringMethod
+from medzoo.anomaly.images.training import cosine
 from medzoo.anomaly.images.versions import augmented
 from medzoo.anomaly.regad.network import MODES, Registrar
 from medzoo.core.backbones.features import EncoderFeatures, stacked
@@ -96,6 +95,4 @@ class RegAD(RegisteringMethod[PositionGaussians]):
             {"params": self.registrar.transformers.parameters(), "lr": self.transformer_lr},
         ]
         optimizer = torch.optim.SGD(groups, momentum=0.9)
-        epochs = max(1, self.trainer.max_epochs or 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 0.5 * (1 + math.cos(math.pi * e / epochs)))
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return cosine(self, optimizer)

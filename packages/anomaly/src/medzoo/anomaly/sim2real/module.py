@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.lesions.draws import integer
-from medzoo.anomaly.lesions.grid import on_grid
+from medzoo.anomaly.lesions.method import LesionMethod, patch_steps
 from medzoo.anomaly.sim2real.adapt import follow, pseudo_labels
 from medzoo.anomaly.sim2real.inference import segment, stretched
 from medzoo.anomaly.sim2real.losses import decomposition_loss
 from medzoo.anomaly.sim2real.network import MASK, NORMAL, TUMOUR, LayerUNet, composite
 from medzoo.anomaly.sim2real.settings import check
 from medzoo.anomaly.sim2real.simulate import Layers, Simulation
-from medzoo.core.data.wants import Wants
-from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.method import Method
+from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Prediction
-from medzoo.core.tasks.finite import places, require_finite
-from medzoo.core.tasks.lesions import LesionEvaluation, LesionOutputs, predictions
 
 
-class Sim2Real(Method):
+class Sim2Real(LesionMethod):
     """Takes volumes apart into a normal layer, a tumour layer and a mask; learns on simulated tumours, then on itself.
 
     Args:
@@ -54,7 +49,6 @@ class Sim2Real(Method):
         smallest_mm3: Regions below this volume are dropped, of the teacher's labels too.
     """
 
-    keeps_large_blocks: ClassVar[bool] = False
     monitor: ClassVar[str] = "train/composite"
 
     def __init__(
@@ -81,26 +75,26 @@ class Sim2Real(Method):
         threshold: float = 0.5,
         smallest_mm3: float = 30.0,
     ) -> None:
-        super().__init__()
+        super().__init__(patch, levels, batch, overlap, windows)
         self.save_hyperparameters()
-        check(patch, levels, window, volume_mm3, contrast, blend, healthy, sure, threshold)
+        check(window, volume_mm3, contrast, blend, healthy, sure, threshold)
         self.net = LayerUNet(width, levels, norm)
         self.teacher = copy.deepcopy(self.net).requires_grad_(False)
         sizes, kappa, share = ((values[0], values[1]) for values in (volume_mm3, contrast, blend))
         self.simulate = Simulation(sizes, kappa, share, even, healthy)
-        self.patch, self.window = (patch[0], patch[1], patch[2]), window
-        self.warm, self.adapting, self.momentum, self.sure = epochs, adapt_epochs, momentum, sure
-        self.batch, self.lr, self.weight_decay = batch, lr, weight_decay
-        self.overlap, self.windows, self.threshold, self.smallest = overlap, windows, threshold, smallest_mm3
+        self.window, self.warm, self.adapting, self.momentum, self.sure = window, epochs, adapt_epochs, momentum, sure
+        self.lr, self.weight_decay = lr, weight_decay
+        self.threshold, self.smallest = threshold, smallest_mm3
 
     @property
     def max_epochs(self) -> int:
         """Epochs of both parts."""
         return self.warm + self.adapting
 
-    def wants(self) -> Wants:
-        """Return the size of training patches, and volumes a batch."""
-        return Wants(self.patch, self.batch)
+    @property
+    def seed_level(self) -> float:
+        """The threshold."""
+        return self.threshold
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layers `(B, 3, D, H, W)` of patches in [0, 1], see `LayerUNet`."""
@@ -116,8 +110,7 @@ class Sim2Real(Method):
                 "--data: there are no unlabelled volumes to adapt to; give some (--data.unlabelled N, or a folder "
                 "unlabelled/) or --model.adapt_epochs 0"
             )
-        # Drawn from torch's generator, which every step seeds anew: a resumed run makes the same tumours.
-        generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
+        generator = self.drawn()
         pool = [*zip(images, organs, strict=True), *(zip(real[0], real[1], strict=True) if real else ())]
         made = [self._simulated(*each, pool, generator) for each in zip(images, organs, spacing, strict=True)]
         seen, normal, tumour, mask = (torch.stack([getattr(m, key) for m in made])
@@ -150,7 +143,7 @@ class Sim2Real(Method):
     def _patches(self, batch: Batch, image: str, organ: str, spacing: str) -> tuple[Tensor, Tensor, list[list[float]]]:
         """Return patches in [0, 1] and organ, `(N, d, h, w)`, mirrored at random, and mm per voxel along z, y, x."""
         values, inside = batch[image].flatten(0, 1), batch[organ].flatten(0, 1)
-        steps = [s.tolist()[::-1] for s in batch[spacing].repeat_interleave(batch[image].shape[1], 0)]
+        steps = patch_steps(batch[spacing], batch[image].shape[1])
         axes = [1 + axis for axis, drawn in enumerate(torch.rand(3).tolist()) if drawn < 0.5]
         values = torch.stack([stretched(v, o, self.window) for v, o in zip(values, inside, strict=True)])
         return values.flip(axes), inside.flip(axes), steps
@@ -163,31 +156,12 @@ class Sim2Real(Method):
         filled = torch.where(inside, texture, texture[inside].mean()) if inside.any() else texture
         return self.simulate(normal, organ, filled, spacing, g)
 
-    def outputs(self, batch: Batch) -> LesionOutputs:
-        """Segment the one volume of a batch, in main memory, and return score and mask on its original grid.
-
-        Raises:
-            DataError: The organ is empty, or a score is not finite.
-        """
-        volume, organ = batch["image"][0, 0].cpu(), batch["organ"][0, 0].cpu()
-        if not organ.any():
-            raise DataError(batch["path"][0] or batch["id"][0], "has an empty organ mask", "give a mask of the organ")
-        spacing = (batch["spacing"][0].cpu() / batch["affine"][0].diagonal().cpu()).tolist()
-        score, mask = segment(
+    def segment(self, volume: Tensor, organ: Tensor, spacing: list[float]) -> tuple[Tensor, Tensor]:
+        """Return score map and mask of a whole volume, see `inference.segment`."""
+        return segment(
             self.net, volume, organ, spacing, window=self.window, patch=self.patch, overlap=self.overlap,
             windows=self.windows, threshold=self.threshold, smallest=self.smallest,
         )  # fmt: skip
-        require_finite([score], places(batch))
-        score, mask = on_grid(score, mask, batch["original_size"][0].tolist()[::-1])
-        return LesionOutputs(score, mask, self.threshold)
-
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> LesionEvaluation | None:
-        """Return an evaluation on known lesions; nothing is chosen on a validation."""
-        return LesionEvaluation(self.device) if stage == "test" else None
-
-    def predictions(self, batch: Batch, outputs: LesionOutputs) -> list[Prediction]:
-        """Return the lesions of the one volume of a batch."""
-        return predictions(batch, outputs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a cosine over the run."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.anomaly.lesions.unet import VolumeUNet
 from medzoo.core.errors import ConfigError
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -22,8 +22,10 @@ _START = -3.0
 """Logit of the mask at first: Dice alone takes very long to empty a mask that begins half full."""
 
 
-class LayerUNet(nn.Module):
+class LayerUNet(VolumeUNet):
     """Gives each voxel what a healthy volume would show, what the tumour shows, and the logit of being tumour.
+
+    These are the channels `NORMAL`, `TUMOUR` and `MASK`.
 
     With a width of 32 and four levels it has the layers and widths of the public code (19,073,795 parameters), which
     are those of Models Genesis.
@@ -55,22 +57,6 @@ class LayerUNet(nn.Module):
         assert self.head.bias is not None
         with torch.no_grad():
             self.head.bias[MASK] = _START
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `(B, 3, D, H, W)`, see `NORMAL`, `TUMOUR` and `MASK`.
-
-        Args:
-            x: `(B, 1, D, H, W)`; extents divisible by two to the number of levels less one.
-        """
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool3d(x, 2) if level else x)
-            skips.append(x)
-        skips.pop()
-        for lift, block in zip(self.lift, self.up, strict=True):
-            x = block(torch.cat([lift(x), skips.pop()], dim=1))
-        layers: Tensor = self.head(x)
-        return layers
 
 
 def composite(layers: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ from medzoo.core.errors import ConfigError
 
 
 def check(
-    patch: Sequence[int],
-    levels: int,
     window: Sequence[float] | None,
     volume_mm3: Sequence[float],
     contrast: Sequence[float],
@@ -21,14 +19,8 @@ def check(
     """Check settings of `Sim2Real`, whose class describes them.
 
     Raises:
-        ConfigError: One is impossible, or patches do not fit the U-Net's levels.
+        ConfigError: One is impossible.
     """
-    cell = 2 ** max(0, levels - 1)
-    if len(patch) != 3 or any(n % cell or n < 2 * cell for n in patch):
-        raise ConfigError(
-            f"--model.patch: expected three multiples of {cell}, at least {2 * cell}, with {levels} levels; "
-            f"got {list(patch)}"
-        )
     if window is not None and (len(window) != 2 or not window[0] < window[1]):
         raise ConfigError(f"--model.window: expected two numbers, the lower one first, got {list(window)}")
     for name, values in (("volume_mm3", volume_mm3), ("contrast", contrast), ("blend", blend)):

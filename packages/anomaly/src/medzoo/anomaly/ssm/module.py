@@ -10,7 +10,6 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.oneclass import OneClass
-from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.anomaly.ssm.losses import mask_loss, restoration_loss, similarity_map
 from medzoo.anomaly.ssm.masks import masks, restored
 from medzoo.anomaly.ssm.network import MULTIPLE, MaskedUNet
@@ -69,7 +68,7 @@ class SSM(OneClass):
         lr: float = 1e-4,
         false_alarms: float = 0.05,
     ) -> None:
-        super().__init__(size, batch, false_alarms, MULTIPLE)
+        super().__init__(size, batch, smooth, false_alarms, MULTIPLE)
         self.save_hyperparameters()
         if min(self.size) < _LEAST:
             raise ConfigError(f"--model.size: expected at least {_LEAST}, got {list(self.size)}")
@@ -81,7 +80,7 @@ class SSM(OneClass):
             raise ConfigError(f"--model.rounds: expected at least 1, got {rounds}")
         self.net = MaskedUNet(width)
         self.cells, self.rounds, self.tile, self.tile_share = cells, rounds, tile, tile_share
-        self.normal_threshold, self.smooth, self.mask_weight = normal_threshold, smooth, mask_weight
+        self.normal_threshold, self.mask_weight = normal_threshold, mask_weight
         self.lr = lr
         drawn = [torch.Generator().manual_seed(_SEED + number) for number in range(rounds)]
         self.tests: Tensor  # (rounds, sizes of cells, 3, H, W)
@@ -111,7 +110,7 @@ class SSM(OneClass):
             made, _ = restored(self.net, images, one)
             errors = errors + (made - images).square().mean((1, 2, 3))
             likeness = likeness + weight * similarity_map(made, images)
-        return Restoration(errors, gaussian(likeness, [0.0, self.smooth, self.smooth]))
+        return Restoration(errors, self.smoothed(likeness))
 
     def uncovered(self, likeness: Tensor) -> Tensor:
         """Return `(B, 1, H, W)`, 1 in tiles of which more than `tile_share` is normal."""

@@ -1,0 +1,1 @@
+"""ITF: a code that keeps what it can of normal images and varies as little as it can."""
