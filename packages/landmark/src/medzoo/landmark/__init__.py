@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.igu_aug.module import IGUAug
     from medzoo.landmark.scp.selector import SCP
     from medzoo.landmark.uod.module import UOD
+    from medzoo.landmark.wiselvam.module import WiseLVAM
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -49,6 +50,7 @@ __getattr__, __dir__ = lazy(
         "PlaxPhantoms": "echo.data",
         "SCP": "scp.selector",
         "UOD": "uod.module",
+        "WiseLVAM": "wiselvam.module",
     },
 )
 __all__ = [
@@ -70,4 +72,5 @@ __all__ = [
     "LandmarkMix",
     "LandmarkPhantoms",
     "PlaxPhantoms",
+    "WiseLVAM",
 ]

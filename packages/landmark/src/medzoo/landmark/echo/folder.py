@@ -20,13 +20,13 @@ from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import files_in, folders_in
 from medzoo.landmark.echo.clips import Clip, Item, lines_through
 from medzoo.landmark.echo.data import EchoDataModule, EchoOptions, Items
+from medzoo.landmark.echo.line_table import PLACES
 from medzoo.landmark.echo.measures import PHASES
 
 LAYOUT = "calipers.csv and a folder of pictures for each clip, its frames in the order of their names"
 TABLE = "calipers.csv"
 _POINTS = tuple(f"{axis}{number}" for number in range(4) for axis in "xy")
-_LINE = ("line_x0", "line_y0", "line_x1", "line_y1")
-_OPTIONAL = (*_POINTS, *_LINE, "spacing_x", "spacing_y", "rate")
+_OPTIONAL = (*_POINTS, *PLACES, "spacing_x", "spacing_y", "rate")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 _FEWEST, _MOST, _MOST_PIXELS = 2, 4096, 2**28  # frames of a clip, and all their pixels, a byte each in memory
 
@@ -93,12 +93,12 @@ class EchoFolder(EchoDataModule):
 
     def check(self, stage: str | None = None) -> list[DataError]:
         """Return the faults of the table and of the pictures' headers; no pixel is decoded."""
-        del stage
+        faults = super().check(stage)
         try:
             entries = self._entries
         except DataError as error:
-            return [error]
-        faults = [
+            return [*faults, error]
+        faults += [
             DataError(path, f"has no key frame in {TABLE}", "add a row with its frame and phase, or remove the folder")
             for path in folders_in(self._root)
             if path.name not in entries
@@ -167,7 +167,7 @@ class EchoFolder(EchoDataModule):
     def _load(self, entry: Entry) -> Clip:
         spacing = self._look(entry)
         points = self._numbers(entry, *_POINTS).reshape(-1, 4, 2)
-        given = self._numbers(entry, *_LINE).reshape(-1, 2, 2)
+        given = self._numbers(entry, *PLACES).reshape(-1, 2, 2)
         whole = np.isfinite(given).all(axis=(1, 2), keepdims=True)
         rows = [self._table.rows[row] for row in entry.rows]
         return Clip(
@@ -178,6 +178,7 @@ class EchoFolder(EchoDataModule):
             tuple(str(row["phase"]) for row in rows),
             points if np.isfinite(points).any() else None,
             np.where(whole, given, lines_through(points)),
+            whole[:, 0, 0],
         )
 
 
