@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LandmarkPhantoms,
     )
     from medzoo.landmark.echo.data import PlaxPhantoms
+    from medzoo.landmark.echo.echonet import EchoNetLVH
     from medzoo.landmark.echo.folder import EchoFolder
     from medzoo.landmark.enlvam.module import EnLVAM
     from medzoo.landmark.gu2net.module import GU2Net
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy(
         "Cephalometric": "data",
         "Chest": "data",
         "EchoFolder": "echo.folder",
+        "EchoNetLVH": "echo.echonet",
         "EnLVAM": "enlvam.module",
         "GU2Net": "gu2net.module",
         "HAN": "han.module",
@@ -62,6 +64,7 @@ __all__ = [
     "Cephalometric",
     "Chest",
     "EchoFolder",
+    "EchoNetLVH",
     "EnLVAM",
     "GU2Net",
     "HandAtlas",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, NotRequired
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from medzoo.core.distributed import gather_all
 from medzoo.core.geometry.points import to_original
+from medzoo.core.io import file_name
+from medzoo.core.plots.agreement import bland_altman
+from medzoo.core.plots.figures import save
 from medzoo.core.sample import Batch, ClipSample, Rule
 from medzoo.core.tasks.base import Evaluation, identity
 from medzoo.core.values import Row
@@ -111,6 +115,14 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
     def rows(self) -> list[Row]:
         """Return a row a clip: its six lengths, the true ones, and the mean distance of their ends."""
         return self.tested
+
+    def report(self, folder: Path) -> None:
+        """Write `samples.csv`, and of each source the agreement of the six lengths (Bland and Altman)."""
+        super().report(folder)
+        for source in dict.fromkeys(str(row["source"]) for row in self.tested):
+            own = [row for row in self.tested if row["source"] == source]
+            pairs = {n: ([r[f"{n}_mm"] for r in own], [r[f"{n}_true_mm"] for r in own]) for n in MEASURES}
+            save(bland_altman(pairs, "mm"), folder / "figures" / f"{file_name(source)}_agreement.png")
 
 
 def split(batch: Batch, values: Tensor) -> list[Tensor]:
