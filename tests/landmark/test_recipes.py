@@ -72,6 +72,7 @@ SIZES = {
     ("han/default", None): 550_384, ("han/paper", None): 77_240_080,  # one head, 77.24 M in the public code
     ("heatmap/default", None): 937_326,
     ("enlvam/default", None): 68_524, ("enlvam/paper", None): 68_524,
+    ("wiselvam/default", None): 137_132,  # no paper's recipe: the method is a reconstruction
 }  # fmt: skip
 SMALL = {
     "uod/paper": {"vgg_weights": "null", "swin_weights": "null", "match_size": 96, "patch": 64, "size": 112,
@@ -102,7 +103,7 @@ def test_a_paper_recipe_has_the_published_settings(recipe: str) -> None:
 @pytest.mark.parametrize(("recipe", "stage"), SIZES)
 def test_a_recipe_builds_a_network_of_its_size(recipe: str, stage: str | None) -> None:
     domains = HEAD if recipe.startswith("han") else DOMAINS
-    arguments = {} if recipe.startswith("enlvam") else {"domains": domains}
+    arguments = {} if recipe.startswith(("enlvam", "wiselvam")) else {"domains": domains}
     assert parameters(recipe, **arguments, **({"stage": stage} if stage else {})) == SIZES[recipe, stage]
 
 
@@ -114,6 +115,6 @@ def test_a_paper_recipe_trains_and_tests_at_reduced_image_size(recipe: str, work
 
 
 def test_every_packaged_recipe_is_tested_here() -> None:
-    found = packaged(("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap", "enlvam"))
+    found = packaged(("uod", "cc2d", "igu-aug", "gu2net", "han", "heatmap", "enlvam", "wiselvam"))
     assert found == {recipe for recipe, _ in SIZES}
     assert {recipe for recipe in found if not recipe.endswith("/default")} == PUBLISHED.keys() == SMALL.keys()

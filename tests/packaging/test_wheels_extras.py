@@ -28,6 +28,24 @@ image.PixelData = np.arange(48, dtype="<u2").tobytes()
 image.save_as("x.dcm")
 assert read_image(Path("x.dcm")).array.shape[-2:] == (8, 6)
 """
+VIDEO = """
+import av, numpy as np
+from medzoo.core.io.clips import read_clip
+with av.open("x.avi", "w") as file:
+    stream = file.add_stream("mjpeg", rate=30)
+    stream.width, stream.height, stream.pix_fmt = 32, 16, "yuvj420p"
+    for level in (0, 100, 200):
+        frame = av.VideoFrame.from_ndarray(np.full((16, 32), level, np.uint8), format="gray")
+        file.mux(stream.encode(frame.reformat(format="yuvj420p")))
+    file.mux(stream.encode())
+header, frames = read_clip("x.avi")
+assert frames.shape == (3, 16, 32) and header.rate == 30
+"""
+LVH = """
+from pathlib import Path
+from medzoo.landmark.echo.echonet import make_fake
+make_fake(Path("lvh"))
+"""
 DEFORM = """
 import torch
 from medzoo.core.ops.elastic_deform import RandElasticDeformd
@@ -82,8 +100,13 @@ USES: dict[tuple[str, str], list[list[str]]] = {
         f"medzoo fit --model padim --logger tensorboard --run_dir board --quiet {SMALL}".split(),
         ["python", "-c", "from pathlib import Path; assert list(Path('board').rglob('events.*'))"],
     ],
+    ("medzoo-core", "video"): [["python", "-c", VIDEO]],
     ("medzoo-core", "testing"): [["python", "-c", "from medzoo.core.testing import ModelContract"]],
     ("medzoo-adversarial", "autoattack"): [["python", "-c", ATTACK]],
+    ("medzoo-landmark", "av"): [
+        ["python", "-c", LVH],
+        ["medzoo", "check", "--data", "echonet-lvh", "--data.root", "lvh"],
+    ],
     ("medzoo-anomaly", "imagenet"): [
         "medzoo fit --model padim --model.backbone tf_efficientnet_lite0 --model.widths null --model.weights imagenet "
         f"--run_dir wheel --quiet {SMALL}".split()
@@ -96,7 +119,7 @@ USES: dict[tuple[str, str], list[list[str]]] = {
     ("medzoo-vlm", "clip"): [["python", "-c", CLIP]],
     ("medzoo", "test"): [
         ["pytest", "--version"],
-        ["python", "-c", "import docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
+        ["python", "-c", "import av, docstring_parser, hypothesis, packaging, pydicom, sklearn, tensorboard, xdist"],
     ],
     ("medzoo", "lint"): [["ruff", "--version"], ["mypy", "--version"]],
     ("medzoo", "docs"): [["mkdocs", "--version"], ["python", "-c", "import mkdocstrings_handlers.python, material"]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 
 from medzoo.core.registry import specs
 from medzoo.core.testing import DataModuleContract
+from medzoo.landmark.echo.echonet import make_fake
 
 Maker = Callable[..., Path]
 
@@ -115,6 +117,16 @@ class TestEchoFolder(Clips):
     @pytest.fixture
     def options(self, echo_clips: Maker) -> dict[str, Any]:
         return {"root": str(echo_clips()), "test_fraction": 0.4}
+
+
+@pytest.mark.skipif(find_spec("av") is None, reason="the library av is not installed")
+class TestEchoNetLVH(Clips):
+    name = "echonet-lvh"
+    damaged = "Batch1/0X00000000.avi"
+
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, Any]:
+        return {"root": str(make_fake(tmp_path / "lvh"))}
 
 
 def test_every_data_module_of_the_package_keeps_the_contract() -> None:

@@ -98,8 +98,8 @@ def no_rows(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (keep_one, "has 1 pictures, expected 2 to 4096"),
-        (lambda root: shutil.rmtree(root / "clip1"), "has 0 pictures"),
+        (keep_one, "has 1 frames, expected 2 to 4096"),
+        (lambda root: shutil.rmtree(root / "clip1"), "there is no clip 'clip1'"),
         (cut, "004.png"),
         (other_size, "004.png: has 30 × 24 pixels, 000.png has 32 × 24"),
         (no_rows, "clip1: has no key frame in calipers.csv"),

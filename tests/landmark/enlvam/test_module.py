@@ -13,10 +13,10 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.sample import Batch, collate
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark.echo.data import PlaxPhantoms
+from medzoo.landmark.echo.lines import motion_images
 from medzoo.landmark.echo.measures import MEASURES
 from medzoo.landmark.echo.scan_line import lengths_mm
 from medzoo.landmark.echo.task import EchoSample
-from medzoo.landmark.enlvam.lines import motion_images
 from medzoo.landmark.enlvam.module import EnLVAM
 
 DATA: dict[str, Any] = {

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from medzoo.landmark.enlvam.losses import points_loss
-from medzoo.landmark.enlvam.network import HeatUNet, column_position, mean_position, probabilities, spread
+from medzoo.landmark.echo.losses import points_loss
+from medzoo.landmark.echo.network import HeatUNet, column_position, column_spread, mean_position, probabilities, spread
 from medzoo.landmark.networks.targets import gaussian
 
 
@@ -17,8 +17,11 @@ def test_a_gaussian_gives_its_centre_over_the_map_and_in_a_column() -> None:
     heat = heat / heat.sum()
     assert mean_position(heat)[0, 0].tolist() == pytest.approx([20.3, 31.7], abs=1e-3)
     assert column_position(heat, 18)[0, 0].tolist() == pytest.approx([18.0, 31.7], abs=1e-3)
-    # The mean distance of a Gaussian in two dimensions is σ √(π/2).
-    assert float(spread(heat, mean_position(heat))) == pytest.approx(2 * math.sqrt(math.pi / 2), rel=0.01)
+    # The mean distance of a Gaussian in two dimensions is σ √(π/2), in one σ √(2/π).
+    half = torch.full((1, 2), 0.5)
+    assert float(spread(heat, mean_position(heat), half)) == pytest.approx(math.sqrt(math.pi / 2), rel=0.01)
+    rows = column_position(heat, 18)[..., 1]
+    assert float(column_spread(heat, rows, 18)) == pytest.approx(2 * math.sqrt(2 / math.pi), rel=0.02)
 
 
 def test_the_mean_position_has_a_gradient_to_every_logit() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LandmarkPhantoms,
     )
     from medzoo.landmark.echo.data import PlaxPhantoms
+    from medzoo.landmark.echo.echonet import EchoNetLVH
     from medzoo.landmark.echo.folder import EchoFolder
     from medzoo.landmark.enlvam.module import EnLVAM
     from medzoo.landmark.gu2net.module import GU2Net
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from medzoo.landmark.igu_aug.module import IGUAug
     from medzoo.landmark.scp.selector import SCP
     from medzoo.landmark.uod.module import UOD
+    from medzoo.landmark.wiselvam.module import WiseLVAM
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy(
         "Cephalometric": "data",
         "Chest": "data",
         "EchoFolder": "echo.folder",
+        "EchoNetLVH": "echo.echonet",
         "EnLVAM": "enlvam.module",
         "GU2Net": "gu2net.module",
         "HAN": "han.module",
@@ -49,6 +52,7 @@ __getattr__, __dir__ = lazy(
         "PlaxPhantoms": "echo.data",
         "SCP": "scp.selector",
         "UOD": "uod.module",
+        "WiseLVAM": "wiselvam.module",
     },
 )
 __all__ = [
@@ -60,6 +64,7 @@ __all__ = [
     "Cephalometric",
     "Chest",
     "EchoFolder",
+    "EchoNetLVH",
     "EnLVAM",
     "GU2Net",
     "HandAtlas",
@@ -70,4 +75,5 @@ __all__ = [
     "LandmarkMix",
     "LandmarkPhantoms",
     "PlaxPhantoms",
+    "WiseLVAM",
 ]

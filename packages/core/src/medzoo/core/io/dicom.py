@@ -1,4 +1,4 @@
-"""DICOM through the optional package pydicom: single-frame grey or RGB images."""
+"""DICOM through the optional package pydicom: grey or RGB images; `dicom_clip` reads those with several frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WANTED = [
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 """What the header pass reads; all else is passed over, however large."""
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
 
 
 def read_dicom(path: str, channels: Channels) -> Image:
@@ -39,22 +39,17 @@ def read_dicom(path: str, channels: Channels) -> Image:
     _need_pydicom(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header, needed = _told(path)
-        data = everything(path, needed)
-        _check(path, data)
-        # Decoders ask for the attributes themselves, also where an empty one stands for the usual value.
-        data.BitsStored = _whole(path, data, "BitsStored", int(data.BitsAllocated))
-        data.PixelRepresentation = _whole(path, data, "PixelRepresentation", 0)
-        data.SamplesPerPixel = header.channels
+        header, needed, _ = claimed(path)
+        data = decodable(path, needed, header)
         if "NumberOfFrames" in data:
             data.NumberOfFrames = 1
         stored = _decoded(path, data, header)
     if header.channels == 3:
-        colour = stored.astype(np.float32) / np.float32(2 ** _whole(path, data, "BitsStored") - 1)  # (H, W, 3)
+        colour = unit_colour(path, data, stored)
         # (H, W, 3) -> (H, W) or (3, H, W)
-        array = np.dot(colour, _LUMINANCE) if channels == "grey" else colour.transpose(2, 0, 1)
+        array = np.dot(colour, LUMINANCE) if channels == "grey" else colour.transpose(2, 0, 1)
     else:
-        grey = _rescaled(path, data, stored)
+        grey = rescaled(path, data, stored)
         array = np.repeat(grey[None], 3, axis=0) if channels == "rgb" else grey  # (H, W) -> (3, H, W)
     return Image(finite(path, array), header.spacing, path)
 
@@ -64,23 +59,47 @@ def header_of_dicom(path: str) -> Header:
     _need_pydicom(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _told(path)[0]
+        return claimed(path)[0]
 
 
-def _told(path: str) -> tuple[Header, int]:
-    """Return the header and the bytes that the pixels take once decoded."""
-    data, held = attributes(path, _WANTED)
-    header = _check(path, data)
+def decodable(path: str, needed: int, header: Header, moving: bool = False) -> Dataset:
+    """Return the checked data set with all attributes that decoders ask for, also where it leaves the usual value out.
+
+    Args:
+        path: The file.
+        needed: Bytes of its pixels once decoded.
+        header: Its header.
+        moving: It may have several frames.
+    """
+    data = everything(path, needed)
+    _check(path, data, moving)
+    data.BitsStored = _whole(path, data, "BitsStored", int(data.BitsAllocated))
+    data.PixelRepresentation = _whole(path, data, "PixelRepresentation", 0)
+    data.SamplesPerPixel = header.channels
+    return data
+
+
+def claimed(path: str, moving: bool = False, wanted: Sequence[str] = ()) -> tuple[Header, int, Dataset]:
+    """Return the header, the bytes that the pixels take once decoded, and the attributes read.
+
+    Args:
+        path: The file.
+        moving: It may have several frames.
+        wanted: Attributes to read beside those of the pixels.
+    """
+    _need_pydicom(path)
+    data, held = attributes(path, [*_WANTED, *wanted])
+    header = _check(path, data, moving)
     if held is None:
         raise DataError(path, "holds no pixels", "export the image, not only its header")
-    samples = header.size[0] * header.size[1] * header.channels
+    samples = header.size[0] * header.size[1] * header.channels * frames_of(path, data)
     needed = (samples * _whole(path, data, "BitsAllocated") + 7) // 8
     syntax = data.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         least = needed * 2 // 3 if "422" in str(data.PhotometricInterpretation) else needed
         if least > min(held, held if syntax.is_deflated else os.path.getsize(path)):
             raise DataError(path, f"is cut short or claims too much: {held} bytes for {least} bytes of pixels", DAMAGED)
-    return header, needed
+    return header, needed, data
 
 
 def _decoded(path: str, data: Dataset, header: Header) -> NDArray[np.generic]:
@@ -116,15 +135,20 @@ def _need_pydicom(path: str) -> None:
         raise DataError(path, "is DICOM, which needs pydicom", 'run: pip install "medzoo-core[dicom]"') from error
 
 
-def _check(path: str, data: Dataset) -> Header:
+def frames_of(path: str, data: Dataset) -> int:
+    """Return how many frames the attributes claim."""
+    return _whole(path, data, "NumberOfFrames", 1)
+
+
+def _check(path: str, data: Dataset, moving: bool = False) -> Header:
     """Check everything that the attributes say of the pixels; what is missing or empty has its usual value."""
     if not data.get("Rows") or not data.get("Columns"):
         raise DataError(path, "holds no image (Rows and Columns are missing)", "give a file with pixels")
     width, height = _whole(path, data, "Columns"), _whole(path, data, "Rows")
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise DataError(path, f"has the impossible size {width} x {height}", DAMAGED)
-    frames = _whole(path, data, "NumberOfFrames", 1)
-    if frames != 1:
+    frames = frames_of(path, data)
+    if frames != 1 and not moving:
         raise DataError(path, f"holds {frames} frames, expected 1", "save each frame as a file")
     kind = str(data.get("PhotometricInterpretation", ""))
     if kind not in _GREY | _COLOUR:
@@ -162,13 +186,18 @@ def _spacing(path: str, data: Dataset) -> tuple[float, float]:
 
 def _rescaling(path: str, data: Dataset) -> tuple[float, float]:
     """Return slope and intercept."""
-    slope, intercept = _number(path, data, "RescaleSlope", 1.0), _number(path, data, "RescaleIntercept", 0.0)
+    slope, intercept = number(path, data, "RescaleSlope", 1.0), number(path, data, "RescaleIntercept", 0.0)
     if not (math.isfinite(slope) and math.isfinite(intercept) and slope != 0):
         raise DataError(path, f"has the impossible rescaling {slope} x + {intercept}", "correct RescaleSlope")
     return slope, intercept
 
 
-def _rescaled(path: str, data: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+def unit_colour(path: str, data: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return stored colour `(H, W, 3)` in [0, 1]."""
+    return stored.astype(np.float32) / np.float32(2 ** _whole(path, data, "BitsStored") - 1)
+
+
+def rescaled(path: str, data: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
     """Apply slope and intercept; map what is no measurement from its possible range to [0, 1]; invert MONOCHROME1."""
     bits, signed = _whole(path, data, "BitsStored"), _whole(path, data, "PixelRepresentation", 0)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
@@ -199,7 +228,12 @@ def _found(data: Dataset, keyword: str) -> object:
     return value
 
 
-def _number(path: str, data: Dataset, keyword: str, default: float | None = None) -> float:
+def number(path: str, data: Dataset, keyword: str, default: float | None = None) -> float:
+    """Return an attribute as a number.
+
+    Raises:
+        DataError: It is none, or missing where there is no default.
+    """
     value = _found(data, keyword)
     if value is None and default is not None:
         return float(default)
@@ -210,7 +244,7 @@ def _number(path: str, data: Dataset, keyword: str, default: float | None = None
 
 
 def _whole(path: str, data: Dataset, keyword: str, default: int | None = None) -> int:
-    value = _number(path, data, keyword, default)
+    value = number(path, data, keyword, default)
     if not value.is_integer():
         raise DataError(path, f"has {keyword} {value:g}, expected a whole number", f"correct {keyword}")
     return int(value)

@@ -29,6 +29,7 @@ class Clip:
         phases: Of each, `d` or `s`.
         points: `(N, 4, 2)` in pixels at the key frames, NaN where missing; None without annotation.
         lines: `(N, 2, 2)`, two points of each scan line in pixels, NaN where there is none.
+        placed: `(N,)`, whether a person placed that line; the others follow from the points.
     """
 
     frames: NDArray[np.uint8]
@@ -38,6 +39,7 @@ class Clip:
     phases: tuple[str, ...]
     points: NDArray[np.float64] | None
     lines: NDArray[np.float64]
+    placed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Clips(Dataset[EchoSample]):
             "original_size": torch.tensor([width, height]),
             "spacing": torch.tensor(clip.spacing),
             "lines": torch.from_numpy(clip.lines).float(),
+            "placed": torch.from_numpy(clip.placed),
         }
         if self.labels and clip.points is not None:
             sample["landmarks"] = torch.from_numpy(clip.points).float()

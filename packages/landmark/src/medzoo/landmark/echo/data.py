@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule, check_drawn
 from medzoo.core.data.options import DataOptions, Unpack
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.seeding import derive_seed
 from medzoo.core.sides import check_area, sides
 from medzoo.landmark.echo.clips import Clip, Clips, Item, lines_through
+from medzoo.landmark.echo.line_table import read_lines
 from medzoo.landmark.echo.phantom import plax_clip
 from medzoo.landmark.echo.task import EchoSample
 
@@ -38,6 +39,7 @@ class EchoOptions(DataOptions, total=False):
     """Options of `EchoDataModule`."""
 
     cache_mb: int
+    lines: str | None
 
 
 class EchoDataModule(MedzooDataModule):
@@ -45,17 +47,19 @@ class EchoDataModule(MedzooDataModule):
 
     Args:
         cache_mb: Megabytes of memory for decoded clips; what does not fit is read again in each epoch.
+        lines: Table of scan lines that a person placed or corrected, such as the lines.csv of a prediction; they take
+            precedence over all others.
         common: Options of all data modules.
     """
 
     sample = EchoSample
     batch = 4
 
-    def __init__(self, cache_mb: int = 512, **common: Unpack[DataOptions]) -> None:
+    def __init__(self, cache_mb: int = 512, lines: str | None = None, **common: Unpack[DataOptions]) -> None:
         super().__init__(**common)
         if cache_mb < 0:
             raise ConfigError(f"--data.cache_mb: expected at least 0, got {cache_mb}")
-        self._memory = cache_mb * 2**20
+        self._memory, self._lines = cache_mb * 2**20, lines
 
     @abstractmethod
     def make_items(self) -> Items:
@@ -63,8 +67,23 @@ class EchoDataModule(MedzooDataModule):
 
     @cached_property
     def items(self) -> Items:
-        """The clips, listed when first asked for."""
-        return self.make_items()
+        """The clips, listed when first asked for, with the scan lines of the table."""
+        items = self.make_items()
+        if self._lines is None:
+            return items
+        table = read_lines(self._lines)
+        table.check_names(item.name for part in items for item in part)
+        return Items(*map(table.given_to, items))
+
+    def check(self, stage: str | None = None) -> list[DataError]:
+        """Return what is wrong with the table of scan lines; a subclass adds the faults of its files."""
+        del stage
+        try:
+            if self._lines is not None:
+                read_lines(self._lines)
+        except DataError as error:
+            return [error]
+        return []
 
     def summary(self, stage: str = "fit") -> list[str]:
         """Return a line: how many clips for what."""
@@ -163,4 +182,6 @@ def _draw(seed: tuple[int, ...], size: tuple[int, int], frames: int, noise: floa
     shift += _ACROSS * rng.normal(size=(*drawn.points.shape[:2], 1)) * across
     points = drawn.points + noise * shift / spacing
     stored = np.round(drawn.clip * 255).astype(np.uint8)
-    return Clip(stored, drawn.rate, drawn.spacing, drawn.keys, ("d", "s"), points, lines_through(points))
+    return Clip(
+        stored, drawn.rate, drawn.spacing, drawn.keys, ("d", "s"), points, lines_through(points), np.zeros(2, bool)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, NotRequired
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from medzoo.core.distributed import gather_all
 from medzoo.core.geometry.points import to_original
+from medzoo.core.io import file_name
+from medzoo.core.plots.agreement import bland_altman
+from medzoo.core.plots.figures import save
 from medzoo.core.sample import Batch, ClipSample, Rule
-from medzoo.core.tasks.base import Evaluation, Prediction, identity
+from medzoo.core.tasks.base import Evaluation, identity
 from medzoo.core.values import Row
 from medzoo.landmark.echo.measures import MEASURES, agreement, line_errors, measured, segment_errors
-from medzoo.landmark.echo.scan_line import lengths_mm
 
 
 class EchoSample(ClipSample):
@@ -24,6 +27,8 @@ class EchoSample(ClipSample):
 
     lines: NotRequired[Annotated[Tensor, Rule.LIST]]
     """`(N, 2, 2)` float32, two points of each key frame's scan line in original pixels, NaN where there is none."""
+    placed: NotRequired[Annotated[Tensor, Rule.LIST]]
+    """`(N,)` bool, whether a person placed that line; it takes precedence over one that a method finds."""
 
 
 @dataclass
@@ -32,7 +37,7 @@ class EchoOutputs:
 
     Attributes:
         points: `(M, 4, 2)` (x, y) in pixels of the clips that the network sees; NaN where there is no scan line.
-        spreads: `(M, 4)` expected distance to the point under its heat map, in pixels of the network's image.
+        spreads: `(M, 4)` expected distance to the point under its heat map, in mm; not calibrated.
         lines: `(M, 2, 2)` two points of the scan line in pixels of the clips; NaN where there is none.
     """
 
@@ -111,6 +116,14 @@ class EchoEvaluation(Evaluation[EchoOutputs]):
         """Return a row a clip: its six lengths, the true ones, and the mean distance of their ends."""
         return self.tested
 
+    def report(self, folder: Path) -> None:
+        """Write `samples.csv`, and of each source the agreement of the six lengths (Bland and Altman)."""
+        super().report(folder)
+        for source in dict.fromkeys(str(row["source"]) for row in self.tested):
+            own = [row for row in self.tested if row["source"] == source]
+            pairs = {n: ([r[f"{n}_mm"] for r in own], [r[f"{n}_true_mm"] for r in own]) for n in MEASURES}
+            save(bland_altman(pairs, "mm"), folder / "figures" / f"{file_name(source)}_agreement.png")
+
 
 def split(batch: Batch, values: Tensor) -> list[Tensor]:
     """Share what belongs to the key frames `(M, …)` of a batch out among its clips."""
@@ -121,24 +134,3 @@ def split(batch: Batch, values: Tensor) -> list[Tensor]:
 def in_original(batch: Batch, index: int, points: Tensor) -> Tensor:
     """Map points `(N, K, 2)` of a clip to its original pixels."""
     return to_original(points, batch["affine"][index][None])
-
-
-def predictions(batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
-    """Return the lengths of each clip in mm (NaN where the spacing is unknown), with its points in original pixels."""
-    found = []
-    parts = (split(batch, values.detach()) for values in (outputs.points, outputs.spreads, outputs.lines))
-    for i, (points, spreads, lines) in enumerate(zip(*parts, strict=True)):
-        original = in_original(batch, i, points)
-        record = {
-            "id": batch["id"][i],
-            "path": batch["path"][i],
-            "source": batch["source"][i],
-            "measures_mm": measured(lengths_mm(original, batch["spacing"][i].double()), batch["phases"][i]),
-            "frames": batch["keys"][i].tolist(),
-            "phases": batch["phases"][i],
-            "points": original.tolist(),
-            "spreads": spreads.tolist(),
-            "lines": in_original(batch, i, lines).tolist(),
-        }
-        found.append(Prediction(record))
-    return found

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
-
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from medzoo.core.data.wants import Wants
-from medzoo.core.errors import ConfigError, check_choice
-from medzoo.core.method import Method
+from medzoo.core.errors import check_choice
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
-from medzoo.core.sides import sides
-from medzoo.core.tasks.base import Prediction
-from medzoo.landmark.echo.measures import POINTS
-from medzoo.landmark.echo.task import EchoEvaluation, EchoOutputs, predictions
-from medzoo.landmark.enlvam.lines import (
+from medzoo.landmark.echo.lines import (
     Lines,
     annotated_points,
     depths,
@@ -26,14 +17,17 @@ from medzoo.landmark.enlvam.lines import (
     fitted_lines,
     given_lines,
     key_frames,
-    motion_images,
-    on_lines,
+    pixel_mm,
+    with_placed,
 )
-from medzoo.landmark.enlvam.losses import points_loss
-from medzoo.landmark.enlvam.network import HeatUNet, column_position, mean_position, probabilities, spread
+from medzoo.landmark.echo.losses import points_loss
+from medzoo.landmark.echo.measures import POINTS
+from medzoo.landmark.echo.method import EchoMethod, changed
+from medzoo.landmark.echo.network import HeatUNet, mean_position, probabilities, spread
+from medzoo.landmark.echo.task import EchoOutputs
 
 
-class EnLVAM(Method):
+class EnLVAM(EchoMethod):
     """Measures septum, cavity and posterior wall in the motion image along a scan line, which is given or found.
 
     Args:
@@ -53,8 +47,6 @@ class EnLVAM(Method):
         steps: Steps instead of epochs.
         batch: Clips a batch, each with all its key frames.
     """
-
-    monitor: ClassVar[str] = "val/mae_mm"
 
     def __init__(
         self,
@@ -77,19 +69,8 @@ class EnLVAM(Method):
         check_choice("model.line", line, ("given", "found"))
         check_choice("model.trained", trained, ("map", "column"))
         check_choice("model.schedule", schedule, ("paper", "cosine"))
-        if len(widths) < 2 or min(widths) < 1:
-            raise ConfigError(f"--model.widths: expected two numbers above 0 at least, got {widths}")
-        if not 8 <= columns <= 1024 or not 0 <= augment <= 1:
-            raise ConfigError(
-                f"--model: expected columns of 8 to 1024 and augment of 0 to 1, got {columns} and {augment}"
-            )
-        self.size = None if size is None else sides("model.size", size)
-        self.network = HeatUNet(len(POINTS), widths)
+        self.build()
         self.detector = HeatUNet(len(POINTS), widths) if line == "found" and image == "amm" else None
-
-    def wants(self) -> Wants:
-        """Annotated clips."""
-        return Wants(self.size, int(self.hparams["batch"]), labels=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam in steps as published, or AdamW along a cosine."""
@@ -104,23 +85,18 @@ class EnLVAM(Method):
         """Return the scan line of each key frame: the clip's, or the one through the points found in the frame."""
         if self.detector is None or self.training:
             return given_lines(batch)
-        return fitted_lines(mean_position(probabilities(self.detector(key_frames(batch)).float())), batch)
+        points = mean_position(probabilities(self.detector(key_frames(batch)).float()))
+        return with_placed(fitted_lines(points, batch), batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compare points with the annotated ones in the network's image, and in the frame where lines are found."""
-        truth, columns, augment = annotated_points(batch), int(self.hparams["columns"]), self.hparams["augment"]
-        losses = []
+        truth, losses = annotated_points(batch), []
         if self.hparams["image"] == "amm":
             lines = self.lines(batch)
-            rows = depths(truth, lines)
-            heat = probabilities(self.network(_changed(motion_images(batch, lines, columns), augment)))
-            in_column = self.hparams["trained"] == "column"
-            points = column_position(heat, columns // 2) if in_column else mean_position(heat)
-            target = torch.stack([torch.full_like(rows, columns // 2), rows], dim=-1)
-            losses.append(points_loss(points, target.to(points)))
+            losses.append(self.motion_loss(batch, lines, depths(truth, lines), self.hparams["trained"] == "column"))
         frames = self.network if self.hparams["image"] == "bmode" else self.detector
         if frames is not None:
-            points = mean_position(probabilities(frames(_changed(key_frames(batch), augment))))
+            points = mean_position(probabilities(frames(changed(key_frames(batch), float(self.hparams["augment"])))))
             losses.append(points_loss(points, truth.to(points)))
         loss = torch.stack(losses).sum()
         self.log("train/loss", loss, batch_size=len(truth))
@@ -131,34 +107,7 @@ class EnLVAM(Method):
         if self.hparams["image"] == "bmode":
             heat = probabilities(self.network(key_frames(batch)).float())
             points = mean_position(heat)
-            return EchoOutputs(points, spread(heat, points), ends(fitted_lines(points, batch)))
-        lines, columns = self.lines(batch), int(self.hparams["columns"])
-        heat = probabilities(self.network(motion_images(batch, lines, columns)).float())
-        found = column_position(heat, columns // 2)
-        return EchoOutputs(on_lines(found[..., 1], lines), spread(heat, found), ends(lines))
-
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> EchoEvaluation:
-        """Return an evaluation of lengths."""
-        return EchoEvaluation()
-
-    def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
-        """Choose the mean error of the lengths over all sources, `mae_mm`, and of their ends, `mce_mm`."""
-        chosen: dict[str, float | Tensor] = {}
-        for name in ("mae_mm", "mce_mm"):
-            values = [torch.as_tensor(v) for key, v in scores.items() if key.endswith(f"/{name}")]
-            chosen[name] = torch.stack(values).mean() if values else torch.inf
-        return chosen
-
-    def predictions(self, batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
-        """Return the lengths of each clip."""
-        return predictions(batch, outputs)
-
-
-def _changed(image: Tensor, strength: float) -> Tensor:
-    """Change gamma, contrast and brightness of images `(M, 1, H, W)` at random."""
-    if not strength:
-        return image
-    gamma, contrast, shift = (2 * torch.rand(3, len(image), 1, 1, 1, device=image.device) - 1) * strength
-    curved = image.clamp(min=1e-6) ** torch.exp(0.45 * gamma)
-    changed: Tensor = (curved - 0.5) * (1 + 0.3 * contrast) + 0.5 + 0.2 * shift
-    return changed.clamp(0, 1)
+            return EchoOutputs(
+                points, spread(heat, points, pixel_mm(batch).to(heat)), ends(fitted_lines(points, batch))
+            )
+        return self.measured_along(batch, self.lines(batch))

@@ -19,8 +19,18 @@ Lines = list[ScanLine | None]
 def given_lines(batch: Batch) -> Lines:
     """Return the lines that come with the clips, in pixels of what the network sees."""
     pairs = zip(batch["lines"], batch["affine"].cpu(), strict=True)
-    both = torch.cat([in_network(lines.cpu(), affine) for lines, affine in pairs])
-    return [_or_none(partial(line_through, first, last), batch) for first, last in both]
+    return lines_along(torch.cat([in_network(lines.cpu(), affine) for lines, affine in pairs]), batch)
+
+
+def with_placed(lines: Lines, batch: Batch) -> Lines:
+    """Return lines that a method found, or those that a person placed where there are such."""
+    placed = torch.cat(list(batch["placed"])).tolist()
+    return [own if by_person else line for by_person, own, line in zip(placed, given_lines(batch), lines, strict=True)]
+
+
+def lines_along(ends: Tensor, batch: Batch) -> Lines:
+    """Return the lines through two points each, `(M, 2, 2)` in pixels of what the network sees."""
+    return [_or_none(partial(line_through, first, last), batch) for first, last in ends.cpu()]
 
 
 def fitted_lines(points: Tensor, batch: Batch) -> Lines:
@@ -34,6 +44,13 @@ def _or_none(make: Callable[[tuple[int, int]], ScanLine], batch: Batch) -> ScanL
         return make((height, width))
     except ValueError:  # its points are NaN, the same or outside the frame
         return None
+
+
+def pixel_mm(batch: Batch) -> Tensor:
+    """Return mm per pixel of what the network sees along x, y of each key frame, `(M, 2)` float64."""
+    scales = batch["affine"].cpu().diagonal(dim1=1, dim2=2)
+    own = batch["spacing"].cpu().double() / scales
+    return own.repeat_interleave(torch.tensor([len(keys) for keys in batch["keys"]]), dim=0)
 
 
 def key_frames(batch: Batch) -> Tensor:
@@ -79,3 +96,10 @@ def ends(lines: Sequence[ScanLine | None]) -> Tensor:
     """Return the two ends of each line, `(M, 2, 2)` float64; NaN where there is none."""
     none = torch.full((2, 2), torch.nan, dtype=torch.float64)
     return torch.stack([none if line is None else torch.stack([line.start, line.end]) for line in lines])
+
+
+def step_mm(lines: Sequence[ScanLine | None], batch: Batch) -> Tensor:
+    """Return the distance between samples of each line in mm, `(M,)` float64; NaN where there is none."""
+    none = torch.full((2,), torch.nan, dtype=torch.float64)
+    steps = torch.stack([none if line is None else line.step for line in lines])
+    return torch.linalg.vector_norm(steps * pixel_mm(batch), dim=1)

@@ -1,4 +1,4 @@
-"""The network of EnLVAM: a small U-Net whose maps become points by their mean position (DSNT)."""
+"""The network of EnLVAM and WiseLVAM: a small U-Net whose maps become points by their mean position (DSNT)."""
 
 from __future__ import annotations
 
@@ -74,10 +74,24 @@ def column_position(heat: Tensor, column: int) -> Tensor:
     return torch.stack([torch.full_like(rows, column), rows], dim=-1)
 
 
-def spread(heat: Tensor, points: Tensor) -> Tensor:
-    """Return the expected distance `(B, K)` to points `(B, K, 2)` under heat maps that sum to 1, in pixels."""
+def column_spread(heat: Tensor, rows: Tensor, column: int) -> Tensor:
+    """Return the expected distance `(B, K)` to rows `(B, K)` in one column of heat maps, in pixels."""
+    own = heat[..., column]
+    own = own / own.sum(dim=2, keepdim=True).clamp(min=1e-30)
+    places = torch.arange(own.shape[2], device=heat.device, dtype=heat.dtype)
+    return (own * (places - rows[..., None]).abs()).sum(dim=2)
+
+
+def spread(heat: Tensor, points: Tensor, unit: Tensor) -> Tensor:
+    """Return the expected distance `(B, K)` to points under heat maps that sum to 1.
+
+    Args:
+        heat: `(B, K, H, W)`.
+        points: `(B, K, 2)` in pixels.
+        unit: `(B, 2)`, a pixel along x, y in the unit of the result.
+    """
     ys, xs = (torch.arange(n, device=heat.device, dtype=heat.dtype) for n in heat.shape[2:])
-    dx, dy = xs - points[..., :1], ys - points[..., 1:]
+    dx, dy = (xs - points[..., :1]) * unit[:, None, :1], (ys - points[..., 1:]) * unit[:, None, 1:]
     # Away from 0, where the root has no gradient.
     distance = (dx[..., None, :] ** 2 + dy[..., :, None] ** 2 + 1e-12).sqrt()
     return (heat * distance).sum(dim=(2, 3))

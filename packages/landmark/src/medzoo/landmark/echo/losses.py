@@ -1,4 +1,4 @@
-"""The loss of EnLVAM."""
+"""The loss of EnLVAM, which WiseLVAM has too."""
 
 from __future__ import annotations
 
