@@ -170,6 +170,7 @@ class Diagnosis(PrintedRestoration):
                     "head and printout"
                 ) from error
             self.threshold.copy_(given.threshold)
+            self.point_threshold.copy_(given.point_threshold)
 
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the weights for the second stage."""
@@ -262,9 +263,7 @@ class Diagnosis(PrintedRestoration):
         if not self.diagnoses:
             super().validation_step(batch, batch_idx)
             return
-        normal = ~(batch["label"] > 0).any(1)
-        scores = super().outputs(batch).scores[normal]
-        self.normal_scores += scores.tolist()
+        self.note_normal(super().outputs(batch), ~(batch["label"] > 0).any(1))
         if self.evaluation is not None:
             self.evaluation.update(batch, cast(Any, self.outputs(batch)))
 

@@ -127,7 +127,10 @@ class Restoration(Method):
         self.trend = max(2, round(_TREND * hp["rate"]))
         self.threshold: Tensor
         self.register_buffer("threshold", torch.tensor(_NONE))
-        self.normal_scores: list[float] = []
+        self.point_threshold: Tensor
+        self.register_buffer("point_threshold", torch.tensor(_NONE))
+        self.normal_scores: list[tuple[float, float]] = []
+        """Of each normal validation record its score and the largest value of its map."""
 
     def wants(self) -> Wants:
         """Return the shape, rate and number of records a batch."""
@@ -218,8 +221,8 @@ class Restoration(Method):
             scores.append(score)
             maps.append(self.in_leads(heat))
         require_finite(scores, places(batch))
-        limit = float(self.threshold)
-        return SignalOutputs(torch.stack(scores), torch.stack(maps), math.nan if limit < 0 else limit)
+        limits = [math.nan if limit < 0 else float(limit) for limit in (self.threshold, self.point_threshold)]
+        return SignalOutputs(torch.stack(scores), torch.stack(maps), *limits)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> SignalEvaluation | None:
         """Return an evaluation on known anomalies; a validation chooses the threshold instead."""
@@ -227,16 +230,27 @@ class Restoration(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the normal records."""
-        scores = self.outputs(batch).scores.tolist()
-        labels = batch["label"].tolist()
-        self.normal_scores += [score for score, label in zip(scores, labels, strict=True) if not label]
+        self.note_normal(self.outputs(batch), batch["label"] == 0)
+
+    def note_normal(self, outputs: SignalOutputs, normal: Tensor) -> None:
+        """Keep what thresholds are chosen from.
+
+        Args:
+            outputs: Of a batch.
+            normal: `(B,)` bool.
+        """
+        peaks = outputs.maps.flatten(1).amax(1)
+        pairs = zip(outputs.scores.tolist(), peaks.tolist(), normal.tolist(), strict=True)
+        self.normal_scores += [(score, peak) for score, peak, known in pairs if known]
 
     def on_validation_epoch_end(self) -> None:
-        """Choose the threshold that a share of normal records exceeds."""
-        scores, self.normal_scores = gather_all(self.normal_scores), []
-        if scores:
-            self.threshold.fill_(torch.quantile(torch.tensor(scores), 1 - self.hparams["false_alarms"]))
-            self.log("val/normal_score", sum(scores) / len(scores))
+        """Choose the thresholds that a share of normal records exceeds, by its score or anywhere in its map."""
+        noted, self.normal_scores = gather_all(self.normal_scores), []
+        if noted:
+            scores, peaks = torch.tensor(noted).unbind(1)
+            for threshold, values in ((self.threshold, scores), (self.point_threshold, peaks)):
+                threshold.fill_(torch.quantile(values, 1 - self.hparams["false_alarms"]))
+            self.log("val/normal_score", scores.mean())
 
     def predictions(self, batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
         """Return score and map of each record."""

@@ -9,6 +9,8 @@ from medzoo.core.convert.write import WRITERS, path_of
 from medzoo.core.errors import ConfigError
 
 ALWAYS = ("json", "csv")
+OF_READERS = ("wfdb",)
+"""Those that the reader of a task writes, see `Predictor.forms`; the others are of landmarks."""
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -18,7 +20,7 @@ def formats(text: str) -> tuple[str, ...]:
         ConfigError: One is unknown.
     """
     asked = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    known = dict.fromkeys((*ALWAYS, *WRITERS))
+    known = dict.fromkeys((*ALWAYS, *WRITERS, *OF_READERS))
     unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
         raise ConfigError(f"--format {unknown}: expected {', '.join(known)}, several with commas")

@@ -8,7 +8,7 @@ from pathlib import Path
 from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError, DataError, MedzooError
-from medzoo.core.files.formats import formats, write_forms
+from medzoo.core.files.formats import OF_READERS, formats, write_forms
 from medzoo.core.spelling import nearest
 
 NOTICE = "for research, not for diagnosis"
@@ -24,8 +24,8 @@ in failed.csv and ends nothing; the exit code is then 3.
   --source NAME      anatomy or category of the files, where the model knows several
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
   --hertz HZ         samples a second of records of signals, where the files do not say
-  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas; see
-                     medzoo convert
+  --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas, see
+                     medzoo convert; signals as wfdb, annotations for viewers
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
 _NUMBERS = {"--spacing": "millimetres per pixel", "--hertz": "samples a second"}
@@ -89,8 +89,11 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     files = expand(paths, predictor.endings)
     if not predictor.endings:
         files = folded(files) if predictor.volumes else paged(files)
-    if forms and predictor.spec.task != "landmark detection":
-        raise ConfigError(f"--format {', '.join(forms)}: is of landmarks; {predictor.spec.task} has its own files")
+    of_points = predictor.spec.task == "landmark detection"
+    for form in forms:
+        if form not in predictor.forms and (not of_points or form in OF_READERS):
+            whose = "signals" if form in OF_READERS else "landmarks"
+            raise ConfigError(f"--format {form}: is of {whose}; {predictor.spec.task} has its own files")
     folder = Path(values["--out"])
     about: dict[str, object] = {
         "model": predictor.spec.name,
@@ -130,8 +133,10 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
             ledger.add({**answer.record, **saved, "sha256": hashes[path]})
     ledger.close()
     predictor.model.report_predictions(ledger.records, folder)
-    if forms and ledger.records:
+    if of_points and forms and ledger.records:
         write_forms(folder, forms)
+    for form in forms if not of_points else ():
+        predictor.forms[form](ledger.records, folder)
     table = folder / "failed.csv"
     if failed:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])
