@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypedDict
+from typing import Literal, Never, TypedDict
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,7 +17,8 @@ from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Prediction
+from medzoo.core.tasks.base import Evaluation, Prediction
+from medzoo.core.tasks.classification import ClassificationOutputs
 from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, predictions
 
@@ -204,7 +205,11 @@ class Restoration(Method):
             )
         return signal
 
-    def outputs(self, batch: Batch) -> SignalOutputs:
+    def outputs(self, batch: Batch) -> SignalOutputs | ClassificationOutputs:
+        """Return scores and maps, or what a subclass makes of tokens in a later stage."""
+        return self.scored(batch)
+
+    def scored(self, batch: Batch) -> SignalOutputs:
         """Return scores and maps.
 
         Raises:
@@ -224,13 +229,13 @@ class Restoration(Method):
         limits = [math.nan if limit < 0 else float(limit) for limit in (self.threshold, self.point_threshold)]
         return SignalOutputs(torch.stack(scores), torch.stack(maps), *limits)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> SignalEvaluation | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return an evaluation on known anomalies; a validation chooses the threshold instead."""
         return SignalEvaluation(self.device) if stage == "test" else None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the normal records."""
-        self.note_normal(self.outputs(batch), batch["label"] == 0)
+        self.note_normal(self.scored(batch), batch["label"] == 0)
 
     def note_normal(self, outputs: SignalOutputs, normal: Tensor) -> None:
         """Keep what thresholds are chosen from.
@@ -252,8 +257,9 @@ class Restoration(Method):
                 threshold.fill_(torch.quantile(values, 1 - self.hparams["false_alarms"]))
             self.log("val/normal_score", scores.mean())
 
-    def predictions(self, batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
+    def predictions(self, batch: Batch, outputs: SignalOutputs | ClassificationOutputs) -> list[Prediction]:
         """Return score and map of each record."""
+        assert isinstance(outputs, SignalOutputs)
         return predictions(batch, outputs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
