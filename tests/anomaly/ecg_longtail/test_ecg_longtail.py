@@ -86,6 +86,11 @@ def trained(model: EcgLongtail) -> tuple[dict[str, torch.Tensor], dict[str, torc
 def test_frozen_encoders_stay_bit_for_bit_and_joint_ones_learn(joint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EcgLongtail, "given", EcgLongtail.given)  # put back after the test
     before, after = trained(small(joint=joint))
+    model = small(joint=joint)
+    model.setup("fit")
+    assert model.net.training is joint
+    assert model.classifier is not None
+    assert model.classifier.training
     changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"net", "head", "classifier"} if joint else {"classifier"})
 

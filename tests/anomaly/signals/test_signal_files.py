@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.files import wfdb
 from medzoo.anomaly.signals.formats import companions, read_record
 from medzoo.anomaly.signals.prepare import STANDARD
@@ -202,7 +203,7 @@ def test_a_folder_of_records_is_answered_and_bad_ones_end_nothing(workdir: Path)
     write_csv(new / "brief.csv", signal[:, :300])
     (new / "notes.txt").write_text("none")
     checkpoint = trained()
-    assert main(["predict", checkpoint, "new", "-o", "out"]) == 3
+    assert main(["predict", checkpoint, "new", "-o", "out", "--format", "wfdb"]) == 3
     answers = {r["id"]: r for r in json.loads(Path("out/predictions.json").read_text())["predictions"]}
     assert set(answers) == {"good.csv", "good.npz", "good", "good.hea", "turned.csv", "few.csv"}
     scores = [answers[f"good{ending}"]["score"] for ending in (".csv", ".npz", "", ".hea")]
@@ -222,6 +223,27 @@ def test_a_folder_of_records_is_answered_and_bad_ones_end_nothing(workdir: Path)
     heat = np.loadtxt(answers["good.csv"]["scores"], delimiter=",", skiprows=1)
     assert heat.shape == (800, 13)  # 3.2 s at the record's own 250 a second
     assert Path(answers["good.csv"]["scores"]).with_suffix(".png").is_file()
+    assert len(list(Path("out/wfdb").glob("*.medzoo"))) == 6
+    notes = wfdb().rdann("out/wfdb/good", "medzoo")
+    assert notes.fs == RATE
+    assert notes.aux_note[0].startswith(f"score {answers['good']['score']:.4g}, threshold")
+    assert len(notes.aux_note) == 1 + 2 * len(answers["good"]["spans"])
+
+
+@needs_wfdb
+def test_annotations_mark_what_is_abnormal_in_samples_of_the_record(tmp_path: Path) -> None:
+    record: dict[str, object] = {
+        "id": "ward/p 1.csv", "start": 3.4, "rate": 250.0, "score": 1.5, "threshold": 1.0, "prediction": ["pvc"],
+        "spans": [{"start": 4.0, "end": 4.5, "leads": ["II", "V1"]}, {"start": 6.0, "end": 6.02, "leads": ["I"]}],
+    }  # fmt: skip
+    write_annotations([record], tmp_path)
+    (path,) = (tmp_path / "wfdb").iterdir()
+    found = wfdb().rdann(str(path.with_suffix("")), "medzoo")
+    assert found.sample.tolist() == [850, 1000, 1125, 1500, 1505]
+    assert set(found.symbol) == {'"'}
+    assert found.aux_note == [
+        "score 1.5, threshold 1; pvc", "(abnormal II V1", ")", "(abnormal I", ")",
+    ]  # fmt: skip
 
 
 @needs_wfdb

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medzoo.core.sample import Batch, SignalSample, collate, misfit
-from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, in_own_rate, predictions
+from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, in_own_rate, predictions, spans
 
 
 def sample(name: str, label: int, kind: str) -> dict[str, object]:
@@ -79,3 +79,14 @@ def test_a_map_keeps_its_place_at_another_rate() -> None:
     heat = torch.zeros(1, 100)
     heat[0, 60] = 1
     assert abs(int(in_own_rate(heat, 500).argmax()) - 302) <= 3
+
+
+def test_marked_parts_close_to_each_other_are_one_span_with_its_leads() -> None:
+    marked = torch.zeros(3, 1000, dtype=torch.bool)
+    marked[0, 100:120] = marked[2, 125:130] = marked[1, 400:401] = True
+    found = spans(marked, ["I", "II", "V1"], 2.0, 100.0)
+    assert found == [
+        {"start": 3.0, "end": 3.3, "leads": ["I", "V1"]},
+        {"start": 6.0, "end": 6.01, "leads": ["II"]},
+    ]
+    assert spans(torch.zeros(2, 9, dtype=torch.bool), ["I", "II"], 0.0, 1.0) == []

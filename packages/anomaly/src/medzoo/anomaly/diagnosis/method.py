@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, Never, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from medzoo.core.classifier.losses import asymmetric
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import CheckpointError, ConfigError
+from medzoo.core.method import Method
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction
 from medzoo.core.tasks.classification import (
@@ -30,11 +31,20 @@ from medzoo.core.tasks.classification import (
 from medzoo.core.tasks.classification import predictions as class_predictions
 from medzoo.core.tasks.diagnosis import DiagnosisEvaluation
 from medzoo.core.tasks.finite import places, require_finite
+from medzoo.core.tasks.signals import SignalOutputs
 from medzoo.core.zoo import load_checkpoint
 
 RESTORE, DIAGNOSE = "restore", "diagnose"
 PRETRAINED = "restoration.ckpt"
 """File that the first stage leaves for the second."""
+
+
+class Labelled(Protocol):
+    """Data with labels."""
+
+    classes: tuple[str, ...]
+    shares: tuple[float, ...]
+    """Part of the training records with each label."""
 
 
 class DiagnosisOptions(PrintedOptions, total=False):
@@ -99,7 +109,7 @@ class Diagnosis(PrintedRestoration):
         positive: float = 1.0,
         negative: float = 4.0,
         margin: float = 0.05,
-        diagnosis_weight: float = 1.0,
+        diagnosis_weight: float = 20.0,
         width: int = 128,
         blocks: int = 16,
         kernel: int = 16,
@@ -122,9 +132,10 @@ class Diagnosis(PrintedRestoration):
         return self.stage != RESTORE
 
     @property
-    def data(self) -> Any:
-        """The data module of the attached trainer."""
-        return getattr(self.trainer, "datamodule", None)
+    def data(self) -> Labelled | None:
+        """The data module of the attached trainer, where it has labels."""
+        found: Labelled | None = getattr(self.trainer, "datamodule", None)
+        return found if getattr(found, "classes", ()) else None
 
     def configure_model(self) -> None:
         """Take the labels from the data where neither an option nor a checkpoint has them.
@@ -132,9 +143,9 @@ class Diagnosis(PrintedRestoration):
         Raises:
             ConfigError: The data have none.
         """
-        hp, data = self.hparams, self.data
         if self.classifier is None and self.stage == DIAGNOSE:
-            if not getattr(data, "classes", ()):
+            hp, data = self.hparams, self.data
+            if data is None:
                 raise ConfigError("--data: has no labels to diagnose; take ecg-diagnoses or alike")
             hp["classes"], hp["shares"] = list(data.classes), list(data.shares)
             self._make_classifier()
@@ -170,6 +181,9 @@ class Diagnosis(PrintedRestoration):
                     "head and printout"
                 ) from error
             self.threshold.copy_(given.threshold)
+            self.point_threshold.copy_(given.point_threshold)
+        if stage == "fit":
+            self.train()  # Lightning takes the modes as it finds them
 
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Write the weights for the second stage."""
@@ -225,7 +239,8 @@ class Diagnosis(PrintedRestoration):
     @property
     def given(self) -> tuple[str, ...]:
         """Labels of the data, the model's own where only loaders are given."""
-        return tuple(getattr(self.data, "classes", ()) or self.hparams["classes"])
+        data = self.data
+        return tuple(self.hparams["classes"] if data is None else data.classes)
 
     def _tokens(self, record: Tensor, starts: Tensor) -> Tensor:
         """Return the tokens `(N, 2 hidden, n)` of a record `(L, T)` in mV beside each of N beats, nothing masked."""
@@ -237,7 +252,7 @@ class Diagnosis(PrintedRestoration):
         slope = self.net.trend_encoder(trend_of(seen, self.trend)).expand(count, -1, -1)
         return torch.cat([self.net.exchange(own, self.net.beat_encoder(parts))[0], slope], dim=1)
 
-    def outputs(self, batch: Batch) -> Any:
+    def outputs(self, batch: Batch) -> SignalOutputs | ClassificationOutputs:
         """Return scores and maps in the first stage, in the second the logits, each the mean over beats."""
         if not self.diagnoses:
             return super().outputs(batch)
@@ -250,7 +265,7 @@ class Diagnosis(PrintedRestoration):
         require_finite([each.mean() for each in logits], places(batch))
         return self._answer(torch.stack(logits))
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Any] | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return an evaluation on anomalies, in the second stage on labels."""
         if not self.diagnoses:
             return super().new_evaluation(stage)
@@ -262,11 +277,8 @@ class Diagnosis(PrintedRestoration):
         if not self.diagnoses:
             super().validation_step(batch, batch_idx)
             return
-        normal = ~(batch["label"] > 0).any(1)
-        scores = super().outputs(batch).scores[normal]
-        self.normal_scores += scores.tolist()
-        if self.evaluation is not None:
-            self.evaluation.update(batch, cast(Any, self.outputs(batch)))
+        self.note_normal(self.scored(batch), ~(batch["label"] > 0).any(1))
+        Method.validation_step(self, batch, batch_idx)  # judges labels; that of restoration scores alone
 
     def on_validation_epoch_end(self) -> None:
         """Choose the threshold, in the second stage log the figures of labels too."""
@@ -274,15 +286,15 @@ class Diagnosis(PrintedRestoration):
         if self.evaluation is not None:
             chosen = ("auroc", *(f"auroc_{tier}" for tier in ("common", "uncommon", "rare")))
             for key, value in self.evaluation.compute().items():
-                if key.rpartition("/")[2] in chosen and not math.isnan(value):
+                if key.rpartition("/")[2] in chosen and not math.isnan(float(value)):
                     self.log(f"val/{key}", value)
             self.evaluation = None
 
-    def predictions(self, batch: Batch, outputs: Any) -> list[Prediction]:
+    def predictions(self, batch: Batch, outputs: SignalOutputs | ClassificationOutputs) -> list[Prediction]:
         """Return score and map of each record, in the second stage its labels too."""
-        if not self.diagnoses:
+        if isinstance(outputs, SignalOutputs):
             return super().predictions(batch, outputs)
-        scored = super().predictions(batch, super().outputs(batch))
+        scored = super().predictions(batch, self.scored(batch))
         labels = class_predictions(batch, outputs)
         return [Prediction({**s.record, **c.record}, s.save) for s, c in zip(scored, labels, strict=True)]
 

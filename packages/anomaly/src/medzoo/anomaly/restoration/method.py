@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypedDict
+from typing import Literal, Never, TypedDict
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,7 +17,8 @@ from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
-from medzoo.core.tasks.base import Prediction
+from medzoo.core.tasks.base import Evaluation, Prediction
+from medzoo.core.tasks.classification import ClassificationOutputs
 from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, predictions
 
@@ -127,7 +128,10 @@ class Restoration(Method):
         self.trend = max(2, round(_TREND * hp["rate"]))
         self.threshold: Tensor
         self.register_buffer("threshold", torch.tensor(_NONE))
-        self.normal_scores: list[float] = []
+        self.point_threshold: Tensor
+        self.register_buffer("point_threshold", torch.tensor(_NONE))
+        self.normal_scores: list[tuple[float, float]] = []
+        """Of each normal validation record its score and the largest value of its map."""
 
     def wants(self) -> Wants:
         """Return the shape, rate and number of records a batch."""
@@ -201,7 +205,11 @@ class Restoration(Method):
             )
         return signal
 
-    def outputs(self, batch: Batch) -> SignalOutputs:
+    def outputs(self, batch: Batch) -> SignalOutputs | ClassificationOutputs:
+        """Return scores and maps, or what a subclass makes of tokens in a later stage."""
+        return self.scored(batch)
+
+    def scored(self, batch: Batch) -> SignalOutputs:
         """Return scores and maps.
 
         Raises:
@@ -218,28 +226,40 @@ class Restoration(Method):
             scores.append(score)
             maps.append(self.in_leads(heat))
         require_finite(scores, places(batch))
-        limit = float(self.threshold)
-        return SignalOutputs(torch.stack(scores), torch.stack(maps), math.nan if limit < 0 else limit)
+        limits = [math.nan if limit < 0 else float(limit) for limit in (self.threshold, self.point_threshold)]
+        return SignalOutputs(torch.stack(scores), torch.stack(maps), *limits)
 
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> SignalEvaluation | None:
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never] | None:
         """Return an evaluation on known anomalies; a validation chooses the threshold instead."""
         return SignalEvaluation(self.device) if stage == "test" else None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the normal records."""
-        scores = self.outputs(batch).scores.tolist()
-        labels = batch["label"].tolist()
-        self.normal_scores += [score for score, label in zip(scores, labels, strict=True) if not label]
+        self.note_normal(self.scored(batch), batch["label"] == 0)
+
+    def note_normal(self, outputs: SignalOutputs, normal: Tensor) -> None:
+        """Keep what thresholds are chosen from.
+
+        Args:
+            outputs: Of a batch.
+            normal: `(B,)` bool.
+        """
+        peaks = outputs.maps.flatten(1).amax(1)
+        pairs = zip(outputs.scores.tolist(), peaks.tolist(), normal.tolist(), strict=True)
+        self.normal_scores += [(score, peak) for score, peak, known in pairs if known]
 
     def on_validation_epoch_end(self) -> None:
-        """Choose the threshold that a share of normal records exceeds."""
-        scores, self.normal_scores = gather_all(self.normal_scores), []
-        if scores:
-            self.threshold.fill_(torch.quantile(torch.tensor(scores), 1 - self.hparams["false_alarms"]))
-            self.log("val/normal_score", sum(scores) / len(scores))
+        """Choose the thresholds that a share of normal records exceeds, by its score or anywhere in its map."""
+        noted, self.normal_scores = gather_all(self.normal_scores), []
+        if noted:
+            scores, peaks = torch.tensor(noted).unbind(1)
+            for threshold, values in ((self.threshold, scores), (self.point_threshold, peaks)):
+                threshold.fill_(torch.quantile(values, 1 - self.hparams["false_alarms"]))
+            self.log("val/normal_score", scores.mean())
 
-    def predictions(self, batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
+    def predictions(self, batch: Batch, outputs: SignalOutputs | ClassificationOutputs) -> list[Prediction]:
         """Return score and map of each record."""
+        assert isinstance(outputs, SignalOutputs)
         return predictions(batch, outputs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.formats import READERS, companions, read_record
 from medzoo.anomaly.signals.module import Item, Items, SignalDataModule
 from medzoo.anomaly.signals.prepare import STANDARD
@@ -31,6 +33,8 @@ class SignalFiles(SignalDataModule):
     endings: ClassVar[tuple[str, ...]] = tuple(READERS)
     """Of the files that are looked for in folders."""
     companions = staticmethod(companions)
+    forms: ClassVar[dict[str, Callable[[Sequence[dict[str, object]], Path], None]]] = {"wfdb": write_annotations}
+    """What `--format` may ask for beside JSON, CSV and pictures."""
 
     def __init__(
         self,

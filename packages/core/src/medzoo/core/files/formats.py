@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from medzoo.core.convert.read import read
@@ -14,6 +14,8 @@ from medzoo.core.io.kinds import page_of
 ALWAYS = ("json", "csv")
 NIFTI = "nifti"
 LANDMARKS = "landmark detection"
+OF_READERS = ("wfdb",)
+"""Those that the reader of a task writes, see `Predictor.forms`."""
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -23,29 +25,33 @@ def formats(text: str) -> tuple[str, ...]:
         ConfigError: One is unknown.
     """
     asked = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    known = dict.fromkeys((*ALWAYS, NIFTI, *WRITERS))
+    known = dict.fromkeys((*ALWAYS, NIFTI, *OF_READERS, *WRITERS))
     unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
         raise ConfigError(f"--format {unknown}: expected {', '.join(known)}, several with commas")
     return tuple(name for name in asked if name not in ALWAYS)
 
 
-def check_forms(forms: tuple[str, ...], task: str, maps: bool) -> None:
+def check_forms(forms: tuple[str, ...], task: str, maps: bool, own: Container[str]) -> None:
     """Check that the answers of a task can have the formats that are asked for.
 
     Args:
         forms: See `formats`.
         task: Of the model.
         maps: Whether its answers have maps or masks.
+        own: Formats that the reader of the task writes.
 
     Raises:
         ConfigError: A format is of other answers.
     """
-    points = [form for form in forms if form != NIFTI]
+    points = [form for form in forms if form in WRITERS]
     if points and task != LANDMARKS:
         raise ConfigError(f"--format {', '.join(points)}: is of landmarks; {task} has its own files")
     if NIFTI in forms and not maps:
         raise ConfigError(f"--format {NIFTI}: is of maps and masks, which {task} has none of")
+    for form in forms:
+        if form in OF_READERS and form not in own:
+            raise ConfigError(f"--format {form}: is of signals; {task} has its own files")
 
 
 def write_maps(records: Iterable[Mapping[str, object]]) -> dict[str, str]:
@@ -81,7 +87,7 @@ def write_forms(folder: Path, forms: tuple[str, ...]) -> None:
         folder: Of the predictions.
         forms: See `formats`.
     """
-    for form in (form for form in forms if form != NIFTI):
+    for form in (form for form in forms if form in WRITERS):
         writer, ending = WRITERS[form]
         target = folder / f"{form}{ending}"
         found = read(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -45,6 +45,7 @@ class Predictor:
         volumes: Whether the model answers volumes, so that a folder of DICOM slices is one file.
         maps: Whether its answers have maps or masks.
         endings: Of the files that are looked for in folders; empty for images.
+        forms: What the reader writes beside JSON and CSV, by the name for `--format`.
         settings: How the reader brings files to the network: those of the training, and `options`.
 
     Raises:
@@ -66,6 +67,7 @@ class Predictor:
         self.volumes: bool = getattr(self._kind, "volumes", False)
         self.maps: bool = getattr(self._kind, "maps", False)
         self.endings: tuple[str, ...] = getattr(self._kind, "endings", ())
+        self.forms: dict[str, Callable[[Sequence[dict[str, object]], Path], None]] = getattr(self._kind, "forms", {})
         unknown = next((name for name in options if name not in self._kind.options), None)
         if unknown is not None:
             raise ConfigError(f"--{unknown}: is not for {kept_model.spec.task}")

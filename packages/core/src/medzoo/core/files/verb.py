@@ -25,7 +25,8 @@ in failed.csv and ends nothing; the exit code is then 3.
   --spacing MM       millimetres per pixel of landmarks, where the files do not say
   --hertz HZ         samples a second of records of signals, where the files do not say
   --format NAMES     besides JSON and CSV, landmarks as labelme, coco, cvat or slicer too, several with commas (see
-                     medzoo convert); score maps of images as nifti, which lies on the image
+                     medzoo convert); score maps of images as nifti, which lies on the image; signals as wfdb,
+                     annotations for viewers
   --trainer.accelerator NAME   cpu, gpu, or auto (default)
 """
 _NUMBERS = {"--spacing": "millimetres per pixel", "--hertz": "samples a second"}
@@ -89,7 +90,7 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     files = expand(paths, predictor.endings)
     if not predictor.endings:
         files = folded(files) if predictor.volumes else paged(files)
-    check_forms(forms, predictor.spec.task, predictor.maps)
+    check_forms(forms, predictor.spec.task, predictor.maps, predictor.forms)
     folder = Path(values["--out"])
     about: dict[str, object] = {
         "model": predictor.spec.name,
@@ -133,6 +134,8 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
         failed |= write_maps(ledger.records)
     if forms and ledger.records:
         write_forms(folder, forms)
+    for form in predictor.forms.keys() & set(forms):
+        predictor.forms[form](ledger.records, folder)
     table = folder / "failed.csv"
     if failed:
         write_csv(table, [{"path": path, "problem": problem} for path, problem in failed.items()])

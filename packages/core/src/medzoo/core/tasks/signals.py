@@ -39,11 +39,13 @@ class SignalOutputs:
         scores: `(B,)` raw, larger is more abnormal.
         maps: `(B, L, T)` likewise, of each lead and sample that the network sees.
         threshold: Score above which a record counts as abnormal; NaN where there is none.
+        point_threshold: Value of a map above which a point does; NaN where there is none.
     """
 
     scores: Tensor
     maps: Tensor
     threshold: float = math.nan
+    point_threshold: float = math.nan
 
 
 class Picture(TypedDict):
@@ -163,17 +165,28 @@ def _ranked(rows: list[Row]) -> dict[str, float]:
     }
 
 
+class Span(TypedDict):
+    """A part of a record that counts as abnormal."""
+
+    start: float
+    """Seconds from the beginning of the record."""
+    end: float
+    leads: list[str]
+
+
 class SignalRecord(TypedDict):
-    """The score of one stretch of a record."""
+    """The score of one stretch of a record; `rate` is the record's own."""
 
     id: str
     path: str
     source: str
     start: float
+    rate: float
     beats: int
     score: float
     threshold: float
     abnormal: bool | None
+    spans: list[Span]
     notes: list[str]
 
 
@@ -192,10 +205,17 @@ def predictions(batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
             "path": batch["path"][index],
             "source": batch["source"][index],
             "start": float(batch["start"][index]),
+            "rate": float(batch["original_rate"][index]),
             "beats": len(batch["beats"][index]),
             "score": value,
             "threshold": limit,
             "abnormal": bool(value > limit) if math.isfinite(limit) else None,
+            "spans": spans(
+                outputs.maps[index] > outputs.point_threshold,
+                batch["leads"][index],
+                float(batch["start"][index]),
+                float(batch["rate"][index]),
+            ),
             "notes": batch["notes"][index] if "notes" in batch else [],
         }
         heat = outputs.maps[index].detach()
@@ -203,6 +223,33 @@ def predictions(batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
         picture = _picture(batch, index, heat, known=False)
         found.append(Prediction(record, partial(_save, record, own, float(batch["original_rate"][index]), picture)))
     return found
+
+
+def spans(marked: Tensor, leads: Sequence[str], start: float, rate: float, gap: float = 0.1) -> list[Span]:
+    """Return the parts of a record in which a lead is marked, those less than `gap` seconds apart as one.
+
+    Args:
+        marked: `(L, T)` bool.
+        leads: Names of the leads.
+        start: Seconds from the beginning of the record to the first sample.
+        rate: Samples a second.
+        gap: Seconds.
+    """
+    at = marked.any(0).nonzero()[:, 0].tolist()
+    found: list[tuple[int, int]] = []
+    for sample in at:
+        if found and sample - found[-1][1] < gap * rate:
+            found[-1] = found[-1][0], sample + 1
+        else:
+            found.append((sample, sample + 1))
+    return [
+        {
+            "start": start + first / rate,
+            "end": start + last / rate,
+            "leads": [name for name, row in zip(leads, marked[:, first:last], strict=True) if row.any()],
+        }
+        for first, last in found
+    ]
 
 
 def _save(
