@@ -22,7 +22,13 @@ line of the file name it: # yaml-language-server: $schema=medzoo.schema.json
 """
 DRAFT = "http://json-schema.org/draft-07/schema#"
 Schema = dict[str, object]
-_PLAIN = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (os.PathLike, "string"))
+_PLAIN: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (os.PathLike, "string"),
+)
 
 
 def run(args: list[str]) -> None:
@@ -108,4 +114,5 @@ def of_type(kind: object) -> Schema:
         return {"type": "array", "items": [of_type(part) for part in inner], "additionalItems": False}
     if of_class(origin, Sequence):
         return {"type": "array", "items": of_type(inner[0])}
-    return next(({"type": word} for base, word in _PLAIN if of_class(kind, base)), {})
+    word = next((word for base, word in _PLAIN if of_class(kind, base)), None)
+    return {} if word is None else {"type": word}
