@@ -12,7 +12,6 @@ from medzoo.core.cli.streams import say
 from medzoo.core.errors import PluginError
 from medzoo.core.recipes import KINDS, packaged_recipe
 from medzoo.core.registry import Spec, load, specs
-from medzoo.core.seams import options_of, type_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Option:
 def options_of_class(loaded: type, group: str) -> list[Option]:
     """Return the options of a class, those that its base classes take included."""
     from medzoo.core.cli.parser import Parser
+    from medzoo.core.seams import options_of, type_of
 
     parser = Parser(prog="medzoo", add_help=False)
     parser.add_class_arguments(loaded, group, fail_untyped=False)
