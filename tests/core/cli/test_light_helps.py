@@ -17,6 +17,8 @@ HELPS = {
     "export": ["export", "--help"],
     "report": ["report", "--help"],
     "new": ["new", "--help"],
+    "schema": ["schema", "--help"],
+    "completion": ["completion", "--help"],
     "predict files": ["predict", "CKPT", "--help"],
     "files that are not there": ["predict", "CKPT", "none.png", "-o", "out"],
 }

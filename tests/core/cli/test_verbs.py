@@ -17,7 +17,7 @@ def test_every_verb_is_listed_with_help_and_refuses_an_unknown_option_in_one_lin
     summary = find("verb", verb).summary
     assert summary
     assert main(["--help"]) == 0
-    assert f"  {verb:<10}{summary}\n" in capsys.readouterr().out
+    assert f"  {verb:<14}{summary}\n" in capsys.readouterr().out
     assert main([verb, "--help"]) == 0
     assert f"usage: medzoo {verb}" in capsys.readouterr().out
     assert main([verb, "--no_such_option", "1"]) == 2

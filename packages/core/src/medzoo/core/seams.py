@@ -44,6 +44,11 @@ def options_of(parser: ArgumentParser) -> list[Action]:
     return parser._actions
 
 
+def type_of(action: Action) -> object:
+    """Return the annotation behind an option of jsonargparse, or the type of a plain one of argparse."""
+    return getattr(action, "_typehint", None) or action.type
+
+
 def read_numbers_with(loader: Callable[[str], object]) -> None:
     """Have jsonargparse read texts for options of numbers through `loader`; its own takes nesting of any depth."""
     vars(jsonargparse._typehints)["basic_json_or_yaml_load"] = loader

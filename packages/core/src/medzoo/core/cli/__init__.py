@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         verbs = sorted(_verbs().items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
-        show(HELP.format(verbs="\n".join(f"  {name:<10}{spec.summary}" for name, spec in verbs)))
+        show(HELP.format(verbs="\n".join(f"  {name:<14}{spec.summary}" for name, spec in verbs)))
         return
     if args[0] in ("--version", "-V"):
         from importlib.metadata import version

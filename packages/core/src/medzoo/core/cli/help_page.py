@@ -13,7 +13,7 @@ from medzoo.core.registry import find, load
 from medzoo.core.seams import options_of
 from medzoo.core.values import Recipe
 
-_TRAINER = {
+TRAINER = {
     "max_epochs": "epochs to train (default: what the model asks for)",
     "max_steps": "steps to train (default: what the model asks for)",
     "max_time": "stop after this time, as DD:HH:MM:SS",
@@ -66,9 +66,9 @@ def print_help(request: Request, model_class: type) -> None:
     show(f"\nThe values in brackets are those of the recipe {request.model.name}/{name}, which these options change.")
     if others := [f"--config {request.model.name}/{other}" for other in recipe_names(request.model) if other != name]:
         show(f"Other recipes: {', '.join(others)}")
-    width = max(map(len, _TRAINER)) + len("--trainer.") + 2
+    width = max(map(len, TRAINER)) + len("--trainer.") + 2
     show("\ntrainer:")
-    for option, text in _TRAINER.items():
+    for option, text in TRAINER.items():
         value = recipe.get("trainer", {}).get(option)
         show(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
     show(_GENERAL.format(model=request.model.name))
