@@ -237,9 +237,9 @@ def han(root: Path) -> tuple[Step, list[nn.Module]]:
         {
             "backbone": found[0].HTC(**options("backbone")),
             "neck": found[1].Deconv_FPN_Neck(**options("neck")),
-            "quarter": quarter.TopdownSimple_Heatmap_ConvHead(loss_keypoint=losses[0], **options("keypoint_head")),
-            "half": half.TopdownSimple_Distance_DeConvHead(loss_keypoint_reg=losses[1], **options("distance_head")),
-            "full": full.TopdownSimple_Heatmap_ConvHead_global(
+            "first": quarter.TopdownSimple_Heatmap_ConvHead(loss_keypoint=losses[0], **options("keypoint_head")),
+            "second": half.TopdownSimple_Distance_DeConvHead(loss_keypoint_reg=losses[1], **options("distance_head")),
+            "third": full.TopdownSimple_Heatmap_ConvHead_global(
                 loss_keypoint=losses[2], **options("keypoint_head_global")
             ),
         }
@@ -250,9 +250,9 @@ def han(root: Path) -> tuple[Step, list[nn.Module]]:
     def step(batch: dict[str, Any]) -> None:
         image = _colour(batch)
         neck = network["neck"](network["backbone"](image))
-        first = network["quarter"](neck)
-        second, features = network["half"](neck)
-        maps = first, second, network["full"](image, features, second)
+        first = network["first"](neck)
+        second, features = network["second"](neck)
+        maps = first, second, network["third"](image, features, second)
         if not targets:
             targets.extend(torch.rand_like(found).pow(8) for found in maps)
         weight = torch.ones(len(image), HEAD, 1)
