@@ -1,62 +1,75 @@
-"""Time training steps of a method, alone or in turns with another implementation.
+"""Time training steps of a method, alone or in turns with the public implementation of the same method.
 
     python benchmarks/step.py uod --model stage=stage1 --data size=256
-    python benchmarks/step.py gu2net --public other.py --steps 30
+    python benchmarks/step.py gu2net --public CLONE --steps 10
 
-`other.py` is yours: a Python file with a function `make() -> step`, where each call of `step()` runs one training step
-(forward, backward, optimiser) of the other code on a batch of the same size. It runs between the steps of the method,
-so that load and clock changes hit both; the first steps of both are left out. Prints seconds a step and the ratio:
-median and quartiles of the ratios of neighbouring steps. Set OMP_NUM_THREADS to choose the threads of both.
+`CLONE` is a folder with a clone of the repository that `benchmarks/step_public.py` names for the method: those
+of uod, cc2d, igu-aug, gu2net and han. Both sides then have the paper's network, the same sizes and the same batches, in
+one process that keeps freed memory as the command line does. A step of the public code follows each of the method, so
+that load and clock changes hit both; the first of both is left out. Loading is on neither side; drawing the patch,
+augmentation and targets are within the clock for medzoo alone. Prints seconds a step and the ratio: median and
+quartiles of the ratios of neighbouring steps. Set OMP_NUM_THREADS to choose the threads of both.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import runpy
 import statistics
+import subprocess
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from torch import nn
 
 from medzoo.core import create_datamodule, create_model
+from medzoo.core.runs.allocator import keep_freed_memory
+from step_public import PAIRS
 
-WARM_UP = 3
+WARM_UP = 1
+
+
+Clock = tuple[float, float]
+"""Seconds by the wall, and of processor time, which other load on the machine changes less."""
 
 
 class Turns(Callback):
     """Clocks each step of the trainer and lets the other code take one after it."""
 
-    def __init__(self, other: Callable[[], object] | None) -> None:
+    def __init__(self, other: Callable[[dict[str, Any]], None] | None) -> None:
         self.other = other
-        self.own: list[float] = []
-        self.others: list[float] = []
-        self._start = 0.0
+        self.own: list[Clock] = []
+        self.others: list[Clock] = []
+        self._start = (0.0, 0.0)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, index: int) -> None:
         """Start the clock with the batch at hand: loading is not part of a step."""
-        _wait()
-        self._start = time.perf_counter()
+        self._start = _now()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, out: Any, batch: Any, index: int) -> None:
         """Stop it after the optimiser."""
-        _wait()
-        self.own.append(time.perf_counter() - self._start)
+        self.own.append(_since(self._start))
         if self.other is not None:
-            start = time.perf_counter()
-            self.other()
-            _wait()
-            self.others.append(time.perf_counter() - start)
+            start = _now()
+            self.other(batch)
+            self.others.append(_since(start))
 
 
-def _wait() -> None:
+def _now() -> Clock:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def _since(start: Clock) -> Clock:
+    wall, processor = _now()
+    return wall - start[0], processor - start[1]
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -76,28 +89,42 @@ def train(module: LightningModule, datamodule: LightningDataModule, turns: Turns
     Trainer(max_steps=steps + WARM_UP, max_epochs=-1, callbacks=[turns], **quiet).fit(module, datamodule)
 
 
+def _parameters(networks: Sequence[nn.Module]) -> str:
+    return f"{sum(p.numel() for network in networks for p in network.parameters()) / 1e6:.2f} M parameters"
+
+
 def main() -> None:
-    """Print seconds a step, and the ratio to the other code."""
+    """Print seconds a step, and the ratio to the public code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="METHOD", help="a name from medzoo list")
-    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--recipe", help="a recipe's name; the quick one, and the paper's beside a clone")
     parser.add_argument("--datamodule", default="landmark-phantoms", help="a name from medzoo list")
     parser.add_argument("--model", nargs="*", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--data", nargs="*", default=[], metavar="OPTION=VALUE")
-    parser.add_argument("--public", metavar="FILE", help="a Python file of yours with make(), see above")
+    parser.add_argument("--public", type=Path, metavar="CLONE", help="a clone of the public code, see above")
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    turns = Turns(runpy.run_path(arguments.public)["make"]() if arguments.public else None)
-    module = create_model(arguments.name, recipe=arguments.recipe, **_settings(arguments.model))
-    train(module, create_datamodule(arguments.datamodule, **_settings(arguments.data)), turns, arguments.steps)
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    _show(arguments.name, turns.own[WARM_UP:], " s")
-    if turns.others:
-        _show("other", turns.others[WARM_UP:], " s")
-        pairs = zip(turns.own[WARM_UP:], turns.others[WARM_UP:], strict=True)
-        _show("times faster", [theirs / ours for ours, theirs in pairs])
+    keep_freed_memory(large_blocks=True)
+    model, data, turns = _settings(arguments.model), _settings(arguments.data), Turns(None)
+    if arguments.public:
+        pair = PAIRS[arguments.name]
+        head = ["git", "-C", str(arguments.public), "rev-parse", "HEAD"]
+        commit = subprocess.run(head, stdout=subprocess.PIPE, text=True)
+        turns.other, networks = pair.make(arguments.public.resolve())
+        model, data = pair.model | model, {"domains": list(pair.domains), "n_train": 8, "shots": "all"} | data
+        print(f"public: {commit.stdout.strip() or 'no commit known'}, {_parameters(networks)}")
+    recipe = arguments.recipe or ("paper" if arguments.public else "default")
+    module = create_model(arguments.name, recipe=recipe, **model)
+    train(module, create_datamodule(arguments.datamodule, **data), turns, arguments.steps)
+    print(f"medzoo: {_parameters([module])}; {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for index, clock in enumerate(("by the wall", "processor time")):
+        own, others = ([step[index] for step in steps[WARM_UP:]] for steps in (turns.own, turns.others))
+        _show(f"{arguments.name}, {clock}", own, " s")
+        if others:
+            _show(f"public, {clock}", others, " s")
+            _show(f"times faster, {clock}", [theirs / ours for ours, theirs in zip(own, others, strict=True)])
 
 
 if __name__ == "__main__":

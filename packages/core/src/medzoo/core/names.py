@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -31,6 +30,8 @@ def file_name(text: object) -> str:
     sound = name == wanted and name and name[0] not in ".-" and not _RESERVED.fullmatch(name)
     if sound and not _HASH.search(name):
         return name
+    import hashlib  # not needed by `medzoo --help`
+
     digest = hashlib.sha256(wanted.encode(errors="surrogatepass")).hexdigest()[:8]
     stem = name.lstrip(".-").encode()[: _LONGEST - 9].decode(errors="ignore").rstrip(" .")
     stem = f"_{stem}" if not stem or _RESERVED.fullmatch(stem) else stem

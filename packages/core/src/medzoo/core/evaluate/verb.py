@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import read_given
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.spelling import nearest
 
 HELP = """usage: medzoo evaluate PREDICTIONS TRUTH [--group COLUMN] [options]
 
@@ -55,25 +54,10 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo evaluate needs PREDICTIONS and TRUTH")
         return
-    check_values(args)
-    values: dict[str, str] = {}
-    groups: list[str] = []
-    paths: list[str] = []
-    queue = split_equals(["--out" if arg == "-o" else arg for arg in args], (*_VALUED, "--group"))
-    while queue:
-        flag = queue.pop(0)
-        if flag == "--group":
-            groups.append(take_value(flag, queue))
-        elif flag in _VALUED:
-            values[flag] = take_value(flag, queue)
-        elif flag.startswith("-"):
-            near = nearest(flag, (*_VALUED, "--group"))
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            paths.append(flag)
+    paths, values, repeated, _ = read_given(args, _VALUED, ("--group",))
     if len(paths) != 2:
         raise ConfigError(f"medzoo evaluate needs PREDICTIONS and TRUTH, got {' '.join(paths) or 'neither'}")
-    _evaluate(paths[0], paths[1], values, tuple(dict.fromkeys(groups)))
+    _evaluate(paths[0], paths[1], values, tuple(dict.fromkeys(repeated["--group"])))
 
 
 def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tuple[str, ...]) -> None:

@@ -6,10 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medzoo.core.cli.request import check_values, split_equals, take_value
 from medzoo.core.cli.streams import say, show
+from medzoo.core.cli.words import read_given
 from medzoo.core.errors import ConfigError
-from medzoo.core.spelling import nearest
 
 if TYPE_CHECKING:
     from medzoo.fairness.audit.facts import Report
@@ -32,7 +31,7 @@ for (label, y_true, target; prob, y_score, score; sex, race, age, group_*, sensi
   --tnr R            true-negative rate at which true-positive rates are compared (default: 0.8)
   --repeats N        resamples of the bootstrap, and shuffles of the null (default: 1000)
   --seed N           of the resampling (default: 0)
-  --out DIR          folder of the two files (default: audit)
+  -o, --out DIR      folder of the two files (default: audit)
 """
 _VALUED = (
     "--label",
@@ -61,30 +60,13 @@ def run(args: list[str]) -> None:
         if not args:
             raise ConfigError("medzoo audit needs FILE")
         return
-    check_values(args)
-    values: dict[str, str] = {}
-    groups: list[str] = []
-    files: list[str] = []
-    no_finding = False
-    queue = split_equals(args, (*_VALUED, "--group"))
-    while queue:
-        flag = queue.pop(0)
-        if flag == "--group":
-            groups.append(take_value(flag, queue))
-        elif flag in _VALUED:
-            values[flag] = take_value(flag, queue)
-        elif flag == "--no-finding":
-            no_finding = True
-        elif flag.startswith("-"):
-            near = nearest(flag, (*_VALUED, "--group", "--no-finding"))
-            raise ConfigError(f"no option {flag}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        else:
-            files.append(flag)
+    files, values, repeated, switches = read_given(args, _VALUED, ("--group",), ("--no-finding",))
+    groups = repeated["--group"]
     if len(files) != 1:
         raise ConfigError(f"medzoo audit needs one FILE, got {' '.join(files) or 'none'}")
     if not ({"--label", "--score"} <= values.keys() and groups):
         values, groups = _found(files[0], values, groups)
-    _audit(files[0], values, list(dict.fromkeys(groups)), no_finding)
+    _audit(files[0], values, list(dict.fromkeys(groups)), bool(switches))
 
 
 def _found(path: str, values: dict[str, str], groups: list[str]) -> tuple[dict[str, str], list[str]]:
