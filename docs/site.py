@@ -32,9 +32,8 @@ def linked(text: str, depth: int) -> str:
         text = re.sub(rf"\]\({re.escape(up + file)}", f"]({'../' * max(depth, 0)}{page}", text)
     if depth < 0:
         text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
-    elsewhere = (
-        re.escape(up) if up else r"\.ci/|packages/|tests/|benchmarks(?!/\w+\.md)|CITATION|Dockerfile|LICENSE|Makefile"
-    )
+    outside = r"\.ci/|packages/|tests/|benchmarks(?!/\w+\.md)|CITATION|Dockerfile|LICENSE|Makefile"
+    elsewhere = re.escape(up) if up else outside
     return re.sub(rf"\[([^\]]+)\]\((?:{elsewhere})[^)]*\)", r"\1", text)
 
 

@@ -25,7 +25,7 @@ def formats(text: str) -> tuple[str, ...]:
         ConfigError: One is unknown.
     """
     asked = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    known = dict.fromkeys((*ALWAYS, NIFTI, *OF_READERS, *WRITERS))
+    known = dict.fromkeys((*ALWAYS, NIFTI, *WRITERS, *OF_READERS))
     unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
         raise ConfigError(f"--format {unknown}: expected {', '.join(known)}, several with commas")
