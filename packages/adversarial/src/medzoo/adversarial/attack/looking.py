@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from medzoo.core.runs.callbacks import StopSignals
 
 
 def looked_at(
-    model: LightningModule, datamodule: Any, looks: Callback, folder: Path, batches: int | None, gradients: bool
+    model: LightningModule,
+    datamodule: LightningDataModule,
+    looks: Callback,
+    folder: Path,
+    batches: int | None,
+    gradients: bool,
 ) -> Trainer:
     """Test a model on one device, and return the trainer that has its figures.
 

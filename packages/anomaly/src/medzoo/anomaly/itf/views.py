@@ -23,7 +23,8 @@ def view(images: Tensor) -> Tensor:
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     cropped = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain, lift = (1 + _GREY * (2 * gain - 1))[:, None, None, None], (_GREY * (2 * lift - 1))[:, None, None, None]
-    return (0.5 + (cropped - 0.5) * gain + lift).clamp(0, 1)
+    varied: Tensor = (0.5 + (cropped - 0.5) * gain + lift).clamp(0, 1)
+    return varied
 
 
 def turned(images: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ class EchoFolder(EchoDataModule):
         assert entry.path is not None  # looked at
         points = self._numbers(entry, *_POINTS).reshape(-1, 4, 2)
         given = self._numbers(entry, *PLACES).reshape(-1, 2, 2)
-        whole = np.isfinite(given).all(axis=(1, 2), keepdims=True)
+        whole = np.asarray(np.isfinite(given).all(axis=(1, 2), keepdims=True))
         rows = [self._table.rows[row] for row in entry.rows]
         return Clip(
             read_clip(entry.path)[1],
