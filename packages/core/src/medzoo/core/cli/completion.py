@@ -83,7 +83,7 @@ def run(args: list[str]) -> None:
         return
     if args not in (["bash"], ["zsh"]):
         raise ConfigError(f"medzoo completion: expected bash or zsh, got {' '.join(args) or 'nothing'}")
-    print(script(args[0]))
+    show(script(args[0]))
 
 
 def script(shell: str) -> str:
