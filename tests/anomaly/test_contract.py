@@ -143,6 +143,13 @@ class TestEcgLongtail(ModelContract):
     }
 
 
+class TestEcgRare(ModelContract):
+    name = "ecg-rare"
+    differentiates_to = "signal"
+    resumes = 2
+    tiny: ClassVar[dict[str, object]] = TestEcgLongtail.tiny | {"model.joint": False, "model.restore_epochs": 1}
+
+
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment; make anomalib does")
 class TestAnomalib(ModelContract):
     name = "anomalib"

@@ -36,6 +36,8 @@ PAPER: dict[str, dict[str, Any]] = {
     "ecg-longtail/paper": {"printout": True, "rate": 500.0, "length": 4800, "beat": 480, "hidden": 50, "tail": 15,
                            "head": [1360, 136], "masked": 0.3, "batch": 32, "epochs": 50, "lr": 1e-4, "negative": 4.0,
                            "margin": 0.05, "width": 128, "blocks": 16, "kernel": 16, "groups": 32, "dropout": 0.5},
+    "ecg-rare/paper": {"printout": True, "rate": 500.0, "length": 4800, "beat": 480, "attribute_weight": 1.0,
+                       "batch": 32, "epochs": 50, "lr": 1e-4, "width": 128, "blocks": 16, "kernel": 16, "groups": 32},
     "sim2real/paper": {"width": 32, "levels": 4, "patch": [128, 128, 128], "volume_mm3": [7000.0, 200000.0],
                        "even": True, "contrast": [1.0, 3.0], "blend": [0.2, 0.8], "healthy": 0.0, "epochs": 500,
                        "batch": 2, "lr": 0.01, "weight_decay": 3e-5, "threshold": 0.5},
@@ -47,6 +49,7 @@ SIZES = {
     "ssm/default": 1_177_096, "ssm/paper": 33_301_188,
     "arnet/default": 473_112, "arnet/paper": 13_395_840,
     "ecg-longtail/default": 842_122, "ecg-longtail/paper": 25_762_502,  # the classifier comes with the labels
+    "ecg-rare/default": 842_122, "ecg-rare/paper": 25_762_502,
     "ecg-ssl/default": 842_122, "ecg-ssl/paper": 25_762_502,
     "sim2real/default": 323_862, "sim2real/paper": 2 * 19_073_795,  # the network and its teacher
     "itf/default": 98_528, "itf/paper": 2_815_552,
@@ -65,6 +68,7 @@ BARE = (
     "mcf",
     "ecg-ssl",
     "ecg-longtail",
+    "ecg-rare",
 )  # without a backbone whose weights could be asked for
 OWN = {"model.size": "[32,32]", "data.train": 10, "data.test": 4, "data.shots": "null", "data.pixels": 64}
 SMALL = {
@@ -80,6 +84,7 @@ SMALL = {
     "mcf/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "ecg-ssl/paper": {"data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "ecg-longtail/paper": {"data.normal": 4, "data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
+    "ecg-rare/paper": {"data.normal": 4, "data.train": 4, "data.val": 2, "data.test": 4, "model.batch": 2},
     "regad/paper": IMAGES,
     "careg/paper": IMAGES | {"model.share": 0.01},
     "ssm/paper": OWN,

@@ -13,7 +13,7 @@ from medzoo.anomaly.signals.files import wfdb
 from medzoo.anomaly.signals.module import SignalDataModule
 from medzoo.anomaly.signals.prepare import r_peaks
 from medzoo.anomaly.signals.ucr import UcrBeats
-from medzoo.anomaly.signals.wfdb_folder import WfdbFolder
+from medzoo.anomaly.signals.wfdb_folder import DS1, DS2, WfdbFolder
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.phantoms.ecg import twelve_leads
 
@@ -29,6 +29,24 @@ def written(folder: Path, name: str = "p1", symbols: str = "") -> None:
     wfdb().wrsamp(name, p_signal=signal, write_dir=str(folder), **fine)
     own = list(symbols.ljust(len(made.beats), "N"))
     wfdb().wrann(name, "atr", made.beats, own, write_dir=str(folder))
+
+
+@needs_wfdb
+def test_the_usual_split_of_mit_bih_is_by_patient_and_leaves_out_pacemakers(tmp_path: Path) -> None:
+    for name in ("101", "106", "102", "201", "202", "100"):
+        written(tmp_path, name, "NNNV" if name == "202" else "")
+    data = WfdbFolder(str(tmp_path), split="ds1-ds2", val_fraction=0.4, seconds=5.0)
+    parts = [{item.id.split("/")[0] for item in part} for part in (data.items.train, data.items.val, data.items.test)]
+    assert parts[0] | parts[1] == {"101", "106"}
+    assert not parts[0] & parts[1]
+    assert parts[2] == {"100", "202"}
+    assert {item.kind for item in data.items.test} == {"", "V"}
+    assert data.summary()[-1] == "records of DS1: 2 of 21, of DS2: 2 of 22"
+    assert not {*DS1} & {*DS2}
+    (lone := tmp_path / "lone").mkdir()
+    written(lone, "mine")
+    with pytest.raises(DataError, match="has no record of DS1 or DS2"):
+        _ = WfdbFolder(str(lone), split="ds1-ds2").items
 
 
 def table(folder: Path, *lines: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -14,11 +15,21 @@ from medzoo.anomaly.signals.options import SignalOptions
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions, read_patients, split_by_fraction
-from medzoo.core.errors import DataError
+from medzoo.core.errors import DataError, check_choice
 
 CLASSES = {symbol: name for name, symbols in (("", "NLRej"), ("S", "AaJS"), ("V", "VE"), ("F", "F"), ("Q", "/fQ"))
            for symbol in symbols}  # fmt: skip
 """Classes of beats of AAMI EC57 by their annotation; empty for normal. Other annotations are no beats."""
+DS1 = (
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122", "124", "203", "205", "207",
+    "208", "209", "215", "220", "223", "230",
+)  # fmt: skip
+DS2 = (
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214", "219",
+    "221", "222", "228", "231", "232", "233", "234",
+)  # fmt: skip
+"""Records of MIT-BIH to learn from and to test on, of other patients (de Chazal et al., IEEE Trans. Biomed. Eng. 51(7),
+2004), without those with pacemakers; 201 of DS1 is left out, for 202 of DS2 is of the same person."""
 _BEFORE, _AFTER = 0.28, 0.45  # seconds about an R peak that count as its beat
 
 
@@ -34,6 +45,8 @@ class WfdbFolder(SignalDataModule):
         test_fraction: Share of the records to test on.
         val_fraction: Share of the records to choose the threshold on.
         annotator: Ending of the files with annotations.
+        split: `fraction`, or `ds1-ds2` for the usual records of MIT-BIH, of which DS1 is learnt from (a fraction of it
+            validates) and DS2 tested on. Take `--data.leads [MLII]`, the only lead that all have.
         common: Options of all data of signals.
     """
 
@@ -43,11 +56,13 @@ class WfdbFolder(SignalDataModule):
         test_fraction: float = 0.5,
         val_fraction: float = 0.1,
         annotator: str = "atr",
+        split: str = "fraction",
         **common: Unpack[SignalOptions],
     ) -> None:
         super().__init__(**common)
         check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
-        self._root, self._annotator = Path(root), annotator
+        check_choice("data.split", split, ("fraction", "ds1-ds2"))
+        self._root, self._annotator, self._split = Path(root), annotator, split
         self._fractions = test_fraction, val_fraction
 
     @property
@@ -64,20 +79,39 @@ class WfdbFolder(SignalDataModule):
         headers = sorted(self._root.glob("*.hea"))
         if not headers:
             raise DataError(self._root, "has no WFDB header (*.hea)", "give the folder that holds the records")
-        stretches = {path.stem: self._stretches(path) for path in headers}
+        usual = self._split == "ds1-ds2"
+        if usual and not {path.stem for path in headers} & {*DS1, *DS2}:
+            raise DataError(self._root, "has no record of DS1 or DS2", "leave out --data.split ds1-ds2")
+        stretches = {path.stem: self._stretches(path) for path in headers if not usual or path.stem in (*DS1, *DS2)}
         test, val = self._fractions
-        if len(stretches) == 1:
+        if usual:
+            learnt = split_by_fraction([name for name in stretches if name in DS1], {}, 0.0, val, self.seed)
+            tested = [name for name in stretches if name in DS2]
+            parts = self._joined(stretches, learnt.train, learnt.val, tested)
+        elif len(stretches) == 1:
             (only,) = stretches.values()
             first, last = round(len(only) * (1 - test - val)), round(len(only) * (1 - test))
             parts = only[:first], only[first:last], only[last:]
         else:
             split = split_by_fraction(list(stretches), read_patients(self._root), test, val, self.seed)
-            train, validation, tested = (
-                [item for name in names for item in stretches[name]] for names in (split.train, split.val, split.test)
-            )
-            parts = train, validation, tested
+            parts = self._joined(stretches, split.train, split.val, split.test)
         normal = [tuple(item for item in part if not item.label) for part in parts[:2]]
         return Items(normal[0], normal[1], tuple(parts[2]))
+
+    @staticmethod
+    def _joined(stretches: dict[str, list[Item]], *parts: Sequence[str]) -> tuple[list[Item], list[Item], list[Item]]:
+        """Return the stretches of the records to train on, to validate on and to test on."""
+        train, val, test = ([item for name in names for item in stretches[name]] for names in parts)
+        return train, val, test
+
+    def summary(self, stage: str = "fit") -> list[str]:
+        """Return the number of stretches, and which part of DS1 and DS2 is there."""
+        lines = super().summary(stage)
+        if self._split == "ds1-ds2":
+            there = {path.stem for path in self._root.glob("*.hea")}
+            counts = [f"{sum(name in there for name in names)} of {len(names)}" for names in (DS1, DS2)]
+            lines.append(f"records of DS1: {counts[0]}, of DS2: {counts[1]}")
+        return lines
 
     def _stretches(self, path: Path) -> list[Item]:
         header = wfdb_header(path)

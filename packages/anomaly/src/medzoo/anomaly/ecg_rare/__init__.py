@@ -1,0 +1,1 @@
+"""Demographic-aware pre-training for rare cardiac diagnoses, judged by age and sex."""
