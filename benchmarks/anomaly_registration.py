@@ -5,9 +5,10 @@
     done
     python benchmarks/anomaly_registration.py runs/regad{0,1,2}/checkpoints/last.ckpt --pose free --draws 10
 
-Networks of a seed: initial weights whose batch normalisation has seen the training pictures, with no step of the
-optimiser; trained; of RegAD, trained with every spatial transformer set back to the identity; of CAReg, both with the
-head of Gaussians. All get the same draws of the supports. Differences are paired: the same seed, draw and category.
+Networks of a seed: initial weights, drawn or of ImageNet, whose batch normalisation has seen the training pictures,
+with no step of the optimiser; trained; of RegAD, trained with every spatial transformer set back to the identity; of
+CAReg, both with the head of Gaussians. All get the same draws of the supports. Differences are paired: the same seed,
+draw and category.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def tests(data: TexturePhantoms, size: tuple[int, int]) -> Tests:
 
 
 def initial(trained: Net, seed: int) -> Net:
-    """Return the network as it was before training, of a seed."""
+    """Return the network as it was before training, of a seed; with ImageNet's weights if it began with them."""
     torch.manual_seed(seed)
-    return type(trained)(**{**dict(trained.hparams), "weights": "none"})
+    return type(trained)(**dict(trained.hparams))
 
 
 def gaussian(net: Net) -> Net:

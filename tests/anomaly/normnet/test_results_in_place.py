@@ -62,7 +62,8 @@ def test_results_of_a_sagittal_volume_have_its_affine_shape_and_voxels(
         assert written.shape == stored.shape
     mask = np.asarray(nibabel.load(folder / "mask.nii.gz").dataobj) != 0
     assert mask.any()
-    assert (stored[mask] > -950).all() or spacing  # lung, not the air around: the map is not turned
+    if not spacing:  # wide voxels reach over the rim of the lung
+        assert (stored[mask] > -950).all()  # lung, not the air around: the map is not turned
     with (folder / "lesions.csv").open() as file:
         lesion = next(csv.DictReader(file))
     from scipy import ndimage
