@@ -61,7 +61,7 @@ class TestMimicGroups(DataModuleContract):
 
 
 def test_attributes_labels_and_parts_are_those_of_the_tables(tmp_path: Path) -> None:
-    data = MimicGroups(str(make_fake(tmp_path)), LABELS)
+    data = MimicGroups(str(make_fake(tmp_path)), labels=LABELS)
     parts = data.cases.parts
     assert {part: len(items) for part, items in parts.items()} == {"train": 12, "val": 6, "test": 6}
     found = {item.id: item for items in parts.values() for item in items}
@@ -80,8 +80,8 @@ def test_attributes_labels_and_parts_are_those_of_the_tables(tmp_path: Path) -> 
     assert found["50000050-pa"].groups["age"] == -1
     assert first.patient == "10000000"
     assert data.leaks(None) == []
-    assert sum(map(len, MimicGroups(str(tmp_path), LABELS, lateral=True).cases.parts.values())) == 36
-    blank = MimicGroups(str(tmp_path), LABELS, blank="unknown").cases.parts["train"][0]
+    assert sum(map(len, MimicGroups(str(tmp_path), labels=LABELS, lateral=True).cases.parts.values())) == 36
+    blank = MimicGroups(str(tmp_path), labels=LABELS, blank="unknown").cases.parts["train"][0]
     assert isinstance(blank.label, tuple)
     assert math.isnan(blank.label[1])
 
@@ -90,9 +90,9 @@ def test_race_may_be_absent_or_have_its_older_name(tmp_path: Path) -> None:
     root = make_fake(tmp_path)
     packed = root / "admissions.csv.gz"
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()).replace(b",race", b",ethnicity", 1)))
-    assert {i.groups["race"] for i in MimicGroups(str(root), LABELS).cases.parts["train"]} > {0}
+    assert {i.groups["race"] for i in MimicGroups(str(root), labels=LABELS).cases.parts["train"]} > {0}
     packed.unlink()
-    assert {i.groups["race"] for i in MimicGroups(str(root), LABELS).cases.parts["train"]} == {-1}
+    assert {i.groups["race"] for i in MimicGroups(str(root), labels=LABELS).cases.parts["train"]} == {-1}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_faults_of_tables_are_one_line(tmp_path: Path) -> None:
         kept = (root / name).read_bytes()
         (root / name).write_bytes(content)
         with pytest.raises(DataError) as caught:
-            MimicGroups(str(root), LABELS).cases  # noqa: B018
+            MimicGroups(str(root), labels=LABELS).cases  # noqa: B018
         (root / name).write_bytes(kept)
         assert "\n" not in str(caught.value)
         return str(caught.value)
@@ -132,4 +132,4 @@ def test_faults_of_tables_are_one_line(tmp_path: Path) -> None:
     assert "has the age 'forty'" in fault("patients.csv", b"subject_id,gender,anchor_age,anchor_year\n1,F,forty,2150\n")
     (root / "patients.csv").unlink()
     with pytest.raises(DataError, match=r"patients\.csv: does not exist, nor packed as \.gz"):
-        MimicGroups(str(root), LABELS).cases  # noqa: B018
+        MimicGroups(str(root), labels=LABELS).cases  # noqa: B018

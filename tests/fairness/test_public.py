@@ -154,15 +154,15 @@ def test_ham_knows_the_word_unknown_and_counts_bcc_as_malignant(tmp_path: Path) 
 
 def test_chexpert_tells_uncertain_from_unmentioned(tmp_path: Path) -> None:
     root = str(chexpert(tmp_path))
-    data = CheXpert(root, ["Cardiomegaly", "Edema"])
+    data = CheXpert(root, labels=["Cardiomegaly", "Edema"])
     found = items(data)
     assert len(found) == 16  # no lateral view
     assert found["train/patient00000/study1/view0_frontal"].label == (1.0, 0.0)
     first, second = found["train/patient00000/study1/view1_frontal"].label
     assert (math.isnan(first), second) == (True, 0.0)
-    blank = items(CheXpert(root, ["Cardiomegaly", "Edema"], blank="unknown"))
+    blank = items(CheXpert(root, labels=["Cardiomegaly", "Edema"], blank="unknown"))
     assert all(map(math.isnan, blank["train/patient00000/study1/view1_frontal"].label))
     assert found["train/patient00000/study1/view0_frontal"].groups == {"sex": -1, "age": 0}
-    assert len(items(CheXpert(root, ["Cardiomegaly", "Edema"], lateral=True))) == 24
+    assert len(items(CheXpert(root, labels=["Cardiomegaly", "Edema"], lateral=True))) == 24
     assert {item.id.split("/")[0] for item in data.cases.parts["test"]} == {"valid"}
     assert {item.patient for item in data.cases.parts["val"]}.isdisjoint(i.patient for i in data.cases.parts["train"])

@@ -9,14 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
-from medzoo.core.classifier.data.folder import FileClasses, PartOptions
 from medzoo.core.classifier.data.items import Cases, Item, file_item
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
-from medzoo.core.errors import ConfigError, DataError, check_choice
-from medzoo.fairness.data.public import AGE, SEX, age_of, sex_of
+from medzoo.core.errors import DataError
+from medzoo.fairness.data.public import AGE, SEX, ReportedLabels, ReportedOptions, age_of, sex_of
 
 RACE = ("white", "black", "asian", "hispanic", "other")
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -24,7 +22,7 @@ _MOST_BYTES, _MOST_ROWS = 2**30, 5_000_000
 _MARKS = {"": None, "1": 1.0, "0": 0.0, "-1": math.nan}
 
 
-class MimicGroups(FileClasses):
+class MimicGroups(ReportedLabels):
     """MIMIC-CXR-JPG 2.0.0 with attributes: `files/p10/p10000032/s50414267/ID.jpg` and tables, `.csv` or `.csv.gz`.
 
     Tables are `mimic-cxr-2.0.0-metadata`, `-split` and `-chexpert`, and of MIMIC-IV `patients` (sex, age) and, where it
@@ -35,30 +33,12 @@ class MimicGroups(FileClasses):
 
     Args:
         root: Folder with `files/`.
-        labels: Columns of the labels.
-        blank: What a label is that the report does not mention: `negative` or `unknown`. An uncertain one is unknown.
-        lateral: Take other views than AP and PA too.
         tables: Folder of the tables; empty: the root.
-        colour: Read images in colour; otherwise in grey.
-        common: Options of all files of classification.
+        common: Options of all radiographs with labels from reports.
     """
 
-    def __init__(
-        self,
-        root: str,
-        labels: list[str] | None = None,
-        blank: Literal["negative", "unknown"] = "negative",
-        lateral: bool = False,
-        tables: str | None = None,
-        colour: bool = False,
-        **common: Unpack[PartOptions],
-    ) -> None:
-        super().__init__(root, colour, **common)
-        check_choice("data.blank", blank, ("negative", "unknown"))
-        self._labels = labels or ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
-        if len(self._labels) < 2:
-            raise ConfigError("--data.labels: expected at least two columns of labels")
-        self._blank, self._lateral = 0.0 if blank == "negative" else math.nan, lateral
+    def __init__(self, root: str, tables: str | None = None, **common: Unpack[ReportedOptions]) -> None:
+        super().__init__(root, **common)
         self._tables = Path(tables or root)
         self.group_names = {"sex": SEX, "age": AGE, "race": RACE}
 
@@ -70,14 +50,14 @@ class MimicGroups(FileClasses):
         )  # fmt: skip
         keys = ("dicom_id", "subject_id", "study_id")
         about = {row[0]: row[1:] for _, row in self._rows(metadata, ("dicom_id", "ViewPosition", "StudyDate"))}
-        marks = {row[0]: (n, row[1:]) for n, row in self._rows(chexpert, ("study_id", *self._labels))}
+        marks = {row[0]: (n, row[1:]) for n, row in self._rows(chexpert, ("study_id", *self.labels))}
         people, race = self._people(), self._races()
         parts: dict[str, list[Item]] = {part: [] for part in SPLITS.values()}
         for line, (image, subject, study, part) in self._rows(split, (*keys, "split")):
             if part not in SPLITS or not all(name.replace("-", "").isalnum() for name in (image, subject, study)):
                 raise self._error(split, line, f"has image {image[:40]!r} of split {part[:40]!r}", "get the table anew")
             view, date = about.get(image, ("", ""))
-            if study not in marks or (view not in ("AP", "PA") and not self._lateral):
+            if study not in marks or (view not in ("AP", "PA") and not self.lateral):
                 continue
             sex, born = people.get(subject, (-1, math.nan))
             years = int(date[:4]) - born if date[:4].isdecimal() else math.nan
@@ -88,7 +68,7 @@ class MimicGroups(FileClasses):
             parts[SPLITS[part]].append(item)
         given = {part: tuple(items) for part, items in parts.items()}
         channels = 3 if self.colour else 1
-        return Cases("mimic-groups", tuple(self._labels), given, True, channels, self.asked())
+        return Cases("mimic-groups", tuple(self.labels), given, True, channels, self.asked())
 
     def _label(self, table: str, line: int, texts: Sequence[str]) -> tuple[float, ...]:
         values = []
@@ -97,7 +77,7 @@ class MimicGroups(FileClasses):
             if short not in _MARKS:
                 raise self._error(table, line, f"has the label {text[:40]!r}, expected 1, 0, -1 or nothing")
             known = _MARKS[short]
-            values.append(self._blank if known is None else known)
+            values.append(self.blank if known is None else known)
         return tuple(values)
 
     def _people(self) -> dict[str, tuple[int, float]]:

@@ -230,17 +230,23 @@ class Ham10000(PublicClasses):
         return self.cases_of(classes, found, "ham10000")
 
 
-class CheXpert(PublicClasses):
-    """CheXpert: `train.csv` and `valid.csv` beside `train/` and `valid/`; the latter, by radiologists, is the test.
+class ReportedOptions(PartOptions, total=False):
+    """Options of `ReportedLabels`."""
 
-    A label of −1 (uncertain) was not looked for; one that the report does not mention is negative, unless `blank` says
-    otherwise. Validation images are drawn from the training ones by patient.
+    labels: list[str] | None
+    blank: Literal["negative", "unknown"]
+    lateral: bool
+    colour: bool
+
+
+class ReportedLabels(PublicClasses):
+    """Base of chest radiographs whose labels CheXpert's labeller read off the reports: 1, 0, −1 or nothing.
 
     Args:
-        root: Folder of both tables, such as `CheXpert-v1.0-small`.
+        root: Folder of the data set.
         labels: Columns of the labels.
-        blank: What a label is that the report does not mention: `negative` or `unknown`.
-        lateral: Take lateral views too.
+        blank: What a label is that the report does not mention: `negative` or `unknown`. An uncertain one is unknown.
+        lateral: Take lateral views too, all but AP and PA.
         colour: Read images in colour; otherwise in grey.
         common: Options of all files of classification.
     """
@@ -256,10 +262,25 @@ class CheXpert(PublicClasses):
     ) -> None:
         super().__init__(root, colour, **common)
         check_choice("data.blank", blank, ("negative", "unknown"))
-        self._labels = labels or ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
-        if len(self._labels) < 2:
+        self.labels = labels or ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
+        if len(self.labels) < 2:
             raise ConfigError("--data.labels: expected at least two columns of labels")
-        self._blank, self._lateral = 0.0 if blank == "negative" else math.nan, lateral
+        self.blank, self.lateral = 0.0 if blank == "negative" else math.nan, lateral
+
+
+class CheXpert(ReportedLabels):
+    """CheXpert: `train.csv` and `valid.csv` beside `train/` and `valid/`; the latter, by radiologists, is the test.
+
+    A label of −1 (uncertain) was not looked for; one that the report does not mention is negative, unless `blank` says
+    otherwise. Validation images are drawn from the training ones by patient.
+
+    Args:
+        root: Folder of both tables, such as `CheXpert-v1.0-small`.
+        common: Options of all radiographs with labels from reports.
+    """
+
+    def __init__(self, root: str, **common: Unpack[ReportedOptions]) -> None:
+        super().__init__(root, **common)
         self.group_names = {"sex": SEX, "age": AGE}
 
     def make_cases(self) -> Cases:
@@ -268,10 +289,10 @@ class CheXpert(PublicClasses):
         given = {"train": self._rows("train.csv"), "test": self._rows("valid.csv")}
         parts = filled(given, *self.fractions, self.seed)
         channels = 3 if self.colour else 1
-        return Cases("chexpert-groups", tuple(self._labels), parts, True, channels, self.asked())
+        return Cases("chexpert-groups", tuple(self.labels), parts, True, channels, self.asked())
 
     def _rows(self, name: str) -> list[Item]:
-        marks = [Column(label, "number", optional=True, low=-1, high=1) for label in self._labels]
+        marks = [Column(label, "number", optional=True, low=-1, high=1) for label in self.labels]
         facts: list[Column | str] = [
             Column("Sex", optional=True),
             Column("Age", "number", optional=True),
@@ -281,17 +302,17 @@ class CheXpert(PublicClasses):
         items = []
         rows = zip(
             table.texts("Path"), table.texts("Frontal/Lateral"), table.texts("Sex"), table.numbers("Age"),
-            table.numbers(*self._labels).tolist(), strict=True,
+            table.numbers(*self.labels).tolist(), strict=True,
         )  # fmt: skip
         for place, view, sex, age, values in rows:
-            if view.casefold() == "lateral" and not self._lateral:
+            if view.casefold() == "lateral" and not self.lateral:
                 continue
             inner = place.replace("\\", "/").split("/")
             below = inner[next((i for i, part in enumerate(inner) if part in ("train", "valid")), 0) :]
             if ".." in below:
                 raise DataError(self.root / name, f"has a path {place!r} that leads out", "correct it")
             patient = next((part for part in below if part.startswith("patient")), "")
-            label = tuple(self._blank if math.isnan(v) else math.nan if v == -1 else v for v in values)
+            label = tuple(self.blank if math.isnan(v) else math.nan if v == -1 else v for v in values)
             groups = {"sex": sex_of(sex), "age": age_of(age)}
             path, key = self.root.joinpath(*below), "/".join(below).rpartition(".")[0]
             items.append(file_item(path, self.colour, key, label=label, patient=patient, groups=groups))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from medzoo.core.classifier.data.folder import unlabelled
 from medzoo.core.classifier.data.items import KINDS, PARTS, Item, file_item, filled
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
@@ -14,7 +15,7 @@ from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
-from medzoo.core.io.listing import image_files, no_image, stem
+from medzoo.core.io.listing import image_files, stem
 from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
@@ -59,12 +60,7 @@ class ReportFiles(ReportDataModule):
         Raises:
             DataError: The folder has none.
         """
-        if self.folder is None:
-            return ()
-        found = image_files(existing_root(self.folder, "images"), KINDS)
-        if not found:
-            raise no_image(self.folder, f"put {', '.join(KINDS)} files there")
-        return tuple(file_item(Path(path), False, name) for name, path in found.items())
+        return unlabelled(self.folder, colour=False)
 
     def assemble(
         self,

@@ -64,12 +64,21 @@ class FileClasses(ClassificationDataModule):
         Raises:
             DataError: The folder has none.
         """
-        if self.folder is None:
-            return ()
-        found = image_files(existing_root(self.folder, "images"), KINDS)
-        if not found:
-            raise no_image(self.folder, f"put {', '.join(KINDS)} files there")
-        return tuple(file_item(Path(path), self.colour, name) for name, path in found.items())
+        return unlabelled(self.folder, self.colour)
+
+
+def unlabelled(folder: Path | None, colour: bool) -> tuple[Item, ...]:
+    """Return the images below a folder, whose labels nobody knows; none where there is no folder.
+
+    Raises:
+        DataError: The folder has no images.
+    """
+    if folder is None:
+        return ()
+    found = image_files(existing_root(folder, "images"), KINDS)
+    if not found:
+        raise no_image(folder, f"put {', '.join(KINDS)} files there")
+    return tuple(file_item(Path(path), colour, name) for name, path in found.items())
 
 
 class ClassesFolder(FileClasses):
