@@ -42,7 +42,8 @@ class Coder(nn.Module):
         super().__init__()
         self.stages = EncoderFeatures(backbone, widths or (), "none", size, strides=(MULTIPLE,))
         inside = self.stages.channels[-1]
-        self.head = nn.Conv2d(inside, latent, 1, bias=False)
+        # Features are not negative: without taking their mean away all codes begin in one direction.
+        self.head = nn.Sequential(nn.BatchNorm2d(inside, affine=False), nn.Conv2d(inside, latent, 1, bias=False))
         levels = [max(8, inside // factor) for factor in (8, 4, 2, 1)]
         cells = (size[0] // MULTIPLE, size[1] // MULTIPLE)
         self.decoder = decoder(levels, cells, latent) if restores else None
