@@ -48,8 +48,8 @@ def _or_none(make: Callable[[tuple[int, int]], ScanLine], batch: Batch) -> ScanL
 
 def pixel_mm(batch: Batch) -> Tensor:
     """Return mm per pixel of what the network sees along x, y of each key frame, `(M, 2)` float64."""
-    scales = batch["affine"].cpu().diagonal(dim1=1, dim2=2)
-    own = batch["spacing"].cpu().double() / scales
+    scales: Tensor = batch["affine"].cpu().diagonal(dim1=1, dim2=2)
+    own: Tensor = batch["spacing"].cpu().double() / scales
     return own.repeat_interleave(torch.tensor([len(keys) for keys in batch["keys"]]), dim=0)
 
 
@@ -102,4 +102,5 @@ def step_mm(lines: Sequence[ScanLine | None], batch: Batch) -> Tensor:
     """Return the distance between samples of each line in mm, `(M,)` float64; NaN where there is none."""
     none = torch.full((2,), torch.nan, dtype=torch.float64)
     steps = torch.stack([none if line is None else line.step for line in lines])
-    return torch.linalg.vector_norm(steps * pixel_mm(batch), dim=1)
+    lengths: Tensor = torch.linalg.vector_norm(steps * pixel_mm(batch), dim=1)
+    return lengths
