@@ -48,16 +48,9 @@ def _or_none(make: Callable[[tuple[int, int]], ScanLine], batch: Batch) -> ScanL
 
 def pixel_mm(batch: Batch) -> Tensor:
     """Return mm per pixel of what the network sees along x, y of each key frame, `(M, 2)` float64."""
-<<<<<<< HEAD
-    scales = batch["affine"].cpu().diagonal(dim1=1, dim2=2)
-    own = batch["spacing"].cpu().double() / scales
-    each: Tensor = own.repeat_interleave(torch.tensor([len(keys) for keys in batch["keys"]]), dim=0)
-    return each
-=======
     scales: Tensor = batch["affine"].cpu().diagonal(dim1=1, dim2=2)
     own: Tensor = batch["spacing"].cpu().double() / scales
     return own.repeat_interleave(torch.tensor([len(keys) for keys in batch["keys"]]), dim=0)
->>>>>>> h-echo
 
 
 def key_frames(batch: Batch) -> Tensor:
