@@ -62,7 +62,7 @@ class LineTable:
             placed[key] = True
             height, width = clip.frames.shape[1:]
             try:
-                line_through(*torch.from_numpy(lines[key]).unbind(), size=(height, width))
+                line_through(torch.from_numpy(lines[key, 0]), torch.from_numpy(lines[key, 1]), (height, width))
             except ValueError as error:
                 cure = f"give two different points of a line through the frame, {width} × {height} pixels"
                 raise self.table.error(row, PLACES[0], str(error), cure) from error
