@@ -68,8 +68,8 @@ def _save(
     record: EchoRecord, clip: Tensor, points: Tensor, lines: Tensor, size: tuple[int, int], folder: Path
 ) -> dict[str, object]:
     """Write the clip with line and points, and its motion images; `points` and `lines` are in pixels of `clip`."""
-    target = folder / "clips" / file_name(record["source"]) / file_name(record["id"])
-    overlay, motion = target.with_name(f"{target.name}.gif"), target.with_name(f"{target.name}_motion.png")
+    target, own_name = folder / "clips" / file_name(record["source"]), file_name(record["id"])
+    overlay, motion = target / f"{own_name}.gif", target / (own_name + "_motion.png")
     own = (np.array(record["points"], np.float64), np.array(record["lines"], np.float64))
     clip_overlay(overlay, as_bytes(clip), record["frames"], *own, size)
     images, depths = [], []
