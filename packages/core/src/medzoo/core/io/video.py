@@ -74,7 +74,8 @@ def _opened(path: str) -> InputContainer:
     kind = "avi" if path.lower().endswith(".avi") else "mov"
     if (claimed := _claimed_bytes(path, kind)) > os.path.getsize(path):
         raise DataError(path, f"is cut short: {os.path.getsize(path)} of {claimed} bytes", DAMAGED)
-    return av.open(path, format=kind, options={"protocol_whitelist": "file"})
+    container: InputContainer = av.open(path, format=kind, options={"protocol_whitelist": "file"})
+    return container
 
 
 def _stream(path: str, container: InputContainer) -> VideoStream:

@@ -35,7 +35,7 @@ def bland_altman(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], unit: str) ->
         mean, off = (a + b)[known] / 2, (a - b)[known]
         axes = figure.add_subplot(rows, columns, number)
         axes.scatter(mean, off, s=14, color=CYCLE[0])
-        axes.set_title(name, fontsize=10)
+        axes.set_title(name, fontsize=9)
         axes.set_xlabel(f"mean of both ({unit})", fontsize=8)
         axes.set_ylabel(f"predicted − true ({unit})", fontsize=8)
         if len(off):
@@ -45,7 +45,5 @@ def bland_altman(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], unit: str) ->
                 if math.isfinite(border):
                     axes.axhline(border, color=CYCLE[1], linewidth=1, linestyle="--")
             spread = f" ± {limit:.2f}" if math.isfinite(limit) else ""
-            axes.text(
-                0.02, 0.97, f"{bias:+.2f}{spread}, n = {len(off)}", transform=axes.transAxes, fontsize=8, va="top"
-            )
+            axes.set_title(f"{name}: {bias:+.2f}{spread} {unit}, n = {len(off)}", fontsize=9)
     return figure
