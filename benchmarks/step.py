@@ -4,22 +4,26 @@
     python benchmarks/step.py gu2net --public CLONE --steps 10
 
 `CLONE` is a folder with a clone of the repository that `benchmarks/step_public.py` names for the method: those
-of uod, cc2d, igu-aug, gu2net and han. Both sides then have the paper's network, the same sizes and the same batches, in
-one process that keeps freed memory as the command line does. A step of the public code follows each of the method, so
-that load and clock changes hit both; the first of both is left out. Loading is on neither side; drawing the patch,
-augmentation and targets are within the clock for medzoo alone. Prints seconds a step and the ratio: median and
-quartiles of the ratios of neighbouring steps. Set OMP_NUM_THREADS to choose the threads of both.
+of uod, cc2d, igu-aug, gu2net and han. Both sides then have the paper's network, the same sizes and the same batches. A
+step of the public code follows each of the method, so that load and clock changes hit both; the first of both is left
+out. Both are in one process that keeps freed memory as the command line does; with `--apart` the public code is in a
+process of its own, which does as its own command line would: it gives freed memory back to the system. Loading is on
+neither side; drawing the patch, augmentation and targets are within the clock for medzoo alone. Prints seconds a step
+and the ratio: median and quartiles of the ratios of neighbouring steps. Set OMP_NUM_THREADS to choose the threads of
+both.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import statistics
 import subprocess
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +46,7 @@ Clock = tuple[float, float]
 class Turns(Callback):
     """Clocks each step of the trainer and lets the other code take one after it."""
 
-    def __init__(self, other: Callable[[dict[str, Any]], None] | None) -> None:
+    def __init__(self, other: Callable[[dict[str, Any]], Clock] | None) -> None:
         self.other = other
         self.own: list[Clock] = []
         self.others: list[Clock] = []
@@ -56,9 +60,44 @@ class Turns(Callback):
         """Stop it after the optimiser."""
         self.own.append(_since(self._start))
         if self.other is not None:
-            start = _now()
-            self.other(batch)
-            self.others.append(_since(start))
+            self.others.append(self.other(batch))
+
+
+class Here:
+    """The public code's step in this process, clocked."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.step, networks = PAIRS[name].make(root)
+        self.parameters = _parameters(networks)
+
+    def __call__(self, batch: dict[str, Any]) -> Clock:
+        """Take a step with the batch and return how long it took."""
+        start = _now()
+        self.step(batch)
+        return _since(start)
+
+
+class Apart:
+    """The same in a process of its own, which waits while medzoo takes its step."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, there = context.Pipe()
+        context.Process(target=_answer, args=(there, name, root), daemon=True).start()
+        self.parameters: str = self.pipe.recv()
+
+    def __call__(self, batch: dict[str, Any]) -> Clock:
+        """Hand the batch over and return how long the step took there."""
+        self.pipe.send({key: value.cpu().numpy() for key, value in batch.items() if isinstance(value, torch.Tensor)})
+        clock: Clock = self.pipe.recv()
+        return clock
+
+
+def _answer(pipe: Connection, name: str, root: Path) -> None:
+    here = Here(name, root)
+    pipe.send(here.parameters)
+    while True:
+        pipe.send(here({key: torch.from_numpy(value) for key, value in pipe.recv().items()}))
 
 
 def _now() -> Clock:
@@ -102,6 +141,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--data", nargs="*", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--public", type=Path, metavar="CLONE", help="a clone of the public code, see above")
+    parser.add_argument("--apart", action="store_true", help="the public code in a process of its own")
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -112,9 +152,9 @@ def main() -> None:
         pair = PAIRS[arguments.name]
         head = ["git", "-C", str(arguments.public), "rev-parse", "HEAD"]
         commit = subprocess.run(head, stdout=subprocess.PIPE, text=True)
-        turns.other, networks = pair.make(arguments.public.resolve())
+        turns.other = other = (Apart if arguments.apart else Here)(arguments.name, arguments.public.resolve())
         model, data = pair.model | model, {"domains": list(pair.domains), "n_train": 8, "shots": "all"} | data
-        print(f"public: {commit.stdout.strip() or 'no commit known'}, {_parameters(networks)}")
+        print(f"public: {commit.stdout.strip() or 'no commit known'}, {other.parameters}")
     recipe = arguments.recipe or ("paper" if arguments.public else "default")
     module = create_model(arguments.name, recipe=recipe, **model)
     train(module, create_datamodule(arguments.datamodule, **data), turns, arguments.steps)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from medzoo.core import create_model
 from medzoo.core.cli import main
@@ -116,6 +118,37 @@ def test_initial_weights_come_from_a_checkpoint_and_nothing_else_does(
     assert all(torch.equal(start[name], end["state_dict"][name]) for name in parameters)
     assert end["epoch"] == 0
     assert "8 of 8 tensors loaded" in capsys.readouterr().out
+
+
+def test_initial_weights_bring_the_settings_of_their_model_under_those_of_the_command(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--model", "toy", "--model.width", "11", "--model.lr", "0.5", "--trainer.max_epochs", "1") == 0
+    again = printed(capsys, "--init_from", CKPT, "--data", "toy-data", "--model.lr", "0.1")
+    assert again["model"]["init_args"]["width"] == 11
+    assert again["model"]["init_args"]["lr"] == 0.1
+    assert printed(capsys, "--model", "toy", "--init_from", CKPT)["model"]["init_args"]["width"] == 11
+    Path("own.yaml").write_text("model: {init_args: {width: 7}}")
+    own = printed(capsys, "--model", "toy", "--config", "own.yaml", "--init_from", CKPT)
+    assert own["model"]["init_args"]["width"] == 7
+    named = printed(capsys, "--config", "toy/long", "--init_from", CKPT)
+    assert named["model"]["init_args"]["width"] == 12, "a recipe that is named is meant as it is"
+
+
+def test_what_a_model_learns_of_its_data_does_not_come_with_initial_weights(workdir: Path) -> None:
+    small = "--data.train 12 --data.val 6 --data.test 6 --model.size 32 --model.backbone test_efficientnet"
+    steps = ["--trainer.max_steps", "1"]
+    assert fit("--model", "classifier", *small.split(), *steps, "--run_dir", "three") == 0
+    for name in ("well", "ill"):
+        Path("own", name).mkdir(parents=True)
+        for k in range(6):
+            Image.fromarray(np.full((40, 40), 20 * k + (name == "ill"), np.uint8)).save(f"own/{name}/{name}{k}.png")
+    data = ["--data", "classes-folder", "--data.root", "own"]
+    assert fit("--init_from", "three/checkpoints/last.ckpt", *data, *steps, "--run_dir", "two") == 0
+    settings = torch.load("two/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
+    assert settings["classes"] == ["ill", "well"]
+    assert settings["size"] == 32
+    assert settings["backbone"] == "test_efficientnet"
 
 
 def test_initial_weights_that_do_not_match_are_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,10 @@ CLASSES = "--model classifier --data.train 12 --data.val 6 --data.test 6 --model
 POINTS = "--model heatmap --data.domains [hand] --data.n_train 4 --data.n_test 2 --data.image_size 48 --model.size 32"
 IMAGES = "--model padim --data.train 3 --data.test 4 --data.pixels 64 --data.shots 3 --data.test_categories [gear]"
 VOLUMES = "--model normnet --data.train 2 --data.val 1 --data.test 2 --data.size [16,20,24] --model.widths [2,4]"
+MASKS = "--model segmenter --data.train 8 --data.val 4 --data.test 4 --data.pixels 32 --model.size 32 --model.width 2"
 FITS = {
     "classes": CLASSES,
+    "masks": f"{MASKS} --model.depth 2 --trainer.max_steps 20",
     "points": f"{POINTS} --model.width 2 --model.decoder_width 4 --trainer.max_epochs 1",
     "images": f"{IMAGES} --model.channels 10 --model.size [64,64] --model.widths [8,12,16]",
     "volumes": f"{VOLUMES} --model.patch [8,8,8] --trainer.max_epochs 1",
@@ -64,6 +66,13 @@ def other_way(task: str, paths: list[str]) -> list[str]:
         return ["--data", "mvtec-folder", "--data.root", "data"]
     if task == "volumes":
         return ["--data", "nifti-volumes", "--data.root", "."]
+    if task == "masks":
+        Path("data").mkdir()
+        Path("new").rename("data/images")
+        pictures("data/masks")
+        paths[:] = [path.replace("new/", "data/images/") for path in paths]
+        parts = ["--data.test_fraction", "0.9", "--data.val_fraction", "0"]
+        return ["--data", "masks-folder", "--data.root", "data", *parts]
     for name in ("clear", "mesh", "nodules"):
         pictures(f"data/{name}", 4)
     return ["--data", "classes-folder", "--data.root", "data", "--data.predict", "new"]
@@ -99,6 +108,8 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
         assert len(ours.pop("sha256")) == 64
         assert Path(ours.pop("path")).samefile(theirs.pop("path"))
         for record in (ours, theirs):
+            if task == "masks":
+                record["mask"] = Path(record["mask"]).read_bytes()
             for key in ("id", "map", "folder", "sha256", "category"):
                 record.pop(key, None)
             for row in record.get("lesions", []):
@@ -108,8 +119,20 @@ def test_the_answers_are_those_of_a_data_module_that_reads_the_same_files(task: 
     for path, ours in zip(paths, records("files"), strict=True):  # the same from Python
         answer = predictor(path)
         assert {k: ours[k] for k in answer.record if k != "id"} == {k: v for k, v in answer.record.items() if k != "id"}
+    if task in ("masks", "images"):
+        assert main(["predict", CKPT, *paths, "-o", "files", "--format", "nifti"]) == 0
+        for ours in records("files"):
+            flat = np.load(ours["map"]) if task == "images" else read_image(ours["mask"], "grey").array > 0
+            lies = nibabel.load(Path(ours.get("map", ours.get("mask"))).with_suffix(".nii.gz"))
+            np.testing.assert_array_equal(np.asarray(lies.dataobj)[..., 0].T, flat)
     written = {p.name for p in Path("files").rglob("*") if p.is_file()}
-    natural = {"points": "im0.png", "images": "im0.npy", "volumes": "mask.nii.gz", "classes": "predictions.csv"}
+    natural = {
+        "points": "im0.png",
+        "masks": "im0.nii.gz",
+        "images": "im0.npy",
+        "volumes": "mask.nii.gz",
+        "classes": "predictions.csv",
+    }
     assert natural[task] in written
 
 

@@ -15,7 +15,8 @@ from medzoo.core.registry import Spec, find, registered
 from medzoo.core.runs.loggers import asked_loggers
 from medzoo.core.spelling import nearest
 
-_VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--test_set", "--logger")
+_VALUED = ("--run_dir", "--ckpt_path", "--init_from", "--freeze", "--test_set", "--logger")
+_PART = re.compile(r"\w+(\.\w+)*")
 _SWITCHES = ("--resume", "--quiet", "--help", "-h")
 
 
@@ -29,6 +30,8 @@ class Request:
     run_dir: Path | None = None
     ckpt_path: str | None = None
     init_from: str | None = None
+    frozen: list[str] = field(default_factory=list)
+    """Names of the parts of the model that keep their weights."""
     configures_data: bool = False
     """Whether a configuration file names data."""
     trained_on: str | None = None
@@ -70,6 +73,10 @@ class Request:
                 elif flag == "--test_set":
                     name, _, root = value.partition("=")
                     add_test_set(request.test_sets, name, root, f"--test_set {value}")
+                elif flag == "--freeze":
+                    if verb != "fit":
+                        raise ConfigError(f"--freeze is for a training; medzoo {verb} changes no weights")
+                    add_frozen(request.frozen, value.split(","), f"--freeze {value}")
                 elif flag == "--logger":
                     request.loggers = asked_loggers(value)
                 else:
@@ -95,7 +102,7 @@ class Request:
         request.arguments = request._resumed() + rest
         if request.test_sets and verb != "test":
             raise ConfigError(f"--test_set (test_sets in a file) is for medzoo test, not for medzoo {verb}")
-        if request.model is None and request.ckpt_path is None and "--help" not in request.switches:
+        if request.model is None and not (request.ckpt_path or request.init_from) and "--help" not in request.switches:
             raise ConfigError(f"missing --model NAME; {_known('model')}")
         return request
 
@@ -116,6 +123,7 @@ class Request:
     def _take(self, config: dict[str, object], source: str) -> dict[str, object]:
         """Expand the names in a configuration and note what it chooses."""
         take_test_sets(self.test_sets, config, source)
+        add_frozen(self.frozen, config.pop("freeze", []), f"{source}: freeze")
         self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
             if key in config:
@@ -202,6 +210,17 @@ def check_values(args: list[str]) -> None:
                 read_yaml(value)
             except yaml.YAMLError as error:
                 raise ConfigError(f"{option}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
+
+
+def add_frozen(known: list[str], names: object, place: str) -> None:
+    """Note parts of a model that are not to be trained.
+
+    Raises:
+        ConfigError: They are no names of modules.
+    """
+    if not isinstance(names, list) or not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
+        raise ConfigError(f"{place}: expected names of parts of the model, such as backbone or net.encoder")
+    known += [name for name in names if name not in known]
 
 
 def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -11,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from medzoo.core.cli.request import Request
 from medzoo.core.distributed import is_first_process, print_once
@@ -39,7 +38,9 @@ def run(request: Request) -> None:
 
     request.ckpt_path = request.ckpt_path and located(request.ckpt_path)
     request.init_from = request.init_from and located(request.init_from)
-    arguments, sized = _from_checkpoint(request) if request.ckpt_path else ([], nullcontext())
+    if request.init_from is not None and request.verb != "fit":
+        raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
+    arguments, sized = _from_checkpoint(request)
     if request.model is None:
         if "--help" in request.switches:
             from medzoo.core.cli.help_page import print_usage
@@ -57,8 +58,6 @@ def run(request: Request) -> None:
 
         print_help(request, model_class)
         return
-    if request.init_from is not None and request.verb != "fit":
-        raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     if request.verb == "fit" and request.ckpt_path is not None and is_packed(request.ckpt_path):
         raise ConfigError(
             f"--ckpt_path {request.ckpt_path}: packed weights hold no training to continue; start one with --init_from"
@@ -79,6 +78,14 @@ def run(request: Request) -> None:
     _start(request, cli, sized)
 
 
+def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[object]]:
+    if not (request.ckpt_path or request.init_from):
+        return [], nullcontext()
+    from medzoo.core.cli.checkpoints import settings_of_checkpoint
+
+    return settings_of_checkpoint(request)
+
+
 def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[object]) -> None:
     """Build the parts, choose the folder, run the verb, and leave nothing behind where it fails before training."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -87,7 +94,6 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
     from medzoo.core.runs import folder as folders
     from medzoo.core.runs.allocator import keep_freed_memory
     from medzoo.core.runs.callbacks import LAST
-    from medzoo.core.runs.checkpoint_io import read_checkpoint
     from medzoo.core.runs.progress import OnceItTrains
     from medzoo.core.runs.results import print_table, write_environment
     from medzoo.core.runs.runner import Run
@@ -99,8 +105,6 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
     for option, (unset, instead) in _DECIDED.items():
         if cli.config.trainer[option] != unset:
             raise ConfigError(f"--trainer.{option}: cannot be set here; {instead}")
-    if request.init_from is not None:
-        read_checkpoint(request.init_from)  # before anything is written
     with _built_for(request):
         datamodule = cli.build_data({})
         test_sets = build_test_sets(cli, request.test_sets)
@@ -116,7 +120,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
 
     def record() -> None:
         if is_first_process():
-            _write_config(folder, cli, request.test_sets)
+            _write_config(folder, cli, {"test_sets": request.test_sets, "freeze": request.frozen})
             write_environment(folder, seed, str(cli.config.trainer.accelerator))
 
     run_ = Run(
@@ -131,6 +135,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
         epochs=cli.config.trainer.max_epochs,
         steps=cli.config.trainer.max_steps if cli.config.trainer.max_steps not in (None, -1) else None,
         init_from=request.init_from,
+        frozen=request.frozen,
         echo=not terminal and "--quiet" not in request.switches,
         bar=_bar(cli, terminal),
         resume=resume,
@@ -245,12 +250,13 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
     return folders.new_run_folder(request.model.name, data.name), True
 
 
-def _write_config(folder: Path, cli: MedzooCLI, test_sets: dict[str, str]) -> None:
+def _write_config(folder: Path, cli: MedzooCLI, run_options: dict[str, object]) -> None:
     from medzoo.core.io import replacing
     from medzoo.core.safe_yaml import write_yaml
 
     with replacing(folder / "config.yaml") as part:
-        part.write_text(cli.resolved() + (write_yaml({"test_sets": test_sets}) if test_sets else ""), encoding="utf8")
+        given = {name: value for name, value in run_options.items() if value}
+        part.write_text(cli.resolved() + (write_yaml(given) if given else ""), encoding="utf8")
 
 
 def _trainer_builder(
@@ -275,52 +281,6 @@ def _trainer_builder(
         return cli.build_trainer({**overrides, **fixed})
 
     return build
-
-
-def _from_checkpoint(request: Request) -> tuple[list[str], AbstractContextManager[object]]:
-    """The settings in a checkpoint as parser arguments, so that the command line wins over them.
-
-    Returns:
-        The arguments, and a context in which no model far larger than the checkpoint's can be built.
-    """
-    from medzoo.core.cli.parser import check_settings
-    from medzoo.core.runs.checkpoint_io import read_checkpoint
-    from medzoo.core.runs.saved import saved, sized_as
-    from medzoo.core.runs.schema import CHANGED
-
-    assert request.ckpt_path is not None
-    checkpoint = read_checkpoint(request.ckpt_path)
-    arguments: list[str] = []
-    for key, kind in (("model", "model"), ("data", "datamodule")):
-        kept = saved(checkpoint, kind, request.ckpt_path)
-        chosen = request.model if key == "model" else request.data
-        if kept is None:
-            continue
-        if key == "data":
-            request.trained_on = cast("str | None", kept.settings.get("root"))
-        if chosen is not None and chosen.class_path != kept.spec.class_path:
-            if key == "model":
-                raise CheckpointError(f"{request.ckpt_path}: made by {kept.spec.name}, asked for {chosen.name}")
-            continue
-        if key == "model":
-            request.model = kept.spec
-        else:
-            request.data = kept.spec
-        try:
-            check_settings(key, load(kept.spec), kept.settings)
-        except ConfigError as error:
-            raise CheckpointError(f"{request.ckpt_path}: {error}; {CHANGED}") from error
-        config = {key: {"class_path": kept.spec.class_path, "init_args": kept.settings}}
-        arguments += ["--config", json.dumps(config)]
-    if request.model is None:
-        raise CheckpointError(
-            f"{request.ckpt_path}: does not name its model, which is in 'hyper_parameters'; add --model NAME"
-        )
-    if request.data is None and not request.configures_data and "--help" not in request.switches:
-        raise CheckpointError(
-            f"{request.ckpt_path}: does not name its data, which are in 'datamodule_hyper_parameters'; add --data NAME"
-        )
-    return arguments, sized_as(request.ckpt_path, checkpoint)
 
 
 def _quiet_libraries() -> None:

@@ -6,14 +6,20 @@ import os
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medzoo.core.convert.read import read
 from medzoo.core.convert.write import WRITERS, path_of
 from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.io import read_image
 from medzoo.core.io.kinds import page_of
 
 ALWAYS = ("json", "csv")
 NIFTI = "nifti"
 LANDMARKS = "landmark detection"
+_FLAT = (".npy", ".png")
+"""Endings of maps and masks of images; those of volumes are NIfTI files."""
 OF_READERS = ("wfdb",)
 """Those that the reader of a task writes, see `Predictor.forms`."""
 
@@ -55,27 +61,30 @@ def check_forms(forms: tuple[str, ...], task: str, maps: bool, own: Container[st
 
 
 def write_maps(records: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Write the map of each image as NIfTI beside its `.npy`, where it is not there already and the image still is.
+    """Write map or mask of each image as NIfTI beside it, where it is not there already and the image still is.
 
     Returns:
         What is wrong with images that do not say where they lie as they should, by path.
     """
-    import numpy as np
-
     from medzoo.core.io.nifti_out import write_plane
 
     failed: dict[str, str] = {}
     for record in records:
-        source, path = record.get("map"), str(record["path"])
-        if not isinstance(source, str) or not os.path.isfile(page_of(path)[0]):
+        source, path = record.get("map", record.get("mask")), str(record["path"])
+        if not isinstance(source, str) or not source.endswith(_FLAT) or not os.path.isfile(page_of(path)[0]):
             continue
         target = Path(source).with_suffix(".nii.gz")
         if not target.exists() or target.stat().st_mtime_ns < os.stat(source).st_mtime_ns:
             try:
-                write_plane(target, np.load(source, allow_pickle=False), path)
+                found = np.load(source, allow_pickle=False) if source.endswith(".npy") else _mask(source)
+                write_plane(target, found, path)
             except DataError as error:
                 failed[path] = str(error)
     return failed
+
+
+def _mask(path: str) -> NDArray[np.bool_]:
+    return read_image(path, "grey").array > 0
 
 
 def write_forms(folder: Path, forms: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from medzoo.core.runs.bar import TrainingBar
 from medzoo.core.runs.callbacks import LAST, EpochTable, FiniteGuard, RunCheckpoints, StepSeed, StopSignals
 from medzoo.core.runs.fits import ResumeFits
 from medzoo.core.runs.folder import remove_leftovers
+from medzoo.core.runs.freezing import FrozenParts
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.joining import JoinEvaluations
 from medzoo.core.runs.parts import ModelBuilder, Results, TrainerBuilder, TrainerOptions
@@ -49,6 +50,8 @@ class Run:
     """`--trainer.max_steps` where given."""
     init_from: str | None = None
     """`--init_from` where given: a checkpoint whose weights a training starts from."""
+    frozen: list[str] = field(default_factory=list)
+    """Parts of the model that `--freeze` names."""
     echo: bool = False
     """Print a line an epoch (not on a terminal, which has bars)."""
     bar: bool = False
@@ -83,8 +86,8 @@ class Run:
             ConfigError: A checkpoint is given for all stages at once, or the training that it comes from is finished.
         """
         staged = isinstance(model, Method) and bool(model.stages) and model.hparams.get("stage") == "all"
-        for flag, file in (("--ckpt_path", ckpt_path), ("--init_from", self.init_from)):
-            if file is not None and staged:
+        for flag, given in (("--ckpt_path", ckpt_path), ("--init_from", self.init_from), ("--freeze", self.frozen)):
+            if given and staged:
                 assert isinstance(model, Method)
                 raise ConfigError(f"{flag} is for one stage; add --model.stage, one of {', '.join(model.stages)}")
         with self.signals:
@@ -133,6 +136,7 @@ class Run:
                 self.signals,
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
                 *([InitialWeights(self.init_from)] if self.init_from else []),
+                FrozenParts(self.frozen),
                 *([TrainingBar(label)] if self.bar else []),
             ],
             "default_root_dir": str(folder),
@@ -146,7 +150,8 @@ class Run:
             elif model.max_epochs is not None:
                 overrides["max_epochs"] = model.max_epochs
         trainer = self.build_trainer(overrides)
-        if isinstance(model, Method) and model.trains_in_parts and isinstance(trainer.strategy, DDPStrategy):
+        in_parts = bool(self.frozen) or (isinstance(model, Method) and model.trains_in_parts)
+        if in_parts and isinstance(trainer.strategy, DDPStrategy):
             trainer = self.build_trainer({**overrides, "strategy": "ddp_find_unused_parameters_true"})
         if self.resume and (checkpoints / LAST).is_file():
             ckpt_path = str(checkpoints / LAST)

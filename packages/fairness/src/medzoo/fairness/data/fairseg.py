@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class FairSeg(MaskDataModule):
         common: Options of all data modules.
     """
 
-    source: ClassVar[str] = "fairseg"
+    source: str = "fairseg"
     group_names: Mapping[str, tuple[str, ...]] = GROUPS
 
     def __init__(

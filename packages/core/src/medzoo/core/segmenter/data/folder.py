@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
@@ -36,7 +35,7 @@ class MasksFolder(MaskDataModule):
         common: Options of all data modules.
     """
 
-    source: ClassVar[str] = "masks"
+    source: str = "masks"
 
     def __init__(
         self,

@@ -22,8 +22,8 @@ from medzoo.core.geometry import resample, resize_affine
 from medzoo.core.names import listed
 from medzoo.core.sample import MaskSample
 
-Drawn = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""An image `(H, W)` or `(3, H, W)` in [0, 1], and its mask `(H, W)`."""
+Drawn = tuple[NDArray[np.float32], NDArray[np.bool_] | None]
+"""An image `(H, W)` or `(3, H, W)` in [0, 1], and its mask `(H, W)` where it is known."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ class MaskImages(Dataset[dict[str, object]]):
             "image": torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).reshape(-1, *self.size),
             "affine": torch.from_numpy(affine),
             "original_size": torch.tensor(extent),
-            "mask": torch.from_numpy(np.ascontiguousarray(mask)),
         }
+        if mask is not None:
+            sample["mask"] = torch.from_numpy(np.ascontiguousarray(mask))
         return sample | ({"groups": dict(item.groups)} if item.groups else {})
 
 
@@ -91,7 +92,7 @@ class MaskDataModule(MedzooDataModule):
     """
 
     sample: ClassVar[type] = MaskSample
-    source: ClassVar[str] = "masks"
+    source: str = "masks"
     """Name of the data set in results."""
     channels: int = 1
     group_names: Mapping[str, tuple[str, ...]] = {}

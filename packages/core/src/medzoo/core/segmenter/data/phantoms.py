@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class MaskPhantoms(MaskDataModule):
         common: Options of all data modules.
     """
 
-    source: ClassVar[str] = "structures"
+    source: str = "structures"
 
     def __init__(
         self,
