@@ -15,10 +15,10 @@ OLDEST_TESTS := tests/reliability/test_startup.py tests/reliability/test_broken_
 	tests/reliability/test_hostile_configurations.py tests/core/cli tests/core/io tests/core/geometry tests/core/test_zoo.py \
 	tests/landmark/heatmap/test_module.py::TestTimm tests/anomaly/test_contract.py::TestPaDiM
 
-.PHONY: help install fit test test-slow lint types packaging reliability docs site benchmark oldest audit anomalib clean
+.PHONY: help install fit test test-slow lint types packaging walk reliability docs site benchmark oldest audit anomalib clean
 
 help:
-	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging reliability docs site benchmark oldest audit anomalib clean"
+	@sed -n 's/^#   //p' Makefile; echo "also: install test-slow lint types packaging walk reliability docs site benchmark oldest audit anomalib clean"
 
 install: $(VENV)/.installed
 
@@ -50,7 +50,11 @@ types: $(VENV)/.developing
 	$(BIN)/mypy $(foreach p,$(PACKAGES),-p medzoo.$(p))
 
 packaging: $(VENV)/.developing
-	$(BIN)/python -m pytest -m packaging tests/packaging
+	$(BIN)/python -m pytest -m "packaging and not slow" tests/packaging
+
+# The README's commands from a clone to an answer: an environment of its own, minutes of downloads.
+walk: $(VENV)/.developing
+	$(BIN)/python -m pytest tests/packaging/test_walk.py
 
 reliability: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reliability
