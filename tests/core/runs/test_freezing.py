@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from medzoo.core.cli import main
+from medzoo.core.errors import ConfigError
+from medzoo.core.runs.freezing import parts_called
 
 RUN = Path("runs/toy/toy-data")
 STAY = ["--seed_everything", "3", "--quiet"]
@@ -88,7 +91,10 @@ def test_two_optimisers_by_hand_leave_a_frozen_part_alone(first: dict[str, Tenso
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("third", "--freeze third: the model has no part of this name with weights; it has first, second"),
+        (
+            "third",
+            "the model has no part of this name with weights; it has first, first.0, first.1, second",
+        ),
         ("first.3", "--freeze first.3: the model has no part of this name with weights"),
         ("first,second", "nothing is left to train"),
         ("first.*", "expected names of parts of the model"),
@@ -107,7 +113,35 @@ def test_all_stages_at_once_freeze_nothing(workdir: Path, capsys: pytest.Capture
     assert "--freeze is for one stage" in capsys.readouterr().err
 
 
-def test_the_last_word_of_a_dotted_name_is_enough(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def classify(*args: str) -> dict[str, Tensor]:
+    """Train a classifier for a step; the tensors that it ends with."""
     small = ["--model.backbone", "test_efficientnet", "--model.size", "32", "--data.train", "8", "--data.test", "8"]
-    assert main(["fit", "--model", "classifier", *small, "--trainer.max_steps", "1", "--freeze", "conv_stem"]) == 0
-    assert "frozen: conv_stem (" in capsys.readouterr().out
+    run = ["--trainer.max_steps", "1", "--run_dir", "-".join(["run", *args])[:20], *STAY]
+    assert main(["fit", "--model", "classifier", *small, *run, *args]) == 0
+    return dict(torch.load(f"{run[3]}/checkpoints/last.ckpt", weights_only=True)["state_dict"])
+
+
+def test_the_last_word_of_a_dotted_name_is_enough(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classify("--freeze", "conv_stem")
+    assert "frozen: conv_stem (216 of " in capsys.readouterr().out
+
+
+def test_the_backbone_of_a_classifier_is_all_but_its_head(workdir: Path) -> None:
+    start = classify("--model.lr", "0")
+    start = {name: value for name, value in start.items() if "running" not in name and "tracked" not in name}
+    assert changed(start, classify("--freeze", "backbone")) == {
+        "network.model.classifier.weight",
+        "network.model.classifier.bias",
+    }
+
+
+def test_a_backbone_is_found_by_what_timm_gives_its_networks() -> None:
+    for options in ({"features_only": True}, {}, {"num_classes": 0}):
+        net = nn.Sequential(timm.create_model("test_resnet", pretrained=False, **options), nn.Linear(4, 2))
+        net.train()
+        (part,) = parts_called(net, "backbone")
+        head = list(net[0].get_classifier().parameters()) if not options else []
+        rest = {id(weight) for weight in [*head, *net[1].parameters()]}
+        assert {id(weight) for weight in part.weights} == {id(weight) for weight in net.parameters()} - rest
+    with pytest.raises(ConfigError, match="it has 1"):
+        parts_called(nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), "backbone")

@@ -36,7 +36,7 @@ run:
   --run_dir DIR         folder of the run (default: runs/{model}/DATA/N)
   --resume              continue the newest run, or that in --run_dir, to the very weights of an uninterrupted one
   --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
-  --init_from FILE      start a new training with the weights of a checkpoint, and its model's settings where no recipe is named
+  --init_from FILE      start a new training with weights and (but for --config NAME) model settings of a checkpoint
   --freeze PART         keep the weights of a part of the model, such as backbone; commas or repeats for more
   --test_set NAME=DIR   with test: also all images of another folder, figures as NAME/...; may be repeated
   --logger NAMES        log to csv (a row every few steps), tensorboard, wandb or mlflow too, into the run folder

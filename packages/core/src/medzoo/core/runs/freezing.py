@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
@@ -17,7 +18,8 @@ class FrozenParts(Callback):
     The names go into the checkpoints, so that a training that is continued from one leaves the same parts alone.
 
     Args:
-        names: Of modules, such as `backbone`, or `net.encoder` where several modules have the last name.
+        names: Of modules, such as `net.encoder` or `encoder`; `backbone` also means a network of timm, see
+            `parts_called`.
 
     Raises:
         ConfigError: The model has no such part with weights, or nothing is left to train.
@@ -25,7 +27,7 @@ class FrozenParts(Callback):
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
-        self._parts: list[nn.Module] = []
+        self._modules: list[nn.Module] = []
 
     def state_dict(self) -> dict[str, object]:
         """Return the names, where there are any."""
@@ -41,9 +43,11 @@ class FrozenParts(Callback):
         """Find the parts, once the networks are built and filled, and say how much is frozen."""
         if not self.names:
             return
-        self._parts = [part for name in self.names for part in parts_called(pl_module, name)]
-        for part in self._parts:
-            part.requires_grad_(requires_grad=False)
+        found = [part for name in self.names for part in parts_called(pl_module, name)]
+        self._modules = [module for part in found for module in part.modules]
+        for part in found:
+            for weight in part.weights:
+                weight.requires_grad_(False)
         weights = list(pl_module.parameters())
         kept = sum(weight.numel() for weight in weights if not weight.requires_grad)
         if all(not weight.requires_grad for weight in weights):
@@ -52,23 +56,54 @@ class FrozenParts(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Keep the parts in evaluation mode, whatever a validation or the method itself left them in."""
-        for part in self._parts:
-            if part.training:
-                part.eval()
+        for module in self._modules:
+            module.training = False  # not eval(), which would reach what is not frozen below it
 
 
-def parts_called(model: nn.Module, name: str) -> list[nn.Module]:
-    """Return the modules of a dotted name, or those whose dotted name ends with it; none lies within another.
+class Part(NamedTuple):
+    """What is frozen together."""
+
+    modules: list[nn.Module]
+    weights: list[nn.Parameter]
+
+
+def parts_called(model: nn.Module, name: str) -> list[Part]:
+    """Return the parts of a model that a name means.
+
+    They are the modules of that dotted name, or those whose dotted name ends with it, none within another; and where
+    there are none, `backbone` means the networks of timm in the model, without the head of those that classify.
 
     Raises:
         ConfigError: There is none that has weights.
     """
     found: dict[str, nn.Module] = {}
-    for path, part in model.named_modules():
+    for path, module in model.named_modules():
         if (path == name or path.endswith(f".{name}")) and not any(path.startswith(f"{outer}.") for outer in found):
-            found[path] = part
-    parts = [part for part in found.values() if next(part.parameters(), None) is not None]
+            found[path] = module
+    parts = [Part(list(module.modules()), list(module.parameters())) for module in found.values()]
+    if not found and name == "backbone":
+        parts = [_without_head(module) for module in model.modules() if _is_backbone(module)]
+    parts = [part for part in parts if part.weights]
     if not parts:
-        known = ", ".join(path for path, part in model.named_children() if next(part.parameters(), None) is not None)
-        raise ConfigError(f"--freeze {name}: the model has no part of this name with weights; it has {known or 'none'}")
+        known = [path for path, module in model.named_modules() if path.count(".") < 2 and _has_weights(module)]
+        listed = ", ".join(path for path in known if path) or "none"
+        raise ConfigError(f"--freeze {name}: the model has no part of this name with weights; it has {listed}")
     return parts
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def _is_backbone(module: nn.Module) -> bool:
+    return hasattr(module, "feature_info") or callable(getattr(module, "get_classifier", None))
+
+
+def _without_head(network: nn.Module) -> Part:
+    """Return what a network of timm has but for the layers that classify."""
+    head = getattr(network, "get_classifier", nn.Identity)()
+    heads = head if isinstance(head, tuple | list) else (head,)  # those that were distilled have two
+    within = {id(module) for top in heads if isinstance(top, nn.Module) for module in top.modules()}
+    modules = [module for module in network.modules() if id(module) not in within]
+    weights = [weight for module in modules for weight in module.parameters(recurse=False)]
+    return Part(modules, weights)
