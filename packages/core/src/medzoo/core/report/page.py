@@ -14,6 +14,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; p
 h1, h2, h3, p { overflow-wrap: anywhere; } h1 { font-size: clamp(1.3rem, 5vw, 2rem); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #8888; text-align: left; white-space: nowrap; }
+.facts td { white-space: normal; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .6rem 0 1.2rem; } .wide:focus-visible { outline: 2px solid currentColor; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; } figcaption { font-size: 13px; overflow-wrap: anywhere; max-width: 32rem; }
@@ -141,4 +142,5 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
     # A table that is wider than a phone scrolls in its box, which the keyboard must reach.
     box = '<div class="wide" role="region" tabindex="0" aria-label="table">'
-    return f"{box}<table>{head}<tbody>{''.join(lines)}</tbody></table></div>"
+    kind = "" if heads else ' class="facts"'
+    return f"{box}<table{kind}>{head}<tbody>{''.join(lines)}</tbody></table></div>"
