@@ -66,6 +66,7 @@ def schema() -> Schema:
             "trainer": {"type": "object", **_properties(options_of_class(Trainer, "trainer"))},
             "seed_everything": {"type": ["integer", "boolean"], "default": 0},
             "test_sets": {"type": "object", "additionalProperties": {"type": "string"}},
+            "freeze": {"type": "array", "items": {"type": "string"}},
         },
         "definitions": definitions,
     }
