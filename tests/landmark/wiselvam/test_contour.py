@@ -158,3 +158,16 @@ def test_smoothness_of_straight_arcs_is_nothing() -> None:
     bent = straight.clone()
     bent[0, 0, 2, 0] += 1  # differences 1, −2, 1 in one arc of two
     assert float(smoothness(bent)) == pytest.approx((1 + 4 + 1) / 6)
+
+
+def test_what_is_read_both_ways_does_not_depend_on_the_side_that_the_heart_lies_on() -> None:
+    torch.manual_seed(0)
+    net = ContourNet(places=5, widths=(4, 8)).eval().double()
+    image = torch.rand(2, 1, 24, 32, dtype=torch.double)
+    points, arcs = net.read_both_ways(image)
+    others, flipped = net.read_both_ways(image.flip(-1))
+    mirror = points.new_tensor([31, 0]), points.new_tensor([-1, 1])
+    torch.testing.assert_close(others, mirror[0] + mirror[1] * points, atol=1e-4, rtol=0)
+    torch.testing.assert_close(flipped, mirror[0] + mirror[1] * arcs.flip(2), atol=1e-4, rtol=0)
+    one, _ = net.read(net(image))
+    assert not torch.allclose(one, points)

@@ -41,7 +41,7 @@ class WiseLVAM(EchoMethod):
         reach: How far the contour's arcs lead to either side of the scan line, in mm.
         places: Points of an arc, an odd number.
         augment: Strength of random changes of brightness, contrast and gamma; 0 changes nothing.
-        move: Turn, scale, shift and mirror the key frames in training.
+        move: Turn, scale, shift and mirror the key frames in training, and look at their mirror images as well in use.
         jitter: How far the scan lines of training deviate at random, in degrees and in mm along the axis (standard
             deviations).
         smooth_weight: Weight of the contour's second differences.
@@ -86,7 +86,10 @@ class WiseLVAM(EchoMethod):
 
     def lines(self, batch: Batch) -> Lines:
         """Place the scan line of each key frame where no person has done so."""
-        found = self.detector.read(self.detector(key_frames(batch)))
+        frames = key_frames(batch)
+        found = (
+            self.detector.read_both_ways(frames) if self.hparams["move"] else self.detector.read(self.detector(frames))
+        )
         points, contours = (places.detach().double().cpu() for places in found)
         if self.hparams["line"] == "points":
             return with_placed(fitted_lines(points, batch), batch)
