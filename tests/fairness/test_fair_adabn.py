@@ -143,6 +143,8 @@ def test_a_network_that_cannot_be_converted_is_refused() -> None:
         convert(nn.SyncBatchNorm.convert_sync_batchnorm(net()), 2)
     with pytest.raises(ConfigError, match=r"^--model\.backbone test_vit: it has no batch normalisation"):
         FairAdaBN(groups=["a", "b"], classes=["x", "y"], multi_label=False, channels=3, backbone="test_vit", size=64)
+    with pytest.raises(ConfigError, match=r"no batch normalisation 'bn1' to share; it has model\.bn1, "):
+        FairAdaBN(groups=["a", "b"], classes=["x", "y"], multi_label=False, channels=3, size=32, shared=["bn1"])
     with pytest.raises(RuntimeError, match="expected the groups of 2 samples, got none"):
         convert(net(), 2)(images(2))
     shared = convert(net(), 2, ["1"])

@@ -30,8 +30,8 @@ class FairAdaBN(GroupMethod):
         groups: Its values; empty: those of the data.
         alpha: Weight of the statistical disparity.
         disparity: `soft` (mean probabilities) or `hard` (the paper's frequencies of predictions, without gradient).
-        shared: Patterns of the layers whose normalisation all groups share, such as `conv1*`; the public code shares
-            the first.
+        shared: Patterns of the names of normalisations that all groups share, such as `model.layer1.*`; the public code
+            shares the first, `model.bn1` of a residual network.
         unknown: What is done with an image of unknown group: `refuse`, `pooled` (the mixture of the groups' statistics)
             or `average` (the mean of the probabilities of all groups). Training leaves it out.
         select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.

@@ -117,14 +117,17 @@ def convert(network: Network, groups: int, shared: Sequence[str] = ()) -> Networ
     Args:
         network: Any module with batch normalisation that keeps running statistics.
         groups: Number of groups.
-        shared: Patterns (`fnmatch`) of the names of layers that all groups share, such as `conv1*`.
+        shared: Patterns (`fnmatch`) of the names of normalisations that all groups share, such as `*layer1.*`.
 
     Raises:
         ValueError: It has no such layer (networks with layer or group normalisation), or one that is synchronised or
-            frozen.
+            frozen; a pattern fits none.
     """
     names = [name for name, module in network.named_modules() if isinstance(module, BatchNorm)]
     chosen = [name for name in names if not any(fnmatch(name, pattern) for pattern in shared)]
+    idle = [pattern for pattern in shared if names and not any(fnmatch(name, pattern) for name in names)]
+    if idle:
+        raise ValueError(f"it has no batch normalisation {idle[0]!r} to share; it has {', '.join(names[:4])}, …")
     frozen = [n for n, m in network.named_modules() if type(m).__name__.startswith("FrozenBatchNorm")]
     if frozen:
         raise ValueError(f"{frozen[0]} is frozen batch normalisation, which has no statistics to adapt")
