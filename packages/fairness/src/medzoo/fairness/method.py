@@ -95,11 +95,8 @@ class GroupMethod(Classifier):
     def setup(self, stage: str) -> None:
         """Look up which group of the data is which of the model."""
         super().setup(stage)
-        if self.data is not None and self.hparams.get("groups"):
-            names = groups_of(self.data).get(self.hparams["attribute"], ())
-            groups = self.hparams["groups"]
-            same = list(names) == groups
-            self.lookup = None if same else [groups.index(name) if name in groups else -1 for name in names]
+        if self.hparams.get("groups"):
+            self.lookup = group_lookup(self.data, self.hparams["attribute"], self.hparams["groups"])
 
     def codes(self, batch: Batch) -> Tensor:
         """Return the group of each image, `(B,)` int64; −1 where it is unknown or none that the model knows."""
@@ -188,6 +185,20 @@ def group_codes(batch: Batch, attribute: str, lookup: Sequence[int] | None = Non
     if lookup is not None:
         found = [lookup[code] if code >= 0 else -1 for code in found]
     return torch.tensor(found, device=batch["image"].device)
+
+
+def group_lookup(data: Any, attribute: str, groups: Sequence[str]) -> list[int] | None:
+    """Return the number in a model of each group of the data, −1 of one that it does not know; None where all are so.
+
+    Args:
+        data: The data module, or None.
+        attribute: Which of its attributes.
+        groups: The model's, in the order of their numbers.
+    """
+    names = list(groups_of(data).get(attribute, ()))
+    if names in ([], list(groups)):
+        return None
+    return [groups.index(name) if name in groups else -1 for name in names]
 
 
 def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
