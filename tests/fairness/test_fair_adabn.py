@@ -13,6 +13,7 @@ import torchvision
 from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 
+from medzoo.core import load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
@@ -85,6 +86,26 @@ def test_a_converted_network_gives_what_it_gave_for_any_group(name: str) -> None
     assert sum(p.numel() for p in network.parameters()) - count == 2 * 2 * sum(widths)
     branches = {k.replace(".branches.1", "") for k in network.state_dict() if ".branches.1." in k}
     assert {k for k in kept if k.endswith("running_mean")} == {k for k in branches if k.endswith("running_mean")}
+
+
+def test_training_starts_from_the_weights_of_the_network_as_it_was(workdir: Path) -> None:
+    """A file of timm knows no branches: each gets the statistics and weights of the one normalisation."""
+    plain = trained(timm.create_model("test_resnet", num_classes=7)).eval()
+    torch.save(plain.state_dict(), "weights.pt")
+    flags = [part for key, value in TINY.items() for part in (f"--{key}", str(value))]
+    more = ["--model.weights", "weights.pt", "--model.lr", "1e-12", "--trainer.max_epochs", "1"]
+    cpu = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", "fair-adabn", *flags, *more, *cpu]) == 0
+    model = load_checkpoint("run/checkpoints/last.ckpt")
+    assert isinstance(model, FairAdaBN)
+    assert model.network is not None
+    for name, module in plain.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            branches = model.network.model.get_submodule(name).branches
+            assert isinstance(branches, nn.ModuleList)
+            assert len(branches) == 2
+            for branch in branches:
+                assert torch.allclose(branch.weight, module.weight, atol=1e-6)
 
 
 def test_a_batch_of_one_group_leaves_the_others_untouched() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -15,7 +16,7 @@ from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 from medzoo.fairness.fair_adabn.losses import disparity, group_sum
-from medzoo.fairness.fair_adabn.network import convert, group_context
+from medzoo.fairness.fair_adabn.network import branched, convert, group_context
 from medzoo.fairness.losses import cross_entropies
 from medzoo.fairness.method import SELECTS, ClassOptions, GroupMethod, Select
 
@@ -76,6 +77,11 @@ class FairAdaBN(GroupMethod):
             convert(self.network, len(self.hparams["groups"]), self.hparams["shared"] or [])
         except ValueError as error:
             raise ConfigError(f"--model.backbone {self.hparams['backbone']}: {error}") from error
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to start from; every group's normalisation gets those of the network as it was."""
+        assert self.network is not None
+        super().fill(branched(self.network.model, weights))
 
     def forward(self, image: Tensor, group: Tensor | None = None) -> Tensor:
         """Return the logits `(B, classes)` of images `(B, channels, H, W)` in [0, 1].
