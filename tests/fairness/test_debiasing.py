@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
+from medzoo.core import load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
@@ -157,6 +159,18 @@ def test_every_training_image_gets_one_bias_label_and_the_stages_can_be_run_alon
         own = ["--model.stage", "debias", "--model.pseudo", given, "--run_dir", "wrong"]
         assert main(["fit", "--model", "pbbl", *flags, *cpu, *own]) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "biased"), [("ada-abc", "council.trunk.model."), ("lff", "biased.0.model.")])
+def test_both_networks_start_from_the_weights_that_are_given(name: str, biased: str, workdir: Path) -> None:
+    torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), "weights.pt")
+    flags = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
+    more = ["--model.weights", "weights.pt", "--model.lr", "1e-12", "--trainer.max_epochs", "1"]
+    cpu = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", name, *flags, *more, *cpu]) == 0
+    state, given = load_checkpoint("run/checkpoints/last.ckpt").state_dict(), torch.load("weights.pt")
+    for part in ("network.model.", biased):
+        assert torch.allclose(state[f"{part}layer1.0.conv1.weight"], given["layer1.0.conv1.weight"], atol=1e-6)
 
 
 def test_several_labels_are_refused(workdir: Path, capsys: Any) -> None:
