@@ -93,8 +93,15 @@ class GroupMethod(Classifier):
         super().configure_model()
 
     def setup(self, stage: str) -> None:
-        """Look up which group of the data is which of the model."""
+        """Look up which group of the data is which of the model.
+
+        Raises:
+            ConfigError: It is to be trained on data that have no such attribute, or none of its groups.
+        """
         super().setup(stage)
+        if stage == "fit" and self.needs_groups and self.data is not None:
+            groups = self.hparams["groups"]
+            self.hparams["attribute"], _ = attribute_of(self.data, self.hparams["attribute"], groups)
         if self.hparams.get("groups"):
             self.lookup = group_lookup(self.data, self.hparams["attribute"], self.hparams["groups"])
 
@@ -217,17 +224,26 @@ def shares_of(data: Any) -> dict[str, float]:
     return {name: count / max(1, total) for name, count, total in zip(data.classes, have, known, strict=True)}
 
 
-def attribute_of(data: Any, attribute: str | None) -> tuple[str, tuple[str, ...]]:
+def attribute_of(data: Any, attribute: str | None, groups: Sequence[str] | None = None) -> tuple[str, tuple[str, ...]]:
     """Return the sensitive attribute that is meant, and its values.
 
+    Args:
+        data: The data module.
+        attribute: As given; None where the data have one only.
+        groups: Those of the model, where it has some.
+
     Raises:
-        ConfigError: The data have none or no such one, several of which none is named, or fewer than two values.
+        ConfigError: The data have none or no such one, several of which none is named, or fewer than two values; or
+            none of the model's groups is among these.
     """
     known = groups_of(data)
     name = attribute if attribute is not None or len(known) != 1 else next(iter(known))
     if name is None or name not in known:
         names = ", ".join(known) or "none; see --data.groups of classes-table"
         raise ConfigError(f"--model.attribute: expected a sensitive attribute of the data ({names}), got {attribute}")
-    if len(known[name]) < 2:
+    if groups and not set(groups) & set(known[name]):
+        have = ", ".join(known[name]) or "none"
+        raise ConfigError(f"--model.groups: the data have {have} of {name}, and none of {', '.join(groups)}")
+    if not groups and len(known[name]) < 2:
         raise ConfigError(f"--model.attribute {name}: expected two groups or more in the data, got {len(known[name])}")
     return name, known[name]

@@ -108,7 +108,7 @@ class Apple(Segmenter):
         """Take attribute and groups from the data, and the network from the victim, where no checkpoint has them."""
         h = self.hparams
         if self.stage == "perturb" and self.network is None:
-            h["attribute"], names = attribute_of(self.data, h["attribute"])
+            h["attribute"], names = attribute_of(self.data, h["attribute"], h["groups"])
             h["groups"] = h["groups"] or list(names)
             victim = trained_segmenter(h["victim"])
             h.update({shared: victim.hparams[shared] for shared in ("channels", "width", "depth")})
