@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,10 +15,12 @@ from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 
 from medzoo.core import load_checkpoint
+from medzoo.core.classifier.data.items import Cases
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
+from medzoo.fairness.data.phantoms import LesionPhantoms
 from medzoo.fairness.fair_adabn.losses import disparity, group_sum
 from medzoo.fairness.fair_adabn.module import FairAdaBN
 from medzoo.fairness.fair_adabn.network import GroupBatchNorm, convert, group_context
@@ -261,3 +264,42 @@ def test_recipes_have_their_settings_and_sizes() -> None:
     assert parameters("fair-adabn/paper", **given) - 58_162_249 == 151_296
     small = {**given, "classes": ["a", "b"]}
     assert parameters("fair-adabn/default", **small) > parameters("fair-baseline/default", **{**small, "groups": None})
+
+
+@pytest.fixture
+def three_tones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A skin that no training image has, as a third of the images of the test."""
+    plain = LesionPhantoms.make_cases
+
+    def cases(data: LesionPhantoms) -> Cases:
+        found = plain(data)
+        parts = {
+            part: tuple(replace(item, groups={"skin": {0: 0, 1: 2, -1: -1}[item.groups["skin"]]}) for item in items)
+            for part, items in found.parts.items()
+        }
+        parts["test"] = tuple(
+            replace(item, groups={"skin": 1}) if i % 3 == 0 else item for i, item in enumerate(parts["test"])
+        )
+        return replace(found, parts=parts)
+
+    monkeypatch.setattr(LesionPhantoms, "group_names", {"skin": ("light", "tan", "dark")})
+    monkeypatch.setattr(LesionPhantoms, "make_cases", cases)
+
+
+def test_a_group_that_training_never_saw_is_unknown_and_has_no_branch_of_untrained_statistics(
+    three_tones: None, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [part for key, value in TINY.items() for part in (f"--{key}", str(value))]
+    cpu = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", "fair-adabn", *flags, "--model.unknown", "pooled", *cpu]) == 0
+    assert load_checkpoint("run/checkpoints/last.ckpt").hparams["groups"] == ["light", "dark"]
+    rows = [line.split(",")[2] for line in Path("run/groups.csv").read_text().splitlines()]
+    assert rows == ["group", "light", "tan", "dark"]
+    assert main(["fit", "--model", "fair-adabn", *flags, *cpu[:-1], "refused"]) == 2
+    assert "4 of 20 images for validation and test have no skin among light, dark" in capsys.readouterr().err
+    assert not Path("refused/checkpoints").exists()
+    one = [*flags, "--data.dark", "0"]
+    assert main(["fit", "--model", "fair-adabn", *one, *cpu[:-1], "one"]) == 2
+    assert "--model.attribute skin: expected training images of two groups or more, got 1, light" in (
+        capsys.readouterr().err
+    )

@@ -85,11 +85,11 @@ class GroupMethod(Classifier):
         )  # fmt: skip
 
     def configure_model(self) -> None:
-        """Take the groups from the data where neither an option nor a checkpoint has them."""
+        """Take the groups from the training images where neither an option nor a checkpoint has them."""
         lacking = "groups" in self.hparams and self.hparams["groups"] is None
         if lacking and self.needs_groups and self.data is not None:
-            attribute, names = attribute_of(self.data, self.hparams["attribute"])
-            self.hparams["attribute"], self.hparams["groups"] = attribute, list(names)
+            attribute, _ = attribute_of(self.data, self.hparams["attribute"])
+            self.hparams["attribute"], self.hparams["groups"] = attribute, trained_groups(self.data, attribute)
         super().configure_model()
 
     def setup(self, stage: str) -> None:
@@ -214,6 +214,20 @@ def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
         return {}
     getattr(data, "cases", None)  # a table tells its groups once it is read
     return dict(getattr(data, "group_names", {}))
+
+
+def trained_groups(data: Any, attribute: str) -> list[str]:
+    """Return the groups that training images are of: others are unknown to the model, which never learns of them.
+
+    Raises:
+        ConfigError: There are fewer than two.
+    """
+    codes = {item.groups.get(attribute, -1) for item in data.cases.parts["train"]}
+    found = [name for code, name in enumerate(groups_of(data)[attribute]) if code in codes]
+    if len(found) < 2:
+        have = f"{len(found)}, {found[0]}" if found else "none"
+        raise ConfigError(f"--model.attribute {attribute}: expected training images of two groups or more, got {have}")
+    return found
 
 
 def shares_of(data: Any) -> dict[str, float]:
