@@ -122,7 +122,8 @@ def _cohort(path: str, table: Table, columns: Columns, attributes: Sequence[Attr
         if not (classes == value).any():
             problem = f"has no {what} among {len(keep)} rows with a label in column {columns.label!r}"
             raise DataError(path, problem, "give a table with cases of both labels")
-    patients, names = None, tuple[str, ...]()
+    patients: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
     if columns.patient:
         patients, names = _patients([str(table.rows[row][columns.patient]) for row in keep], scores, classes)
     groups = tuple(group(table, attribute, keep) for attribute in attributes)
