@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,3 +199,29 @@ def test_recipes_have_their_settings() -> None:
     assert {name: found[name] for name in ("stage", "beta", "epsilon", "layers")} == {
         "stage": "all", "beta": 0.1, "epsilon": 1.0, "layers": ["bottleneck"],
     }  # fmt: skip
+
+
+def test_groups_are_found_by_name_where_the_data_have_others_in_another_order(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"model.width": 4, "model.depth": 2, "model.size": 16, "model.batch": 4, **DATA}
+    flags = [part for key, value in small.items() for part in (f"--{key}", str(value))]
+    cpu = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--quiet"]
+    assert main(["fit", "--model", "apple", *flags, *cpu, "--run_dir", "run"]) == 0
+    first = json.loads(Path("run/results.json").read_text())["metrics"]
+    plain = MaskPhantoms.make_parts
+
+    def renumbered(data: MaskPhantoms) -> Any:
+        """Number scanners as a table does that knows one more."""
+        data.group_names = {"scanner": ("z", "b", "a")}
+        numbers = {0: 2, 1: 1}
+        return {
+            part: tuple(replace(item, groups={"scanner": numbers[item.groups["scanner"]]}) for item in items)
+            for part, items in plain(data).items()
+        }
+
+    monkeypatch.setattr(MaskPhantoms, "make_parts", renumbered)
+    assert main(["test", "--ckpt_path", "run/checkpoints/last.ckpt", *cpu[:2], "--quiet", "--run_dir", "again"]) == 0
+    again = json.loads(Path("again/results.json").read_text())["metrics"]
+    names = ("probe", "base_probe", "dice/b", "base_dice/b", "dice_gap")
+    assert {n: again[f"structures/scanner/{n}"] for n in names} == {n: first[f"structures/scanner/{n}"] for n in names}

@@ -201,18 +201,38 @@ def test_the_page_says_where_its_parts_belong_in_a_report(workdir: Path) -> None
 
 def test_rows_without_a_label_are_counted(workdir: Path) -> None:
     rows = cohort(100)
-    rows[3]["y"] = rows[7]["y"] = ""
+    rows[3]["y"] = rows[7]["y"] = rows[7]["p"] = ""  # what was not read yet has no score either
     report = audited(write(workdir / "t.csv", rows))
     assert report["exclusions"] == {"without a label": 2}
     assert report["input"]["audited"] == 98
     assert "2 rows without a label were left out" in report["warnings"]
 
 
+def test_cases_without_a_patient_are_patients_of_their_own_in_any_order(workdir: Path) -> None:
+    """As `samples.csv` of a folder of images, of which nobody knows whose they are."""
+    rows = cohort(200)
+    named = audited(write(workdir / "a.csv", rows), "--patient", "id")
+    nobody = audited(write(workdir / "b.csv", [{**row, "patient": ""} for row in rows]), "--patient", "patient")
+    assert nobody["attributes"][0]["groups"] == named["attributes"][0]["groups"]
+    assert "200 cases without a patient count as a patient each" in nobody["warnings"]
+    for row in rows[::5]:
+        row["patient"] = ""
+    some = audited(write(workdir / "c.csv", rows), "--patient", "patient")
+    turned = audited(write(workdir / "d.csv", rows[::-1]), "--patient", "patient")
+    assert some["overall"] == turned["overall"]
+    assert some["overall"]["patients"] == 140
+    assert "40 cases without a patient count as a patient each" in some["warnings"]
+
+
 BAD: dict[str, tuple[str, Any, str]] = {
     "a score above 1": ("p", 1.5, "p is 1.5, expected a number from 0 to 1"),
     "a score below 0": ("p", -0.2, "expected a number from 0 to 1"),
     "no score": ("p", "", "p is empty, expected a number from 0 to 1"),
-    "a label of text": ("y", "pneumonia", "y is 'pneumonia', expected a number"),
+    "a label of text": (
+        "y",
+        "pneumonia",
+        "y is 'pneumonia', expected a number; map the labels to 0 and 1, or say which of them ",
+    ),
     "an uncertain label": ("y", -1, "y is -1, expected 0 or 1"),
     "an id that is repeated": ("id", "c0", "repeats id 'c0'"),
     "an age of text": ("age", "old", "age is 'old', expected a number"),
@@ -263,6 +283,8 @@ def test_a_table_or_an_option_that_is_wrong_is_told_in_one_line(workdir: Path) -
     assert "no ascending numbers" in fault(path, "--group", "age:60,40")
     assert "expected a number from 0 to 1" in fault(path, "--threshold", "2")
     assert "give cut points" in fault(path, "--group", "id")
+    assert "--group Y: is the label or the score" in fault(path, "--group", "Y")
+    assert "--group P: is the label or the score" in fault(path, "--group", "P:0.5")
     bare = write(workdir / "bare.csv", [{"y": row["y"], "p": row["p"]} for row in rows])
     assert "needs --group" in fault(bare, usual=("--label", "y", "--score", "p"))
     assert "needs --score COLUMN: " in fault(bare, usual=("--label", "y"))

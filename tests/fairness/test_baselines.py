@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.core.classifier.losses import asymmetric
+from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import dry_run, packaged, parameters
@@ -250,12 +252,27 @@ def test_the_attribute_is_found_or_asked_for() -> None:
     assert attribute_of(LesionPhantoms(8, 4, 4), None) == ("skin", ("light", "dark"))
     with pytest.raises(ConfigError, match=r"--model\.attribute: expected .* \(skin, ink\), got None"):
         attribute_of(LesionPhantoms(8, 4, 4, conflict=0.1), None)
+    assert attribute_of(LesionPhantoms(8, 4, 4), None, ["dark", "tan"]) == ("skin", ("light", "dark"))
     with pytest.raises(ConfigError, match=r"^--model\.loss db: is for several labels"):
         FairBaseline("db", multi_label=False)
     with pytest.raises(ConfigError, match=r"--model\.average: expected 0 to 1, got 2"):
         FairBaseline(average=2)
     with pytest.raises(ConfigError, match=r"^--model\.loss: expected"):
         FairBaseline("ce")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [["fair-baseline", "--model.loss", "group-mean"], ["fair-adabn"]])
+def test_groups_that_the_data_do_not_have_are_no_training_without_groups(
+    model: list[str], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All images would count as of unknown group and be left out, and nothing would be learnt."""
+    small = ["--model.backbone", "test_resnet", "--model.size", "32", "--data.train", "8", "--data.val", "4"]
+    own = ["--data.pixels", "16", "--trainer.accelerator", "cpu", "--quiet", "--model.groups", '["Light", "Dark"]']
+    assert main(["fit", "--model", *model, *small, *own]) == 2
+    assert "--model.groups: the data have light, dark of skin, and none of Light, Dark" in capsys.readouterr().err
+    wrong = ["--model.attribute", "sex"]
+    assert main(["fit", "--model", *model, *small, *own, *wrong]) == 2
+    assert "--model.attribute: expected a sensitive attribute of the data (skin), got sex" in capsys.readouterr().err
 
 
 def test_the_quick_recipe_is_a_small_network() -> None:

@@ -78,6 +78,7 @@ def test_the_table_is_read_by_classes_table(workdir: Path) -> None:
         (["--rho", "0.9", "--aligned", "0"], "--aligned 0: expected a whole number above 0"),
         (["--rho", "0.9", "--seeds", "1"], "no option --seeds; did you mean --seed?"),
         (["--rho", "0.9", "--bias", "y"], "a column is named twice"),
+        (["--rho", "0.9", "--out", "./t.csv"], "--out t.csv: is the table itself"),
     ],
 )
 def test_wrong_arguments_cost_one_line(

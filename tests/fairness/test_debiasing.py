@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
+from medzoo.core import load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
@@ -18,6 +20,7 @@ from medzoo.fairness.ada_abc.losses import agreement_loss, confidence, council_l
 from medzoo.fairness.ada_abc.network import Council
 from medzoo.fairness.losses import generalised_ce
 from medzoo.fairness.pbbl.losses import balanced_softmax, log_prior, youden_threshold
+from medzoo.fairness.pbbl.module import PBBL
 
 DATA: dict[str, Any] = {"data.train": 24, "data.val": 8, "data.test": 12, "data.pixels": 16}
 SMALL: dict[str, Any] = {"model.backbone": "test_resnet", "model.size": 32, "model.batch": 8, **DATA}
@@ -66,6 +69,16 @@ def test_under_the_prior_only_conflicting_images_pull() -> None:
     (gradient,) = torch.autograd.grad(balanced_softmax(logits, label, bias, log_prior(bias, label, 2)), logits)
     size = gradient.abs().sum(1)
     assert size[:2].min() > 20 * size[2:].max()
+
+
+def test_an_answer_is_without_the_prior() -> None:
+    torch.manual_seed(0)
+    options: Any = {"classes": ["a", "b"], "multi_label": False, "channels": 3, "backbone": "test_resnet", "size": 32}
+    model, batch = PBBL("debias", **options).eval(), {"image": torch.rand(2, 3, 32, 32)}
+    assert model.network is not None
+    model.prior = torch.tensor([[0.0, -9.0], [-9.0, 0.0]])
+    with torch.no_grad():
+        assert torch.equal(model.outputs(batch).logits, model.network(batch["image"]))
 
 
 def test_the_threshold_has_the_largest_youden_index() -> None:
@@ -153,10 +166,27 @@ def test_every_training_image_gets_one_bias_label_and_the_stages_can_be_run_alon
         assert main(["fit", "--model", "pbbl", *flags, *cpu, *own]) == 0
     Path("short.csv").write_text("\n".join(lines[:-1]))
     capsys.readouterr()
-    for given, words in (("short.csv", "has no row for 1 of 24 training images"), ("no.csv", "does not exist")):
+    Path("half.csv").write_text("\n".join([lines[0], *(line[:-1] + "0.7" for line in lines[1:])]))
+    for given, words in (
+        ("short.csv", "has no row for 1 of 24 training images"),
+        ("no.csv", "does not exist"),
+        ("half.csv", "bias is '0.7', expected a whole number from 0 to 1"),
+    ):
         own = ["--model.stage", "debias", "--model.pseudo", given, "--run_dir", "wrong"]
         assert main(["fit", "--model", "pbbl", *flags, *cpu, *own]) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "biased"), [("ada-abc", "council.trunk.model."), ("lff", "biased.0.model.")])
+def test_both_networks_start_from_the_weights_that_are_given(name: str, biased: str, workdir: Path) -> None:
+    torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), "weights.pt")
+    flags = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
+    more = ["--model.weights", "weights.pt", "--model.lr", "1e-12", "--trainer.max_epochs", "1"]
+    cpu = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", name, *flags, *more, *cpu]) == 0
+    state, given = load_checkpoint("run/checkpoints/last.ckpt").state_dict(), torch.load("weights.pt")
+    for part in ("network.model.", biased):
+        assert torch.allclose(state[f"{part}layer1.0.conv1.weight"], given["layer1.0.conv1.weight"], atol=1e-6)
 
 
 def test_several_labels_are_refused(workdir: Path, capsys: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,10 +14,13 @@ import torchvision
 from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 
+from medzoo.core import load_checkpoint
+from medzoo.core.classifier.data.items import Cases
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
+from medzoo.fairness.data.phantoms import LesionPhantoms
 from medzoo.fairness.fair_adabn.losses import disparity, group_sum
 from medzoo.fairness.fair_adabn.module import FairAdaBN
 from medzoo.fairness.fair_adabn.network import GroupBatchNorm, convert, group_context
@@ -87,6 +91,26 @@ def test_a_converted_network_gives_what_it_gave_for_any_group(name: str) -> None
     assert {k for k in kept if k.endswith("running_mean")} == {k for k in branches if k.endswith("running_mean")}
 
 
+def test_training_starts_from_the_weights_of_the_network_as_it_was(workdir: Path) -> None:
+    """A file of timm knows no branches: each gets the statistics and weights of the one normalisation."""
+    plain = trained(timm.create_model("test_resnet", num_classes=7)).eval()
+    torch.save(plain.state_dict(), "weights.pt")
+    flags = [part for key, value in TINY.items() for part in (f"--{key}", str(value))]
+    more = ["--model.weights", "weights.pt", "--model.lr", "1e-12", "--trainer.max_epochs", "1"]
+    cpu = ["--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", "fair-adabn", *flags, *more, *cpu]) == 0
+    model = load_checkpoint("run/checkpoints/last.ckpt")
+    assert isinstance(model, FairAdaBN)
+    assert model.network is not None
+    for name, module in plain.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            branches = model.network.model.get_submodule(name).branches
+            assert isinstance(branches, nn.ModuleList)
+            assert len(branches) == 2
+            for branch in branches:
+                assert torch.allclose(branch.weight, module.weight, atol=1e-6)
+
+
 def test_a_batch_of_one_group_leaves_the_others_untouched() -> None:
     network = convert(net(), 2).train()
     before = {k: v.clone() for k, v in network.state_dict().items()}
@@ -143,6 +167,8 @@ def test_a_network_that_cannot_be_converted_is_refused() -> None:
         convert(nn.SyncBatchNorm.convert_sync_batchnorm(net()), 2)
     with pytest.raises(ConfigError, match=r"^--model\.backbone test_vit: it has no batch normalisation"):
         FairAdaBN(groups=["a", "b"], classes=["x", "y"], multi_label=False, channels=3, backbone="test_vit", size=64)
+    with pytest.raises(ConfigError, match=r"no batch normalisation 'bn1' to share; it has model\.bn1, "):
+        FairAdaBN(groups=["a", "b"], classes=["x", "y"], multi_label=False, channels=3, size=32, shared=["bn1"])
     with pytest.raises(RuntimeError, match="expected the groups of 2 samples, got none"):
         convert(net(), 2)(images(2))
     shared = convert(net(), 2, ["1"])
@@ -238,3 +264,42 @@ def test_recipes_have_their_settings_and_sizes() -> None:
     assert parameters("fair-adabn/paper", **given) - 58_162_249 == 151_296
     small = {**given, "classes": ["a", "b"]}
     assert parameters("fair-adabn/default", **small) > parameters("fair-baseline/default", **{**small, "groups": None})
+
+
+@pytest.fixture
+def three_tones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A skin that no training image has, as a third of the images of the test."""
+    plain = LesionPhantoms.make_cases
+
+    def cases(data: LesionPhantoms) -> Cases:
+        found = plain(data)
+        parts = {
+            part: tuple(replace(item, groups={"skin": {0: 0, 1: 2, -1: -1}[item.groups["skin"]]}) for item in items)
+            for part, items in found.parts.items()
+        }
+        parts["test"] = tuple(
+            replace(item, groups={"skin": 1}) if i % 3 == 0 else item for i, item in enumerate(parts["test"])
+        )
+        return replace(found, parts=parts)
+
+    monkeypatch.setattr(LesionPhantoms, "group_names", {"skin": ("light", "tan", "dark")})
+    monkeypatch.setattr(LesionPhantoms, "make_cases", cases)
+
+
+def test_a_group_that_training_never_saw_is_unknown_and_has_no_branch_of_untrained_statistics(
+    three_tones: None, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [part for key, value in TINY.items() for part in (f"--{key}", str(value))]
+    cpu = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--quiet", "--run_dir", "run"]
+    assert main(["fit", "--model", "fair-adabn", *flags, "--model.unknown", "pooled", *cpu]) == 0
+    assert load_checkpoint("run/checkpoints/last.ckpt").hparams["groups"] == ["light", "dark"]
+    rows = [line.split(",")[2] for line in Path("run/groups.csv").read_text().splitlines()]
+    assert rows == ["group", "light", "tan", "dark"]
+    assert main(["fit", "--model", "fair-adabn", *flags, *cpu[:-1], "refused"]) == 2
+    assert "4 of 20 images for validation and test have no skin among light, dark" in capsys.readouterr().err
+    assert not Path("refused/checkpoints").exists()
+    one = [*flags, "--data.dark", "0"]
+    assert main(["fit", "--model", "fair-adabn", *one, *cpu[:-1], "one"]) == 2
+    assert "--model.attribute skin: expected training images of two groups or more, got 1, light" in (
+        capsys.readouterr().err
+    )

@@ -57,6 +57,10 @@ def test_the_cushion_is_linear_keeps_constants_and_stops_a_checkerboard() -> Non
     x, y = torch.rand(2, 2, 20, 24, generator=generator), torch.rand(2, 2, 20, 24, generator=generator)
     assert torch.allclose(cushion(2 * x - 3 * y), 2 * cushion(x) - 3 * cushion(y), atol=1e-5)
     assert torch.allclose(cushion(torch.full((1, 1, 9, 9), 0.7)), torch.full((1, 1, 9, 9), 0.7), atol=1e-6)
+    with pytest.raises(
+        ConfigError, match=r"--model\.sigma: a low-pass that reaches 60 pixels is too wide for .* 9 × 9"
+    ):
+        Cushion(20.0)(torch.rand(1, 1, 9, 9))
     board = (-1.0) ** (torch.arange(20)[:, None] + torch.arange(24))[None, None]
     assert float(cushion(board).abs().amax()) < 0.05
     assert torch.equal(Cushion(0.0)(x), x)

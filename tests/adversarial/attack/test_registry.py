@@ -23,6 +23,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
 from medzoo.core.registry import specs
 from medzoo.core.sample import Batch
+from medzoo.core.tasks.classification import ClassificationOutputs
 
 POINTS = {"data.domains": ["chest"], "data.n_train": 4, "data.n_test": 2, "data.image_size": 48}
 MATCHING = {
@@ -177,6 +178,46 @@ def test_an_attack_on_a_twin_is_judged_on_the_model_itself() -> None:
     same.twin = Foreign()
     same.on_test_batch_start(TRAINER, Foreign(), batch(), 0)
     assert same.rows == own.rows, "of a model itself nothing is lost on the way"
+
+
+class Classes(Foreign):
+    """A classifier whose classes stand in an order of its own."""
+
+    def __init__(self, names: tuple[str, str]) -> None:
+        super().__init__()
+        self.names = names
+        with torch.no_grad():  # the logit of `bright` is the mean of the image less one half
+            self.layer.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 16))
+            self.layer.bias.copy_(torch.tensor([8.0, -8.0]))
+            if names[1] == "dark":
+                self.layer.weight.neg_()
+                self.layer.bias.neg_()
+
+    def outputs(self, batch: Batch) -> Any:
+        return ClassificationOutputs(self.layer(batch["image"].flatten(1)), self.names)
+
+
+@pytest.mark.parametrize("names", [("dark", "bright"), ("bright", "dark")])
+@pytest.mark.parametrize("twin", [None, ("dark", "bright"), ("bright", "dark")])
+def test_classes_are_found_by_name_whatever_their_order_in_data_model_and_twin(
+    names: tuple[str, str], twin: tuple[str, str] | None
+) -> None:
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(classes=("dark", "bright"), multi_label=False))
+    for eps, wrong in ((0.0, 0), (0.6, 6)):
+        attack, one = under_attack(eps, 20), batch()
+        attack.twin = None if twin is None else Classes(twin)
+        one["label"] = one["bright"].long()
+        attack.on_test_batch_start(trainer, Classes(names), one, 0)
+        assert sum(row["success"] for row in attack.rows) == wrong
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0.5])
+def test_images_beyond_the_bounds_are_refused_and_not_clipped(shift: float) -> None:
+    one = batch()
+    one["label"], one["image"] = one["bright"].long(), one["image"] + shift
+    trainer: Any = SimpleNamespace(datamodule=None)
+    with pytest.raises(ConfigError, match=r"^--bounds 0,1: the images of a batch go from .* give the lowest and"):
+        under_attack(0.1).on_test_batch_start(trainer, Classes(("dark", "bright")), one, 0)
 
 
 def test_noise_uses_the_whole_budget_and_is_weaker_than_a_search() -> None:

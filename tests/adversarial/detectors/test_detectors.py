@@ -16,6 +16,7 @@ from medzoo.adversarial.detectors import (
     DropoutVariance,
     KernelDensity,
     Likelihood,
+    MagNet,
     Mahalanobis,
     Mixtures,
     Seen,
@@ -116,6 +117,16 @@ def test_all_detectors_have_one_interface_and_a_state_that_is_enough(world: Worl
             assert torch.allclose(parts, found[:4], rtol=1e-3, atol=1e-4), f"{name} depends on the batch"
             again[name].state = detector.state
             assert torch.allclose(again[name].score(world.new), found), name
+
+
+@pytest.mark.parametrize("by", ["error", "answer"])
+def test_magnet_rebuilds_images_of_an_odd_size(world: World, by: Any) -> None:
+    images = torch.rand(4, 1, 15, 17, generator=torch.Generator().manual_seed(0))
+    seen = world.watched.look_at(images, torch.tensor([0, 1, 2, 0]))
+    detector = MagNet(world.watched, by)
+    detector.fit(seen, seen, seen)
+    assert detector.rebuilt(images).shape == images.shape
+    assert detector.score(seen).isfinite().all()
 
 
 def test_a_plain_attack_is_seen(world: World) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from medzoo.adversarial.hfc.module import HFC
 from medzoo.core import load_checkpoint
+from medzoo.core.classifier.module import Classifier
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing import ModelContract
@@ -118,6 +119,7 @@ def test_a_wrong_option_is_one_line(options: dict[str, Any], text: str) -> None:
         (["--model.victim_options", '{"depth": 3}'], "--model.victim_options: classifier takes no such options"),
         (["--model.layers", '["layer9"]'], "layers: the victim has no layer 'layer9'"),
         (["--data.multi_label", "true"], "exclusive classes"),
+        (["--model.victim", "pbbl"], "--model.victim: pbbl is trained in stages; train it first and give its"),
     ],
 )
 def test_a_victim_that_cannot_be_used_is_one_line(
@@ -131,3 +133,23 @@ def test_a_victim_that_cannot_be_used_is_one_line(
     err = capsys.readouterr().err.strip()
     assert text in err
     assert err.count("\n") == 0, err
+
+
+def test_a_victim_that_is_trained_has_all_of_its_hooks() -> None:
+    """A mean of weights, such as that of fair-baseline, is kept at the end of each step."""
+
+    class Counting(Classifier):
+        heard: ClassVar[list[str]] = []
+
+        def on_fit_start(self) -> None:
+            self.heard.append("fit")
+
+        def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+            self.heard.append(f"batch {batch_idx}")
+
+    for stage, wanted in (("attack", []), ("victim", ["fit", "batch 3"])):
+        model = HFC(stage=stage)
+        model.victim = Counting()
+        model.on_fit_start()
+        model.on_train_batch_end(None, {}, 3)
+        assert Counting.heard == wanted

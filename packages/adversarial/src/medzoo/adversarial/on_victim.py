@@ -92,7 +92,7 @@ class OnVictim(Method):
 
         Raises:
             CheckpointError: The checkpoint cannot be used.
-            ConfigError: The model's options are wrong.
+            ConfigError: The model's options are wrong, or it is trained in stages, of which this would be the first.
             PluginError: No model has that name.
         """
         if self.victim is not None:
@@ -101,9 +101,12 @@ class OnVictim(Method):
         if self.given:
             return self._take(load_checkpoint(name))
         try:
-            return self._take(create_model(name, **options))
+            model = create_model(name, **options)
         except TypeError as error:
             raise ConfigError(f"--model.victim_options: {name} takes no such options: {error}") from error
+        if getattr(model, "stages", ()):
+            raise ConfigError(f"--model.victim: {name} is trained in stages; train it first and give its checkpoint")
+        return self._take(model)
 
     def wants(self) -> Wants:
         """Return what the victim asks for."""
@@ -157,6 +160,11 @@ class OnVictim(Method):
         warnings.filterwarnings("ignore", message=".*returned `None`.*")
         return None
 
+    def on_fit_start(self) -> None:
+        """Let the victim look at its data."""
+        if self.trains_victim:
+            self.subject.on_fit_start()
+
     def on_train_start(self) -> None:
         """Keep the victim in evaluation mode where it is not trained."""
         if self.trains_victim:
@@ -179,6 +187,11 @@ class OnVictim(Method):
             self.eval()
             self.look()
             self.train()
+
+    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
+        """Let the victim end its step, such as one that averages its weights."""
+        if self.trains_victim:
+            self.subject.on_train_batch_end(outputs, batch, batch_idx)
 
     def on_before_zero_grad(self, optimizer: Optimizer) -> None:
         """Let the victim follow its step."""

@@ -85,21 +85,25 @@ class GroupMethod(Classifier):
         )  # fmt: skip
 
     def configure_model(self) -> None:
-        """Take the groups from the data where neither an option nor a checkpoint has them."""
+        """Take the groups from the training images where neither an option nor a checkpoint has them."""
         lacking = "groups" in self.hparams and self.hparams["groups"] is None
         if lacking and self.needs_groups and self.data is not None:
-            attribute, names = attribute_of(self.data, self.hparams["attribute"])
-            self.hparams["attribute"], self.hparams["groups"] = attribute, list(names)
+            attribute, _ = attribute_of(self.data, self.hparams["attribute"])
+            self.hparams["attribute"], self.hparams["groups"] = attribute, trained_groups(self.data, attribute)
         super().configure_model()
 
     def setup(self, stage: str) -> None:
-        """Look up which group of the data is which of the model."""
+        """Look up which group of the data is which of the model.
+
+        Raises:
+            ConfigError: It is to be trained on data that have no such attribute, or none of its groups.
+        """
         super().setup(stage)
-        if self.data is not None and self.hparams.get("groups"):
-            names = groups_of(self.data).get(self.hparams["attribute"], ())
+        if stage == "fit" and self.needs_groups and self.data is not None:
             groups = self.hparams["groups"]
-            same = list(names) == groups
-            self.lookup = None if same else [groups.index(name) if name in groups else -1 for name in names]
+            self.hparams["attribute"], _ = attribute_of(self.data, self.hparams["attribute"], groups)
+        if self.hparams.get("groups"):
+            self.lookup = group_lookup(self.data, self.hparams["attribute"], self.hparams["groups"])
 
     def codes(self, batch: Batch) -> Tensor:
         """Return the group of each image, `(B,)` int64; −1 where it is unknown or none that the model knows."""
@@ -190,12 +194,40 @@ def group_codes(batch: Batch, attribute: str, lookup: Sequence[int] | None = Non
     return torch.tensor(found, device=batch["image"].device)
 
 
+def group_lookup(data: Any, attribute: str, groups: Sequence[str]) -> list[int] | None:
+    """Return the number in a model of each group of the data, −1 of one that it does not know; None where all are so.
+
+    Args:
+        data: The data module, or None.
+        attribute: Which of its attributes.
+        groups: The model's, in the order of their numbers.
+    """
+    names = list(groups_of(data).get(attribute, ()))
+    if names in ([], list(groups)):
+        return None
+    return [groups.index(name) if name in groups else -1 for name in names]
+
+
 def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
     """Return the values of each sensitive attribute of a data module; empty where it has none."""
     if data is None:
         return {}
     getattr(data, "cases", None)  # a table tells its groups once it is read
     return dict(getattr(data, "group_names", {}))
+
+
+def trained_groups(data: Any, attribute: str) -> list[str]:
+    """Return the groups that training images are of: others are unknown to the model, which never learns of them.
+
+    Raises:
+        ConfigError: There are fewer than two.
+    """
+    codes = {item.groups.get(attribute, -1) for item in data.cases.parts["train"]}
+    found = [name for code, name in enumerate(groups_of(data)[attribute]) if code in codes]
+    if len(found) < 2:
+        have = f"{len(found)}, {found[0]}" if found else "none"
+        raise ConfigError(f"--model.attribute {attribute}: expected training images of two groups or more, got {have}")
+    return found
 
 
 def shares_of(data: Any) -> dict[str, float]:
@@ -206,17 +238,26 @@ def shares_of(data: Any) -> dict[str, float]:
     return {name: count / max(1, total) for name, count, total in zip(data.classes, have, known, strict=True)}
 
 
-def attribute_of(data: Any, attribute: str | None) -> tuple[str, tuple[str, ...]]:
+def attribute_of(data: Any, attribute: str | None, groups: Sequence[str] | None = None) -> tuple[str, tuple[str, ...]]:
     """Return the sensitive attribute that is meant, and its values.
 
+    Args:
+        data: The data module.
+        attribute: As given; None where the data have one only.
+        groups: Those of the model, where it has some.
+
     Raises:
-        ConfigError: The data have none or no such one, several of which none is named, or fewer than two values.
+        ConfigError: The data have none or no such one, several of which none is named, or fewer than two values; or
+            none of the model's groups is among these.
     """
     known = groups_of(data)
     name = attribute if attribute is not None or len(known) != 1 else next(iter(known))
     if name is None or name not in known:
         names = ", ".join(known) or "none; see --data.groups of classes-table"
         raise ConfigError(f"--model.attribute: expected a sensitive attribute of the data ({names}), got {attribute}")
-    if len(known[name]) < 2:
+    if groups and not set(groups) & set(known[name]):
+        have = ", ".join(known[name]) or "none"
+        raise ConfigError(f"--model.groups: the data have {have} of {name}, and none of {', '.join(groups)}")
+    if not groups and len(known[name]) < 2:
         raise ConfigError(f"--model.attribute {name}: expected two groups or more in the data, got {len(known[name])}")
     return name, known[name]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
-
 from medzoo.core.classifier.network import ClassifierNetwork
 
 
-def feature_network(name: str, channels: int, size: Sequence[int]) -> tuple[nn.Module, int]:
+def feature_network(name: str, channels: int, size: Sequence[int]) -> tuple[ClassifierNetwork, int]:
     """Return a network of timm without head, `(B, C, H, W)` in [0, 1] to features `(B, d)`, and d.
 
     Args:

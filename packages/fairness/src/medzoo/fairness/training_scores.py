@@ -57,13 +57,13 @@ def read_column(path: str | None, option: str, column: str, ids: list[str], low:
 
     Raises:
         ConfigError: No table is given.
-        DataError: It does not exist, or lacks an image.
+        DataError: It does not exist, lacks an image, or has another number.
     """
     if path is None:
         raise ConfigError(f"--{option}: this stage needs the table of the stage before; give it, or --model.stage all")
     if not Path(path).is_file():
         raise DataError(path, "does not exist", f"give --{option} the table that the stage before has written")
-    table = read_table(path, ["id", Column(column, "number", low=low, high=high)], unique=["id"])
+    table = read_table(path, ["id", Column(column, "integer", low=low, high=high)], unique=["id"])
     found = dict(zip(table.texts("id"), (int(v) for v in table.numbers(column)), strict=True))
     lacking = [name for name in ids if name not in found]
     if lacking:

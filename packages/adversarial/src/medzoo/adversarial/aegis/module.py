@@ -12,6 +12,7 @@ from medzoo.adversarial.aegis.attacks import tried
 from medzoo.adversarial.aegis.network import Cushion, Shield, train_shield
 from medzoo.adversarial.aegis.report import BypassEvaluation, Tried
 from medzoo.adversarial.detectors import Watched
+from medzoo.adversarial.halves import halves
 from medzoo.adversarial.on_classifier import OnClassifier
 from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
@@ -95,34 +96,38 @@ class Aegis(OnClassifier):
             name = every[len(every) // 4]
         return Watched(classify, self.subject, [name])
 
-    def _look(self, watched: Watched, part: str) -> tuple[Tensor, Tensor]:
-        """Return maps of the Shield's layer and logits of all images of a part, as they are."""
-        maps, logits = [], []
+    def _look(self, watched: Watched, part: str) -> tuple[Tensor, Tensor, list[str]]:
+        """Return maps of the Shield's layer, logits and patients of all images of a part, as they are."""
+        maps, logits, patients = list[Tensor](), list[Tensor](), list[str]()
         with torch.no_grad():
-            for _, images in self.plain(part):
+            for batch, images in self.plain(part):
                 answer, heard = watched.maps(images)
                 maps.append(heard[watched.layers[0]])
                 logits.append(answer)
-        return torch.cat(maps), torch.cat(logits)
+                patients += batch["patient"]
+        return torch.cat(maps), torch.cat(logits), patients
 
     def look(self) -> None:
-        """Train the Shield on clean training images; half of the validation gives its scale, the other its limits.
+        """Train the Shield on clean training images; half of the validation gives its scale, other patients its limits.
 
         Raises:
-            ConfigError: There are fewer than four validation images.
+            ConfigError: There are fewer than four validation images, or they are of one patient.
         """
         h, watched = self.hparams, self.watched()
-        maps, logits = self._look(watched, "train")
+        maps, logits, _ = self._look(watched, "train")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(h["seed"], 0))
             shield = Shield(maps.shape[1], logits.shape[1], h["shield_width"]).to(self.device)
         train_shield(shield, maps, logits, h["shield_steps"], torch.Generator().manual_seed(derive_seed(h["seed"], 1)))
         self.shield = shield.requires_grad_(False)
-        maps, logits = self._look(watched, "val")
-        if len(maps) < 4:
-            raise ConfigError(f"--data: the Shield needs at least 4 validation images, got {len(maps)}")
-        order = torch.randperm(len(maps), generator=torch.Generator().manual_seed(derive_seed(h["seed"], 2)))
-        first, second = order.to(maps.device).tensor_split(2)
+        maps, logits, patients = self._look(watched, "val")
+        parts = halves(patients, (len(maps) + 1) // 2, derive_seed(h["seed"], 2))
+        first, second = (rows.to(maps.device) for rows in parts)
+        if min(len(first), len(second)) < 2:
+            raise ConfigError(
+                "--data: the Shield needs at least 4 validation images, of two patients or more; got "
+                f"{len(first)} and {len(second)} in halves that share no patient"
+            )
         called = logits.argmax(dim=1)
         residual = logits[first] - shield(maps[first], called[first])
         shield.doubt = residual.std(dim=0).clamp_min(1e-6)

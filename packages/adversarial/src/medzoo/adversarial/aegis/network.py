@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.errors import ConfigError
+
 
 class Cushion(nn.Module):
     """Gaussian low-pass with reflected borders; linear, and 1 for constant images.
@@ -25,10 +27,19 @@ class Cushion(nn.Module):
         self.register_buffer("kernel", kernel / kernel.sum(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return smoothed images `(B, C, H, W)`, with gradients."""
+        """Return smoothed images `(B, C, H, W)`, with gradients.
+
+        Raises:
+            ConfigError: The low-pass is wider than the images can be reflected.
+        """
         count, channels, radius = len(self.kernel), image.shape[1], len(self.kernel) // 2
         if count == 1:
             return image
+        if radius >= min(image.shape[-2:]):
+            height, width = image.shape[-2:]
+            raise ConfigError(
+                f"--model.sigma: a low-pass that reaches {radius} pixels is too wide for images of {height} × {width}"
+            )
         padded = F.pad(image, (radius, radius, radius, radius), mode="reflect")
         row = self.kernel.to(image).reshape(1, 1, 1, count).expand(channels, 1, 1, count)
         return F.conv2d(F.conv2d(padded, row, groups=channels), row.transpose(2, 3), groups=channels)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medzoo.adversarial.attack.change import Answer, answer_of
 from medzoo.adversarial.attack.goals import Setting, aim_at
-from medzoo.adversarial.engine import Attack, Loss, MethodVictim
+from medzoo.adversarial.engine import Attack, Attacked, Loss, MethodVictim
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import file_name, replacing
@@ -24,6 +24,8 @@ from medzoo.core.tasks.base import identity
 from medzoo.core.values import Row
 
 _SHOWN = 4
+_SLACK = 1e-3
+"""Part of the bounds that resampled images may overshoot them by."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class UnderAttack(Callback):
         """Attack the batch.
 
         Raises:
-            ConfigError: The model is no Method, or has no gradients.
+            ConfigError: The model is no Method, or has no gradients; images have values outside of the bounds.
         """
         if not isinstance(pl_module, Method):
             raise ConfigError(f"{type(pl_module).__name__} has no outputs(batch) to attack; it is no medzoo Method")
@@ -88,14 +90,17 @@ class UnderAttack(Callback):
         with torch.no_grad():
             outputs = pl_module.outputs(batch)
         data = getattr(trainer, "datamodule", None)
-        aim = aim_at(outputs, batch, Setting(self.tolerance, getattr(data, "domains", ())))
+        setting = Setting(self.tolerance, getattr(data, "domains", ()), getattr(data, "classes", ()))
+        aim = aim_at(outputs, batch, setting)
         clean = batch["image"]
+        self._check_bounds(clean)
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))
-        attack = self.make(aim.loss)
-        looked_at = victim if self.twin is None else MethodVictim(self.twin, batch, aim.pick, bounds=self.bounds)
-        found = attack(looked_at, clean.clamp(*self.bounds), aim.goal, generator)
-        if self.twin is not None:
+        attack, inside = self.make(aim.loss), clean.clamp(*self.bounds)
+        if self.twin is None:
+            found = attack(victim, inside, aim.goal, generator)
+        else:
+            found = self._of_twin(self.twin.to(clean.device), batch, inside, setting, generator)
             found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generator))
         rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generator)
         batch["image"] = found.images.to(clean)
@@ -109,6 +114,15 @@ class UnderAttack(Callback):
                 target = self.keep / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:
                     np.save(file, batch["image"][i].cpu().numpy())
+
+    def _of_twin(
+        self, twin: Method, batch: Batch, images: Tensor, setting: Setting, generator: torch.Generator
+    ) -> Attacked:
+        """Attack the twin with an aim of its own, for its classes and landmarks may stand in another order."""
+        with torch.no_grad():
+            aim = aim_at(twin.outputs(batch), batch, setting)
+        victim = MethodVictim(twin, batch, aim.pick, bounds=self.bounds)
+        return self.make(aim.loss)(victim, images, aim.goal, generator)
 
     def on_test_batch_end(
         self,
@@ -127,6 +141,16 @@ class UnderAttack(Callback):
                 attacked = batch["image"][i].cpu()
                 self.examples.append(Example(batch["id"][i], clean, attacked, before, answer_of(after, i)))
         self._seen = []
+
+    def _check_bounds(self, images: Tensor) -> None:
+        """Refuse images beyond the bounds: clipped to them, those that count as clean would be others."""
+        (low, high), least, most = self.bounds, float(images.amin()), float(images.amax())
+        slack = _SLACK * (high - low)
+        if least < low - slack or most > high + slack:
+            raise ConfigError(
+                f"--bounds {low:g},{high:g}: the images of a batch go from {least:g} to {most:g}; give the lowest and "
+                "highest value that an image can have"
+            )
 
     def _as_saved(self, images: Tensor) -> Tensor:
         """Return images as a file would hold them: 256 grey levels, or whole numbers where that is the unit."""

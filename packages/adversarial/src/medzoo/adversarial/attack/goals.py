@@ -15,7 +15,7 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.anomaly import AnomalyOutputs
-from medzoo.core.tasks.classification import ClassificationOutputs
+from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
 from medzoo.core.tasks.landmarks import landmark_columns
 from medzoo.core.tasks.lesions import LesionOutputs
@@ -45,10 +45,12 @@ class Setting:
     Attributes:
         tolerance: Distance up to which a landmark counts as found, in pixels of the network's image.
         domains: Those of landmark data.
+        classes: Those of classification data, in the order of the labels' numbers; empty where they are the model's.
     """
 
     tolerance: float
     domains: Sequence[Domain] = ()
+    classes: Sequence[str] = ()
 
 
 @singledispatch
@@ -85,9 +87,10 @@ def _landmarks(outputs: LandmarkOutputs, batch: Batch, setting: Setting) -> Aim:
 @aim_at.register
 def _classes(outputs: ClassificationOutputs, batch: Batch, setting: Setting) -> Aim:
     """Images to another class than theirs; of several labels, to other labels."""
-    del setting
     loss: Loss = MultiLabelBCE() if outputs.multi_label else CrossEntropy()
-    return Aim(lambda found: found.logits, loss, _label(batch, "label"))
+    truth = _label(batch, "label")
+    goal = model_labels(truth, outputs, setting.classes or outputs.classes, truth.ndim == 2)
+    return Aim(lambda found: found.logits, loss, goal)
 
 
 @aim_at.register

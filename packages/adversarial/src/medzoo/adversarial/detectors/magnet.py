@@ -40,7 +40,7 @@ class MagNet(Detector):
         for _ in range(_STEPS):
             clean = train.images[torch.randint(len(train), (_BATCH,), generator=generator)]
             noisy = clean + _NOISE * torch.randn(clean.shape, generator=generator)
-            loss = F.mse_loss(network(noisy), clean)
+            loss = F.mse_loss(_cut(network(noisy), clean), clean)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -51,8 +51,7 @@ class MagNet(Detector):
         """Return the reconstruction, which the reformer gives the classifier instead."""
         if self.network is None:
             self.network = _autoencoder(self.state["0.weight"].shape[1])
-        found: Tensor = functional_call(self.network, self.state, (images,))
-        return found.clamp(0, 1)
+        return _cut(functional_call(self.network, self.state, (images,)), images).clamp(0, 1)
 
     def score(self, seen: Seen) -> Tensor:
         """Return the difference."""
@@ -70,7 +69,12 @@ class MagNet(Detector):
 
 def _autoencoder(channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, _WIDTH, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Conv2d(channels, _WIDTH, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True),
         nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2.0),
         nn.Conv2d(_WIDTH, channels, 3, padding=1),
     )  # fmt: skip
+
+
+def _cut(rebuilt: Tensor, images: Tensor) -> Tensor:
+    """Return reconstructions of the images' size: those of an odd number of pixels come out one larger."""
+    return rebuilt[..., : images.shape[-2], : images.shape[-1]]

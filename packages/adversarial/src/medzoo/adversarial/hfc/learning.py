@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from medzoo.adversarial.detectors import Seen
 from medzoo.adversarial.detectors.seen import joined
+from medzoo.adversarial.halves import halves
 from medzoo.adversarial.hfc.report import FALSE_ALARMS
 from medzoo.adversarial.hfc.trials import Experiment, noisy
 from medzoo.adversarial.targets import other_classes
@@ -20,17 +23,18 @@ NOISE = 2 / 255
 
 
 def learn(
-    experiment: Experiment, train: Seen, val: Seen, seed: int
+    experiment: Experiment, train: Seen, val: Seen, patients: Sequence[str], seed: int
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, float]]:
     """Fit mixtures and detectors, and choose thresholds, each on images of its own.
 
     Mixtures and descriptions of normal images take the training part; detectors that learn from attacks take one half
-    of the validation images that are right, attacked by plain BIM; thresholds take the other half.
+    of the validation images that are right, attacked by plain BIM; thresholds take the other half, of other patients.
 
     Args:
         experiment: With mixtures and detectors that are not fitted.
         train: Images that the classifier was trained on.
         val: Others.
+        patients: Whose each of these is; empty where nobody knows.
         seed: Of halves, goals and noise.
 
     Returns:
@@ -39,12 +43,15 @@ def learn(
     Raises:
         ConfigError: There are too few images that are right.
     """
-    val = val.at(val.predicted == val.labels)
-    half = len(val) // 2
-    if half < 2:
-        raise ConfigError(f"--data: detectors need at least 4 validation images that are right, got {len(val)}")
-    order = torch.randperm(len(val), generator=torch.Generator().manual_seed(derive_seed(seed, 0)))
-    trial, apart = val.at(order[:half]), val.at(order[half:])
+    right = torch.nonzero(val.predicted == val.labels)[:, 0]
+    val, own = val.at(right), [patients[place] for place in right.tolist()]
+    first, second = halves(own, len(own) // 2, derive_seed(seed, 0))
+    if min(len(first), len(second)) < 2:
+        raise ConfigError(
+            "--data: detectors need at least 4 validation images that are right, of two patients or more; "
+            f"got {len(first)} and {len(second)} in halves that share no patient"
+        )
+    trial, apart = (val.at(rows.to(val.logits.device)) for rows in (first, second))
     generator = torch.Generator().manual_seed(derive_seed(seed, 1))
     experiment.mixtures.fit(train)
     detectors, experiment.detectors = experiment.detectors, {}  # they are not fitted yet

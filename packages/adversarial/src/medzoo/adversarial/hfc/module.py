@@ -95,11 +95,17 @@ class HFC(OnClassifier):
             ConfigError: There are too few images that are right.
         """
         watched = self.watched()
-        train, val = (
-            joined([watched.look_at(images, self.labels(batch, images)) for batch, images in self.plain(part)])
-            for part in ("train", "val")
-        )
-        self.learned, self.limits = learn(self._experiment(watched, fitted=False), train, val, self.hparams["seed"])
+        (train, _), (val, patients) = (self._look(watched, part) for part in ("train", "val"))
+        experiment = self._experiment(watched, fitted=False)
+        self.learned, self.limits = learn(experiment, train, val, patients, self.hparams["seed"])
+
+    def _look(self, watched: Watched, part: str) -> tuple[Seen, list[str]]:
+        """Return what all images of a part, as they are, look like, and whose they are."""
+        parts, patients = list[Seen](), list[str]()
+        for batch, images in self.plain(part):
+            parts.append(watched.look_at(images, self.labels(batch, images)))
+            patients += batch["patient"]
+        return joined(parts), patients
 
     def _goals(self, seen: Seen, generator: torch.Generator) -> Tensor:
         return other_classes(seen.labels, seen.logits.shape[1], generator)

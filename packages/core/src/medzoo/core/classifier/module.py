@@ -135,13 +135,25 @@ class Classifier(Method):
             )
             raise ConfigError(f"--data: its images are {have}, the model takes {take}; see --data.colour")
         if stage == "fit" and self.data is not None:
-            start_from(self.hparams["weights"], self.network.fill)
+            start_from(self.hparams["weights"], self.fill)
             if self.hparams.get("balanced"):  # a subclass may balance in another way
                 have, known = self.data.counts()
                 columns = class_columns(self._answer(torch.zeros(0)), *self.given)
                 values = torch.ones(len(self.hparams["classes"]))
                 values[columns] = torch.tensor(balanced_weights(have, known, self.hparams["multi_label"]))
                 self.balance = values
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to start from; a subclass that changed the network says where they belong in it.
+
+        Args:
+            weights: Of the timm network as it comes.
+
+        Raises:
+            ValueError: A weight is missing or has another shape.
+        """
+        assert self.network is not None
+        self.network.fill(weights)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""

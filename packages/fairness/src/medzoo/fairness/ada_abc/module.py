@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,11 @@ class AdaABC(DebiasingMethod):
             self.council = Council(
                 h["backbone"], h["channels"], len(h["classes"]), self.input_size, h["members"], h["hidden"]
             )
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to start from, for both networks."""
+        super().fill(weights)
+        self.council.trunk.fill(weights)
 
     def setup(self, stage: str) -> None:
         """Draw the images of each head, by (seed, order of the ids) alone."""

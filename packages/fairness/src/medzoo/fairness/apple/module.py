@@ -19,7 +19,7 @@ from medzoo.fairness.apple.losses import adversary_losses
 from medzoo.fairness.apple.network import Discriminator, Perturber, through
 from medzoo.fairness.apple.report import Features, channel_spreads, features, probes, without
 from medzoo.fairness.apple.victim import copy_weights, trained_segmenter
-from medzoo.fairness.method import attribute_of, group_codes, groups_of
+from medzoo.fairness.method import attribute_of, group_codes, group_lookup, groups_of
 from medzoo.fairness.segmentation import GroupSegmentation
 
 VICTIM = "victim.ckpt"
@@ -52,6 +52,7 @@ class Apple(Segmenter):
 
     stages: ClassVar[tuple[str, ...]] = ("segment", "perturb")
     prefixes: ClassVar[dict[str, str]] = {"segment": "segment_"}
+    lookup: list[int] | None = None
 
     def __init__(
         self,
@@ -85,7 +86,6 @@ class Apple(Segmenter):
         super().__init__(
             channels=channels, width=width, depth=depth, size=size, lr=lr, epochs=epochs, steps=steps, batch=batch
         )
-        self.latents: list[Features] = []
 
     def build(self) -> None:
         """Make the network and, in the stage `perturb`, what changes it, once channels and groups are known."""
@@ -108,15 +108,15 @@ class Apple(Segmenter):
         """Take attribute and groups from the data, and the network from the victim, where no checkpoint has them."""
         h = self.hparams
         if self.stage == "perturb" and self.network is None:
-            h["attribute"], names = attribute_of(self.data, h["attribute"])
+            h["attribute"], names = attribute_of(self.data, h["attribute"], h["groups"])
             h["groups"] = h["groups"] or list(names)
             victim = trained_segmenter(h["victim"])
-            for shared in ("channels", "width", "depth"):
-                h[shared] = victim.hparams[shared]
+            h.update({shared: victim.hparams[shared] for shared in ("channels", "width", "depth")})
             self.build()
             copy_weights(victim, self)
         else:
             super().configure_model()
+        self.lookup = group_lookup(self.data, h["attribute"], h["groups"] or ())
 
     def train(self, mode: bool = True) -> Apple:
         """Set the mode; a frozen network stays in that of evaluation, so that its statistics stay as they are."""
@@ -154,7 +154,7 @@ class Apple(Segmenter):
         if self.perturbers is None:
             return super().training_step(batch, batch_idx)
         logits, _, latents = self._through(batch["image"])
-        group = group_codes(batch, self.hparams["attribute"])
+        group = group_codes(batch, self.hparams["attribute"], self.lookup)
         sure, confused = adversary_losses(self.discriminators, latents, group, self.hparams["entropy"])
         fit = mask_loss(logits, network_masks(batch, self.input_size)).mean()
         loss: Tensor = sure + fit + self.hparams["beta"] * confused
@@ -168,7 +168,7 @@ class Apple(Segmenter):
     def on_test_start(self) -> None:
         """Begin the evaluations of the perturbed network and, beside it, of the one that is not."""
         super().on_test_start()
-        self.unperturbed, self.latents = self.new_evaluation("test"), []
+        self.unperturbed, self.latents = self.new_evaluation("test"), list[Features]()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge a batch, with and without perturbation."""
@@ -177,7 +177,7 @@ class Apple(Segmenter):
             return
         _, before, after = self._through(batch["image"])
         self.unperturbed.update(batch, SegmentationOutputs(self._through(batch["image"], perturbed=False)[0]))
-        self.latents += features(batch["id"], group_codes(batch, self.hparams["attribute"]), before, after)
+        self.latents += features(batch["id"], group_codes(batch, self.hparams["attribute"], self.lookup), before, after)
 
     @torch.no_grad()
     def on_test_epoch_end(self) -> None:
@@ -188,7 +188,7 @@ class Apple(Segmenter):
         h, source, known = self.hparams, self.data.source, list[Features]()
         for batch in self.data.plain_dataloader("train"):
             _, before, after = self._through(batch["image"].to(self.device))
-            known += features(batch["id"], group_codes(batch, h["attribute"]), before, after)
+            known += features(batch["id"], group_codes(batch, h["attribute"], self.lookup), before, after)
         found = {without(name): value for name, value in self.unperturbed.compute().items()}
         for name, value in probes(known, self.latents, len(h["groups"])).items():
             found[f"{source}/{name}" if name == "perturbation" else f"{source}/{h['attribute']}/{name}"] = value

@@ -94,6 +94,8 @@ def measure(cohort: Cohort, settings: Settings) -> Figures:
         for cell, value in zip(cells, adjusted, strict=True):
             cell["q"][metric] = float(value)
     warnings = [f"{count} rows {why} were left out" for why, count in cohort.excluded.items() if count]
+    if cohort.alone:
+        warnings.append(f"{cohort.alone} cases without a patient count as a patient each")
     warnings += [warning for result in results for warning in result["warnings"]]
     return {"overall": whole, "attributes": results, "warnings": warnings}
 

@@ -37,7 +37,7 @@ class FairBaseline(GroupMethod):
             from which an adversary shall not tell the group); for rare classes `logit-adjusted`, `class-balanced`,
             `focal`; of labels `asl` and `db` (distribution-balanced).
         attribute: Sensitive attribute of the losses over groups; empty where the data have one only.
-        groups: Its values; empty: those of the data.
+        groups: Its values; empty: those of the training images. Another is unknown to the model.
         dro_rate: Step size of the group weights of `group-dro`.
         adversary: Weight of the reversed gradient of `gradient-reversal`.
         adjustment: Factor of the log priors of `logit-adjusted`.

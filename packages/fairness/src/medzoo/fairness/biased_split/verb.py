@@ -64,6 +64,9 @@ def _split(path: str, values: dict[str, str]) -> None:
 
     if not Path(path).is_file():
         raise DataError(path, "does not exist", "check the path")
+    out = Path(values.get("--out", "split.csv"))
+    if out.resolve() == Path(path).resolve():
+        raise ConfigError(f"--out {out}: is the table itself, whose other columns would be lost; give another file")
     label, bias, name, patient = (
         values.get(flag, default)
         for flag, default in (("--label", ""), ("--bias", ""), ("--id", "id"), ("--patient", ""))
@@ -94,7 +97,6 @@ def _split(path: str, values: dict[str, str]) -> None:
         for image, y, b, whose, part in zip(table.texts(name), *codes, patients, parts, strict=True)
         if part
     ]
-    out = Path(values.get("--out", "split.csv"))
     write_csv(out, rows)
     found = tables(parts, *codes)
     facts = {"aligned": wanted.aligned, "rho": rho, "val": wanted.val, "test": wanted.test, "seed": numbers["--seed"]}

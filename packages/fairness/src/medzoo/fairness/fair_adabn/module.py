@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -15,7 +16,7 @@ from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 from medzoo.fairness.fair_adabn.losses import disparity, group_sum
-from medzoo.fairness.fair_adabn.network import convert, group_context
+from medzoo.fairness.fair_adabn.network import branched, convert, group_context
 from medzoo.fairness.losses import cross_entropies
 from medzoo.fairness.method import SELECTS, ClassOptions, GroupMethod, Select
 
@@ -27,11 +28,11 @@ class FairAdaBN(GroupMethod):
 
     Args:
         attribute: Sensitive attribute; empty where the data have one only.
-        groups: Its values; empty: those of the data.
+        groups: Its values; empty: those of the training images. Another is unknown to the model.
         alpha: Weight of the statistical disparity.
         disparity: `soft` (mean probabilities) or `hard` (the paper's frequencies of predictions, without gradient).
-        shared: Patterns of the layers whose normalisation all groups share, such as `conv1*`; the public code shares
-            the first.
+        shared: Patterns of the names of normalisations that all groups share, such as `model.layer1.*`; the public code
+            shares the first, `model.bn1` of a residual network.
         unknown: What is done with an image of unknown group: `refuse`, `pooled` (the mixture of the groups' statistics)
             or `average` (the mean of the probabilities of all groups). Training leaves it out.
         select: What marks the best epoch: `overall` AUROC, that of the `worst` group, or the distance of both to 1.
@@ -70,12 +71,38 @@ class FairAdaBN(GroupMethod):
         if self.network is not None:
             self._convert()
 
+    def setup(self, stage: str) -> None:
+        """Refuse images of unknown group before the training and not after it.
+
+        Raises:
+            ConfigError: Some of those that are judged in the end are of unknown group, and the model refuses that.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.data is not None and self.hparams["unknown"] == "refuse":
+            name, lookup = self.hparams["attribute"], self.lookup
+            codes = [item.groups.get(name, -1) for part in ("val", "test") for item in self.data.cases.parts[part]]
+            missing = sum(code < 0 or (lookup is not None and lookup[code] < 0) for code in codes)
+            if missing:
+                raise self._refused(f"{missing} of {len(codes)} images for validation and test")
+
+    def _refused(self, what: str) -> ConfigError:
+        groups = ", ".join(self.hparams["groups"])
+        return ConfigError(
+            f"--model.unknown: {what} have no {self.hparams['attribute']} among {groups}; give it, or choose pooled or "
+            "average"
+        )
+
     def _convert(self) -> None:
         assert self.network is not None
         try:
             convert(self.network, len(self.hparams["groups"]), self.hparams["shared"] or [])
         except ValueError as error:
             raise ConfigError(f"--model.backbone {self.hparams['backbone']}: {error}") from error
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to start from; every group's normalisation gets those of the network as it was."""
+        assert self.network is not None
+        super().fill(branched(self.network.model, weights))
 
     def forward(self, image: Tensor, group: Tensor | None = None) -> Tensor:
         """Return the logits `(B, classes)` of images `(B, channels, H, W)` in [0, 1].
@@ -91,11 +118,7 @@ class FairAdaBN(GroupMethod):
             group = torch.full((len(image),), -1, device=image.device)
         missing = group < 0
         if bool(missing.any()) and self.hparams["unknown"] == "refuse":
-            groups = ", ".join(self.hparams["groups"])
-            raise ConfigError(
-                f"--model.unknown: {int(missing.sum())} images of a batch have no {self.hparams['attribute']} among "
-                f"{groups}; give it, or choose pooled or average"
-            )
+            raise self._refused(f"{int(missing.sum())} images of a batch")
         if not bool(missing.any()) or self.hparams["unknown"] == "pooled":
             return self._through(image, group)
         count = len(self.hparams["groups"])

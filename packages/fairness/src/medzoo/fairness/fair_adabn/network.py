@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatch
@@ -117,14 +117,17 @@ def convert(network: Network, groups: int, shared: Sequence[str] = ()) -> Networ
     Args:
         network: Any module with batch normalisation that keeps running statistics.
         groups: Number of groups.
-        shared: Patterns (`fnmatch`) of the names of layers that all groups share, such as `conv1*`.
+        shared: Patterns (`fnmatch`) of the names of normalisations that all groups share, such as `*layer1.*`.
 
     Raises:
         ValueError: It has no such layer (networks with layer or group normalisation), or one that is synchronised or
-            frozen.
+            frozen; a pattern fits none.
     """
     names = [name for name, module in network.named_modules() if isinstance(module, BatchNorm)]
     chosen = [name for name in names if not any(fnmatch(name, pattern) for pattern in shared)]
+    idle = [pattern for pattern in shared if names and not any(fnmatch(name, pattern) for name in names)]
+    if idle:
+        raise ValueError(f"it has no batch normalisation {idle[0]!r} to share; it has {', '.join(names[:4])}, …")
     frozen = [n for n, m in network.named_modules() if type(m).__name__.startswith("FrozenBatchNorm")]
     if frozen:
         raise ValueError(f"{frozen[0]} is frozen batch normalisation, which has no statistics to adapt")
@@ -138,3 +141,21 @@ def convert(network: Network, groups: int, shared: Sequence[str] = ()) -> Networ
             raise ValueError(f"{name} is synchronised or keeps no running statistics")
         setattr(network.get_submodule(holder), last, GroupBatchNorm(norm, groups))  # type: ignore[arg-type]
     return network
+
+
+def branched(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a network as it was before `convert`, as those of the converted one: each branch has all.
+
+    Args:
+        network: Converted.
+        weights: By name; those of normalisations that were converted may already be those of branches.
+    """
+    found = dict(weights)
+    for name, module in network.named_modules():
+        if isinstance(module, GroupBatchNorm):
+            found.setdefault(f"{name}.seen", module.seen)
+            for leaf in module.branches[0].state_dict():
+                if f"{name}.{leaf}" in weights:
+                    value = found.pop(f"{name}.{leaf}")
+                    found |= {f"{name}.branches.{g}.{leaf}": value for g in range(len(module.branches))}
+    return found

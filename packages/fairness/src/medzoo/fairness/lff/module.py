@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.core.classifier.network import ClassifierNetwork
 from medzoo.core.data.options import Unpack
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.classification import model_labels
@@ -38,6 +42,11 @@ class LfF(DebiasingMethod):
         if self.network is not None:
             trunk, width = feature_network(h["backbone"], h["channels"], self.input_size)
             self.biased = nn.Sequential(trunk, nn.Linear(width, len(h["classes"])))
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to start from, for both networks."""
+        super().fill(weights)
+        cast(ClassifierNetwork, self.biased[0]).fill(weights)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Take one batch with both networks; no gradient goes from one to the other."""
