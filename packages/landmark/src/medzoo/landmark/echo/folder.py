@@ -107,7 +107,8 @@ class EchoFolder(EchoDataModule):
         if len(odd):
             problem = f"differs from that of another row of clip {entry.name!r}"
             raise self._table.error(entry.rows[odd[0]], names[0], problem, "give one value to all rows of a clip")
-        return values[known[0]]
+        first: NDArray[np.float64] = values[known[0]]
+        return first
 
     def check(self, stage: str | None = None) -> list[DataError]:
         """Return the faults of the table and of the pictures' headers; no pixel is decoded."""
