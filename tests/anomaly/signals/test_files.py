@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medzoo.anomaly.signals.files import wfdb
+from medzoo.anomaly.signals.formats import read_record
 from medzoo.anomaly.signals.module import SignalDataModule
 from medzoo.anomaly.signals.prepare import r_peaks
 from medzoo.anomaly.signals.ucr import UcrBeats
@@ -137,6 +138,23 @@ def test_r_peaks_are_found_where_they_are_and_never_in_a_flat_line() -> None:
     near = [np.abs(found - r).min() <= 25 for r in made.beats[1:-1]]
     assert np.mean(near) > 0.9
     assert len(r_peaks(np.zeros(5000, np.float32), 500.0)) == 0
+    for step in (10, 13):  # 50 and 38 samples a second
+        coarse = r_peaks(made.signal[1, ::step], 500 / step) * step
+        assert np.mean([np.abs(coarse - r).min() <= 50 for r in made.beats[1:-1]]) > 0.9
+
+
+@needs_wfdb
+def test_other_signals_than_voltages_are_no_leads_and_segments_cost_one_line(tmp_path: Path) -> None:
+    signal = twelve_leads(1).signal[[1, 6]].T.astype(float)
+    kind = {"fs": 500, "sig_name": ["II", "ABP"], "fmt": ["16"] * 2, "write_dir": str(tmp_path)}
+    wfdb().wrsamp("mixed", p_signal=signal, units=["mV", "mmHg"], **kind)
+    assert read_record(tmp_path / "mixed.hea").leads == ("II",)
+    wfdb().wrsamp("none", p_signal=signal, units=["pm", "mmHg"], **kind)
+    with pytest.raises(DataError, match=r"none.hea: has no signal in mV, uV or V \(mmHg, pm\)"):
+        read_record(tmp_path / "none.hea")
+    (tmp_path / "all.hea").write_text("all/2 2 500 10000\nmixed 5000\nnone 5000\n")
+    with pytest.raises(DataError, match="header of several segments"):
+        read_record(tmp_path / "all.hea")
 
 
 @needs_data
