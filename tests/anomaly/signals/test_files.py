@@ -50,6 +50,17 @@ def test_the_usual_split_of_mit_bih_is_by_patient_and_leaves_out_pacemakers(tmp_
         _ = WfdbFolder(str(lone), split="ds1-ds2").items
 
 
+@needs_wfdb
+def test_two_records_of_one_person_are_in_one_part_whatever_the_split(tmp_path: Path) -> None:
+    for name in ("100", "103", "201", "202"):
+        written(tmp_path, name)
+    for seed in range(8):
+        items = WfdbFolder(str(tmp_path), test_fraction=0.5, val_fraction=0.0, seconds=10.0, seed=seed).items
+        test = {item.id.split("/")[0] for item in items.test}
+        assert len(test & {"201", "202"}) in (0, 2), seed
+        assert len({item.patient for item in items.test}) == len(test) - ({"201", "202"} <= test)
+
+
 def table(folder: Path, *lines: str) -> Path:
     path = folder / "beats.txt"
     path.write_text("\n".join(lines) + "\n")
