@@ -49,6 +49,32 @@ def test_short_gaps_are_bridged_long_ones_refused() -> None:
         without_gaps(holed, 500, ("I", "II"), "x")
 
 
+def test_what_lies_outside_the_middle_of_a_long_record_does_not_end_its_answer() -> None:
+    made = twelve_leads(3, seconds=40.0)
+    signal = made.signal.copy()
+    plain = np.asarray(read(record(signal=signal, beats=made.beats), band=(0.5, 40.0))["signal"])
+    signal[3, :2500] = np.nan
+    found = np.asarray(read(record(signal=signal, beats=made.beats), band=(0.5, 40.0))["signal"])
+    np.testing.assert_allclose(found, plain, atol=0.01)
+    signal[3, 9000:9500] = np.nan
+    with pytest.raises(DataError, match=r"lacks 1.00 s of lead aVR"):
+        read(record(signal=signal))
+    signal[3] = np.nan
+    with pytest.raises(DataError, match=r"lacks 40.00 s of lead aVR"):
+        read(record(signal=signal))
+
+
+def test_a_lead_that_is_off_in_the_middle_of_a_record_is_no_signal_there() -> None:
+    made = twelve_leads(3, seconds=40.0)
+    signal = made.signal.copy()
+    signal[6, 7000:13000] = 0.4
+    found = np.asarray(read(record(signal=signal, beats=made.beats), band=(0.5, 40.0))["signal"])
+    assert np.ptp(found, axis=1).astype(bool).tolist() == [True] * 6 + [False] + [True] * 5
+    signal[:, 7000:13000] = 0.4
+    with pytest.raises(DataError, match="flat in all leads in its middle"):
+        read(record(signal=signal, beats=made.beats))
+
+
 def test_one_flat_lead_is_kept_a_flat_record_refused() -> None:
     signal = record().signal.copy()
     signal[6] = 0

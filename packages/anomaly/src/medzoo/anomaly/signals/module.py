@@ -117,8 +117,6 @@ class SignalDataset(Dataset[dict[str, object]]):
         record, place = item.load(), item.path or item.id
         leads = self.leads or record.leads
         signal = chosen_leads(record.signal, record.leads, leads, place)
-        signal = without_gaps(signal, record.rate, leads, place)
-        signal = filtered(signal, record.rate, self.band)
         seconds = self.samples / self.rate
         length = round(seconds * record.rate)
         spare = signal.shape[1] - length
@@ -127,12 +125,18 @@ class SignalDataset(Dataset[dict[str, object]]):
             raise DataError(place, f"has {have:.2f} s, expected at least {seconds:.2f} s", "leave this record out")
         first = spare // 2 if item.start is None else min(spare, round(item.start * record.rate))
         part = slice(first, first + length)
+        signal = without_gaps(signal, record.rate, leads, place, part)
+        still = ~np.ptp(signal[:, part], axis=1).astype(bool)
+        if still.all() and item.start is None:
+            raise DataError(place, "is flat in all leads in its middle", "leave this record out")
+        signal = filtered(signal, record.rate, self.band)[:, part]
+        signal[still] = signal[still, :1]  # what a filter leaves there is no signal to be scaled
         if record.beats is None:
-            beats = r_peaks(_rhythm_lead(signal[:, part], leads), record.rate)
+            beats = r_peaks(_rhythm_lead(signal, leads), record.rate)
         else:
             beats = record.beats[(record.beats >= first) & (record.beats < first + length)] - first
         sample: dict[str, object] = {
-            "signal": torch.from_numpy(resampled(signal[:, part], record.rate, self.rate, self.samples)),
+            "signal": torch.from_numpy(resampled(signal, record.rate, self.rate, self.samples)),
             "rate": float(self.rate),
             "leads": list(leads),
             "beats": _beats_at(beats, self.rate / record.rate, self.samples),

@@ -101,12 +101,20 @@ def _sources(leads: Sequence[str], wanted: Sequence[str], place: str) -> list[li
     return found
 
 
-def without_gaps(signal: Samples, rate: float, leads: Sequence[str], place: str) -> Samples:
-    """Return a signal with missing values of at most 0.2 s bridged by straight lines.
+def without_gaps(signal: Samples, rate: float, leads: Sequence[str], place: str, part: slice = slice(None)) -> Samples:
+    """Return a signal with missing values bridged by straight lines, in the part that is looked at of at most 0.2 s.
+
+    Args:
+        signal: `(L, n)`, NaN where missing.
+        rate: Samples a second.
+        leads: Names of its rows.
+        place: File, for messages.
+        part: Samples that are looked at.
 
     Raises:
-        DataError: A gap is longer, or every lead is constant.
+        DataError: A gap there is longer, or every lead of the record is constant.
     """
+    first, last, _ = part.indices(signal.shape[1])
     bad = ~np.isfinite(signal)
     filled = signal
     if bad.any():
@@ -114,8 +122,10 @@ def without_gaps(signal: Samples, rate: float, leads: Sequence[str], place: str)
         at = np.arange(signal.shape[1])
         for row in np.flatnonzero(bad.any(1)).tolist():
             edges = np.flatnonzero(np.diff(np.pad(bad[row].astype(np.int8), 1)))
-            longest = int((edges[1::2] - edges[::2]).max()) / rate
-            if longest > _LONGEST_GAP:
+            starts, ends = edges[::2], edges[1::2]
+            inside = (ends > first) & (starts < last)
+            longest = int((ends - starts)[inside].max(initial=0)) / rate
+            if longest > _LONGEST_GAP or bad[row].all():
                 problem = f"lacks {longest:.2f} s of lead {leads[row]}; at most {_LONGEST_GAP} s can be bridged"
                 raise DataError(place, problem, "leave this record out, or cut it")
             filled[row, bad[row]] = np.interp(at[bad[row]], at[~bad[row]], signal[row, ~bad[row]])
