@@ -56,6 +56,7 @@ def test_what_lies_outside_the_middle_of_a_long_record_does_not_end_its_answer()
     signal[3, :2500] = np.nan
     found = np.asarray(read(record(signal=signal, beats=made.beats), band=(0.5, 40.0))["signal"])
     np.testing.assert_allclose(found, plain, atol=0.01)
+    assert not any("missing" in note for note in read(record(signal=signal, beats=made.beats))["notes"])  # type: ignore[attr-defined]
     signal[3, 9000:9500] = np.nan
     with pytest.raises(DataError, match=r"lacks 1.00 s of lead aVR"):
         read(record(signal=signal))

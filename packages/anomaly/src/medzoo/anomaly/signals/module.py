@@ -140,7 +140,7 @@ class SignalDataset(Dataset[dict[str, object]]):
             "rate": float(self.rate),
             "leads": list(leads),
             "beats": _beats_at(beats, self.rate / record.rate, self.samples),
-            "notes": remarks(record.signal, record.rate, record.leads, leads, len(beats)),
+            "notes": remarks(record.signal[:, part], record.rate, record.leads, leads, len(beats)),
             "start": first / record.rate,
             "original_rate": float(record.rate),
             "original_length": length,
