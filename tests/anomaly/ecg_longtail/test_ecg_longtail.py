@@ -117,9 +117,29 @@ def test_a_prediction_has_labels_score_and_map(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_cost_one_line() -> None:
-    for options, said in (({"stage": "two"}, "model.stage"), ({"width": 9}, "multiple of --model.groups")):
+    for options, said in (
+        ({"stage": "two"}, "model.stage"), ({"width": 9}, "multiple of --model.groups"),
+        ({"shares": [0.5]}, "model.shares: expected one for each"), ({"classes": None}, "model.shares"),
+    ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             small(**options)
+
+
+def test_a_record_with_an_unknown_label_chooses_no_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, whole = small().eval(), batch()
+    whole["label"] = torch.tensor([[0.0, 0, 0], [0, math.nan, 0], [0, 1, 0], [math.nan] * 3])
+    monkeypatch.setattr("medzoo.core.method.Method.validation_step", lambda *_: None)
+    model.validation_step(whole, 0)
+    assert [score for score, _ in model.normal_scores] == model.scored(whole).scores[:1].tolist()
+
+
+def test_given_labels_take_their_shares_from_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = EcgDiagnoses(train=200)
+    monkeypatch.setattr(EcgLongtail, "data", data)
+    model = small(classes=["lbbb", "af", "own"], shares=None)
+    model.setup("validate")
+    assert model.hparams["shares"] == [data.shares[CLASSES.index("lbbb")], data.shares[0], 0.0]
+    assert model.new_evaluation("validate") is not None
 
 
 def test_training_is_long_tailed_and_a_test_is_not() -> None:

@@ -126,6 +126,18 @@ def test_a_record_without_a_whole_beat_is_still_scored() -> None:
     assert windows(torch.tensor([5, 100, 318]), 320, 96).tolist() == [72]
 
 
+def test_a_record_without_a_whole_beat_scores_no_lower_for_it() -> None:
+    """Its score is held against a threshold of records with beats: the middle stands for one."""
+    model, middle = MCF(**SMALL).eval(), (320 - 96) // 2 + 28
+    none, one = batch(beats=0), {**batch(), "beats": [torch.tensor([middle])] * 3}
+    torch.testing.assert_close(model.outputs(none).scores, model.outputs(one).scores)
+
+
+def test_a_record_of_fewer_samples_than_patches_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--model.length: expected at least 100"):
+        MCF(**{**SMALL, "length": 96, "beat": 96})
+
+
 def test_a_disturbance_raises_the_map_at_its_place() -> None:
     model = MCF(**{**SMALL, "norm": "millivolts"}).eval()
     plain = batch(1)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medzoo.anomaly.signals.files import wfdb
+from medzoo.anomaly.signals.formats import read_record
 from medzoo.anomaly.signals.module import SignalDataModule
 from medzoo.anomaly.signals.prepare import r_peaks
 from medzoo.anomaly.signals.ucr import UcrBeats
@@ -47,6 +48,17 @@ def test_the_usual_split_of_mit_bih_is_by_patient_and_leaves_out_pacemakers(tmp_
     written(lone, "mine")
     with pytest.raises(DataError, match="has no record of DS1 or DS2"):
         _ = WfdbFolder(str(lone), split="ds1-ds2").items
+
+
+@needs_wfdb
+def test_two_records_of_one_person_are_in_one_part_whatever_the_split(tmp_path: Path) -> None:
+    for name in ("100", "103", "201", "202"):
+        written(tmp_path, name)
+    for seed in range(8):
+        items = WfdbFolder(str(tmp_path), test_fraction=0.5, val_fraction=0.0, seconds=10.0, seed=seed).items
+        test = {item.id.split("/")[0] for item in items.test}
+        assert len(test & {"201", "202"}) in (0, 2), seed
+        assert len({item.patient for item in items.test}) == len(test) - ({"201", "202"} <= test)
 
 
 def table(folder: Path, *lines: str) -> Path:
@@ -137,6 +149,23 @@ def test_r_peaks_are_found_where_they_are_and_never_in_a_flat_line() -> None:
     near = [np.abs(found - r).min() <= 25 for r in made.beats[1:-1]]
     assert np.mean(near) > 0.9
     assert len(r_peaks(np.zeros(5000, np.float32), 500.0)) == 0
+    for step in (10, 13):  # 50 and 38 samples a second
+        coarse = r_peaks(made.signal[1, ::step], 500 / step) * step
+        assert np.mean([np.abs(coarse - r).min() <= 50 for r in made.beats[1:-1]]) > 0.9
+
+
+@needs_wfdb
+def test_other_signals_than_voltages_are_no_leads_and_segments_cost_one_line(tmp_path: Path) -> None:
+    signal = twelve_leads(1).signal[[1, 6]].T.astype(float)
+    kind = {"fs": 500, "sig_name": ["II", "ABP"], "fmt": ["16"] * 2, "write_dir": str(tmp_path)}
+    wfdb().wrsamp("mixed", p_signal=signal, units=["mV", "mmHg"], **kind)
+    assert read_record(tmp_path / "mixed.hea").leads == ("II",)
+    wfdb().wrsamp("none", p_signal=signal, units=["pm", "mmHg"], **kind)
+    with pytest.raises(DataError, match=r"none.hea: has no signal in mV, uV or V \(mmHg, pm\)"):
+        read_record(tmp_path / "none.hea")
+    (tmp_path / "all.hea").write_text("all/2 2 500 10000\nmixed 5000\nnone 5000\n")
+    with pytest.raises(DataError, match="header of several segments"):
+        read_record(tmp_path / "all.hea")
 
 
 @needs_data

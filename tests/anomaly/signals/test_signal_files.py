@@ -151,6 +151,22 @@ def test_a_table_without_times_takes_the_rate_that_is_given(tmp_path: Path) -> N
         read_record(path, 1.0)
 
 
+def test_rounded_times_give_the_rate_of_the_whole_table(tmp_path: Path) -> None:
+    """Of steps of 2 or 3 ms none is that of 360 samples a second."""
+    lines = [f"{round(1000 * i / 360)},{np.sin(i / 50):.3f}" for i in range(3601)]
+    (tmp_path / "r.csv").write_text("\n".join(["time_ms,II", *lines, ""]))
+    assert read_record(tmp_path / "r.csv").rate == pytest.approx(360, rel=1e-3)
+    (tmp_path / "r.csv").write_text("\n".join(["time_ms,II", *lines[:50], ",0.1", *lines[51:], ""]))
+    with pytest.raises(DataError, match="do not grow evenly"):
+        read_record(tmp_path / "r.csv")
+
+
+def test_an_archive_without_samples_costs_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", signal=np.zeros((2, 0), np.float32), leads=["I", "II"], rate=500.0)
+    with pytest.raises(DataError, match="has no samples"):
+        read_record(tmp_path / "r.npz")
+
+
 def test_the_signals_of_a_header_belong_to_it(tmp_path: Path) -> None:
     (tmp_path / "r.hea").write_text("# note\nr 2 250 10\nr.dat 16 200 16 0 0 0 0 I\nr.dat 16 200 16 0 0 0 0 II\n")
     assert companions(str(tmp_path / "r.hea")) == []
@@ -244,6 +260,10 @@ def test_annotations_mark_what_is_abnormal_in_samples_of_the_record(tmp_path: Pa
     assert found.aux_note == [
         "score 1.5, threshold 1; pvc", "(abnormal II V1", ")", "(abnormal I", ")",
     ]  # fmt: skip
+    write_annotations([{**record, "prediction": [f"label{i}" for i in range(99)]}], tmp_path)
+    (long, *_) = wfdb().rdann(str(path.with_suffix("")), "medzoo").aux_note
+    assert len(long) == 250
+    assert long.endswith("...")
 
 
 @needs_wfdb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_figures_by_hand_for_any_batches(tmp_path: Path) -> None:
     kinds = {row["kind"]: float(row["auroc"]) for row in csv.DictReader((tmp_path / "kinds.csv").open())}
     assert kinds == {"pvc": 1.0, "af": 0.5}
     assert (tmp_path / "figures" / "ward_0.png").is_file()
+
+
+def test_without_a_threshold_no_record_is_called_normal() -> None:
+    batch, outputs = batch_of()
+    evaluation = SignalEvaluation()
+    evaluation.update(batch, SignalOutputs(outputs.scores, outputs.maps))
+    found = evaluation.compute()
+    assert math.isnan(found["ward/sensitivity"])
+    assert math.isnan(found["ward/specificity"])
+    assert found["ward/record_auroc"] == pytest.approx(3 / 4)
 
 
 def test_predictions_are_written_in_the_records_own_rate(tmp_path: Path) -> None:

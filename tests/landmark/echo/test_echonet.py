@@ -90,6 +90,19 @@ def test_a_caliper_off_the_scale_is_left_out(tmp_path: Path) -> None:
     assert "1 calipers left out" in data.summary()[-1]
 
 
+def test_a_clip_whose_calipers_contradict_each_other_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    def change(rows: Rows) -> None:
+        own = [row for row in rows if row["HashedFileName"] == "0X00000000"]
+        for row in own[2:]:
+            rows.remove(row)
+        own[0]["CalcValue"] = str(2 * float(own[0]["CalcValue"]))
+
+    data = edited(make_fake(tmp_path, 6), change)
+    assert data.check() == []
+    assert [len(part) for part in data.items[:3]] == [1, 2, 2]
+    assert "2 calipers left out" in data.summary()[-1]
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -111,3 +124,13 @@ def test_a_bad_row_costs_one_line(tmp_path: Path, column: str, value: str, messa
     assert len(faults) == 1
     assert message in str(faults[0])
     assert "\n" not in str(faults[0])
+
+
+def test_calipers_of_length_zero_cost_one_line(tmp_path: Path) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows:
+            if row["HashedFileName"] == "0X00000000":
+                row["CalcValue"] = "0"
+
+    (fault,) = edited(make_fake(tmp_path), change).check()
+    assert "has the impossible spacing 0 mm" in str(fault)

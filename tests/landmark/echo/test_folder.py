@@ -65,6 +65,25 @@ def test_a_line_of_the_table_takes_precedence_and_a_clip_without_points_is_predi
     assert clip.lines.tolist() == [[[10, 2], [12, 20]]] * 2
 
 
+def test_what_holds_for_a_whole_clip_may_stand_in_any_of_its_rows_and_must_agree(echo_clips: Maker) -> None:
+    root = echo_clips(2)
+    plain = EchoFolder(str(root), test_fraction=0.0).items.train[1].load()
+
+    def set_first(column: str, value: str) -> None:
+        table(root, lambda rows: rows[3].__setitem__(rows[0].index(column), value))
+
+    for column in ("spacing_x", "rate"):
+        set_first(column, "")
+    clip = EchoFolder(str(root), test_fraction=0.0).items.train[1].load()
+    assert (clip.spacing, clip.rate) == (plain.spacing, plain.rate)
+    for column, value in (("spacing_x", "0.31"), ("patient", "p7")):
+        set_first("spacing_y", "0.3")
+        set_first(column, value)
+        (fault,) = EchoFolder(str(root)).check()
+        assert "all rows of a clip" in str(fault)
+        set_first("spacing_x", "")
+
+
 def keep_one(root: Path) -> None:
     for path in sorted((root / "clip1").iterdir())[1:]:
         path.unlink()

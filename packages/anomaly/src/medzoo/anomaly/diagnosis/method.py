@@ -11,10 +11,9 @@ from torch import Tensor
 
 from medzoo.anomaly.diagnosis.network import TokenClassifier
 from medzoo.anomaly.restoration.losses import normalised, trend_of
-from medzoo.anomaly.restoration.method import spread_evenly
 from medzoo.anomaly.restoration.network import Restored
 from medzoo.anomaly.restoration.printed import PrintedOptions, PrintedRestoration
-from medzoo.anomaly.restoration.scoring import cut, windows
+from medzoo.anomaly.restoration.scoring import cut
 from medzoo.core.classifier.losses import asymmetric
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.wants import Wants
@@ -123,6 +122,8 @@ class Diagnosis(PrintedRestoration):
             raise ConfigError(f"--model.stage: expected all, {' or '.join(self.stages)}, got {stage}")
         if width % groups:
             raise ConfigError(f"--model.width: expected a multiple of --model.groups {groups}, got {width}")
+        if shares is not None and len(shares) != len(classes or ()):
+            raise ConfigError(f"--model.shares: expected one for each of --model.classes, got {len(shares)}")
         self.classifier: TokenClassifier | None = None
         self._make_classifier()
 
@@ -149,6 +150,9 @@ class Diagnosis(PrintedRestoration):
                 raise ConfigError("--data: has no labels to diagnose; take ecg-diagnoses or alike")
             hp["classes"], hp["shares"] = list(data.classes), list(data.shares)
             self._make_classifier()
+        if self.stage == DIAGNOSE and self.hparams["shares"] is None and self.data is not None:
+            known = dict(zip(self.data.classes, self.data.shares, strict=True))
+            self.hparams["shares"] = [known.get(name, 0.0) for name in self.hparams["classes"]]
 
     def _make_classifier(self) -> None:
         """Make the classifier of the second stage, once the labels are known."""
@@ -256,12 +260,9 @@ class Diagnosis(PrintedRestoration):
         """Return scores and maps in the first stage, in the second the logits, each the mean over beats."""
         if not self.diagnoses:
             return super().outputs(batch)
-        hp, logits = self.hparams, []
+        logits = []
         for record, beats in zip(self.shown(self.records(batch)), batch["beats"], strict=True):
-            starts = spread_evenly(windows(beats, hp["length"], hp["beat"]), hp["beats"])
-            if not len(starts):  # none is whole: the middle of the record
-                starts = torch.tensor([(hp["length"] - hp["beat"]) // 2], device=record.device)
-            logits.append(self._classified(self._tokens(record, starts)).mean(0))
+            logits.append(self._classified(self._tokens(record, self.scored_starts(beats))).mean(0))
         require_finite([each.mean() for each in logits], places(batch))
         return self._answer(torch.stack(logits))
 
@@ -277,7 +278,7 @@ class Diagnosis(PrintedRestoration):
         if not self.diagnoses:
             super().validation_step(batch, batch_idx)
             return
-        self.note_normal(self.scored(batch), ~(batch["label"] > 0).any(1))
+        self.note_normal(self.scored(batch), (batch["label"] == 0).all(1))  # not where a label was not looked for
         Method.validation_step(self, batch, batch_idx)  # judges labels; that of restoration scores alone
 
     def on_validation_epoch_end(self) -> None:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _MILLIVOLTS = 3.0  # what the norm "millivolts" maps to 1
+PATCHES = 100
+"""Equal parts of a record, some of which are hidden."""
 
 
 def weighted_error(restored: Tensor, target: Tensor, spread: Tensor) -> Tensor:
@@ -63,7 +65,7 @@ def trend_of(signal: Tensor, width: int) -> Tensor:
     return min_max(F.pad(steps, (width // 2, width - width // 2)), (-2, -1))
 
 
-def random_patches(signal: Tensor, ratio: float, patches: int = 100) -> Tensor:
+def random_patches(signal: Tensor, ratio: float, patches: int = PATCHES) -> Tensor:
     """Return a mask `(B, 1, T)`, 0 in a random share of equal patches of each sample, else 1.
 
     Args:
@@ -92,7 +94,7 @@ def fixed_masks(length: int, beat: int) -> tuple[Tensor, Tensor]:
     In a record of 4,800 samples, 30 patches of 48 in steps of 160, shifted by 48 from mask to mask, which together hide
     90 %; in a beat of 480 samples, 100 samples from 20, 70 and 120 (public code).
     """
-    patch, step = length // 100, length // 30
+    patch, step = length // PATCHES, length // 30
     at, within = torch.arange(length), torch.arange(beat)
     whole, part = torch.ones(3, 1, length), torch.ones(3, 1, beat)
     for j in range(3):

@@ -9,7 +9,14 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from medzoo.anomaly.restoration.losses import normalised, random_patches, random_run, restoration_loss, trend_of
+from medzoo.anomaly.restoration.losses import (
+    PATCHES,
+    normalised,
+    random_patches,
+    random_run,
+    restoration_loss,
+    trend_of,
+)
 from medzoo.anomaly.restoration.network import CrossRestoration, Restored
 from medzoo.anomaly.restoration.scoring import cut, score_record, windows
 from medzoo.core.data.wants import Wants
@@ -119,6 +126,8 @@ class Restoration(Method):
                 "--model: expected a rate above 0, a beat no longer than the record, beats of at least 0 and "
                 "least_log_variance below largest_log_variance"
             )
+        if hp["length"] < PATCHES:
+            raise ConfigError(f"--model.length: expected at least {PATCHES}, the patches to hide, got {hp['length']}")
         try:
             self.net = CrossRestoration(
                 channels, hp["length"], hp["beat"], hp["widths"], hp["hidden"], hp["tail"], spread
@@ -189,6 +198,15 @@ class Restoration(Method):
             return known[torch.randint(len(known), (1,), device=known.device)]
         return torch.randint(length - beat + 1, (1,), device=beats.device)
 
+    def scored_starts(self, beats: Tensor) -> Tensor:
+        """Return the windows of the beats to score, `(N,)`; the record's middle where none is whole.
+
+        Without the terms of a beat such a record, in standstill perhaps, would score lower than any other.
+        """
+        length, beat = self.hparams["length"], self.hparams["beat"]
+        known = spread_evenly(windows(beats, length, beat), self.hparams["beats"])
+        return known if len(known) else torch.tensor([(length - beat) // 2], device=beats.device)
+
     def records(self, batch: Batch) -> Tensor:
         """Return the signals of a batch.
 
@@ -220,7 +238,7 @@ class Restoration(Method):
         records, smooth = self.shown(self.records(batch)), _SMOOTH * hp["rate"]
         seen = normalised(records, hp["norm"]) if hp["normalise_test"] else records
         for signal, record, beats in zip(records, seen, batch["beats"], strict=True):
-            starts = spread_evenly(windows(beats, hp["length"], hp["beat"]), hp["beats"])
+            starts = self.scored_starts(beats)
             args = hp["beat"], hp["norm"], self.trend, smooth, hp["masked_trend"]
             score, heat = score_record(self.net, signal, record, starts, *args)
             scores.append(score)

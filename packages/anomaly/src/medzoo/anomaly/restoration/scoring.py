@@ -38,14 +38,13 @@ def score_record(
     """Return the score of a record, `()`, and its map, `(L, T)`.
 
     The score is the mean over beats and masks of the mean weighted error of record and beat plus the mean error by the
-    trend; the map holds the same terms in place, where windows of beats overlap their sum, and is smoothed. Without
-    a beat the terms of the record remain, restored beside an empty beat.
+    trend; the map holds the same terms in place, where windows of beats overlap their sum, and is smoothed.
 
     Args:
         net: In evaluation mode.
         signal: `(L, T)` in mV.
         seen: `(L, T)` as the network gets it.
-        starts: First samples of the beats.
+        starts: First samples of the beats, at least one.
         beat: Samples of a beat.
         norm: See `losses.normalised`.
         trend: Samples of the moving average.
@@ -53,8 +52,7 @@ def score_record(
         masked_trend: Take the trend of the masked record.
     """
     whole, part = (mask.to(signal) for mask in fixed_masks(signal.shape[-1], beat))
-    empty = not len(starts)
-    parts = signal.new_zeros(1, len(signal), beat) if empty else normalised(cut(signal, starts, beat), norm)
+    parts = normalised(cut(signal, starts, beat), norm)
     count, masks = len(parts), len(whole)
     slopes = trend_of(seen * whole if masked_trend else seen[None], trend)
     record, slope = net.record_encoder(seen * whole), net.trend_encoder(slopes).expand(masks, -1, -1)
@@ -63,10 +61,7 @@ def score_record(
     of_record = weighted_error(made.signal, seen, made.signal_spread) + (made.trend - seen).square()
     target = parts.repeat_interleave(masks, 0)
     of_beats = weighted_error(made.beat, target, made.beat_spread)
-    score = of_record.mean() + (0 if empty else of_beats.mean())
-    heat = of_record.mean(0)
-    if not empty:
-        own = of_beats.unflatten(0, (count, masks)).mean(1)  # (N, L, d)
-        at = (starts[:, None] + torch.arange(beat, device=signal.device)).reshape(-1)
-        heat = heat.index_add(1, at, own.transpose(0, 1).reshape(len(signal), -1))
-    return score, smoothed(heat, sigma)
+    own = of_beats.unflatten(0, (count, masks)).mean(1)  # (N, L, d)
+    at = (starts[:, None] + torch.arange(beat, device=signal.device)).reshape(-1)
+    heat = of_record.mean(0).index_add(1, at, own.transpose(0, 1).reshape(len(signal), -1))
+    return of_record.mean() + of_beats.mean(), smoothed(heat, sigma)

@@ -14,6 +14,8 @@ from medzoo.core.tasks.signals import SignalRecord
 
 ANNOTATOR = "medzoo"
 """Ending of the files."""
+_LONGEST = 250
+"""Letters of a comment, whose number the format keeps in one byte."""
 _COMMENT = '"'
 """The code of a comment, which no program counts as a beat."""
 
@@ -45,7 +47,7 @@ def write_annotations(records: Sequence[dict[str, object]], folder: Path) -> Non
         for span in record["spans"]:
             notes += [(span["start"], f"(abnormal {' '.join(span['leads'])}"), (span["end"], ")")]
         samples = np.array([round(time * record["rate"]) for time, _ in notes])
-        texts = [text for _, text in notes]
+        texts = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..." for _, text in notes]
         name = re.sub(r"[^A-Za-z0-9_-]", "_", record["id"])  # wfdb takes no other letters
         name += f"_{number}" * (name in used)
         used.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -44,9 +44,11 @@ def wfdb_header(path: Path) -> Header:
     """Read a header; the files that it names must be there.
 
     Raises:
-        DataError: It cannot be read, or a file is missing.
+        DataError: It cannot be read, is of several segments, or a file is missing.
     """
     found = read_by_wfdb(path, partial(_rdheader, str(path.with_suffix(""))))
+    if hasattr(found, "seg_name"):
+        raise DataError(path, "is a header of several segments", "give those of its segments, each a record by itself")
     for name in sorted(set(found.file_name or ())):
         if not path.with_name(name).is_file():
             raise DataError(path, f"names {name}, which is not beside it", "copy that file there too")
@@ -64,11 +66,12 @@ def wfdb_signal(path: Path) -> tuple[Samples, float, tuple[str, ...]]:
     """Return signal `(L, n)` in mV, samples a second and names of the leads of the record of a header.
 
     Raises:
-        DataError: It cannot be read, or a signal is no voltage.
+        DataError: It cannot be read, or no signal is a voltage.
     """
     found = read_by_wfdb(path, lambda: wfdb().rdrecord(str(path.with_suffix(""))))
-    scale = millivolts([str(unit) for unit in found.units], path)
-    return np.asarray(found.p_signal.T, np.float32) * scale, float(found.fs), tuple(found.sig_name)
+    units, names = [str(unit) for unit in found.units], [str(name) for name in found.sig_name]
+    signal, leads = in_millivolts(np.asarray(found.p_signal.T, np.float32), units, names, path)
+    return signal, float(found.fs), leads
 
 
 def read_by_wfdb(path: Path, how: Callable[[], Read]) -> Read:
@@ -85,14 +88,28 @@ def read_by_wfdb(path: Path, how: Callable[[], Read]) -> Read:
         raise DataError(path, f"cannot be read as WFDB ({first_line(error)[:80]})", "copy it again") from error
 
 
-def millivolts(units: list[str], path: Path) -> Samples:
-    """Return the factors `(L, 1)` that bring signals of these units to mV.
+def millivolts(unit: str) -> float | None:
+    """Return the factor that brings a unit to mV; None where it is no voltage."""
+    return _SCALE.get(unit.strip().casefold().replace("μ", "µ"))  # the two letters of micro
+
+
+def in_millivolts(
+    signal: Samples, units: Sequence[str], names: Sequence[str], path: Path
+) -> tuple[Samples, tuple[str, ...]]:
+    """Return the voltages among signals, `(L, n)` in mV, and their names; others, such as pressures, are no leads.
+
+    Args:
+        signal: `(S, n)`, each row in its own unit.
+        units: Of each row.
+        names: Of each row.
+        path: File, for messages.
 
     Raises:
-        DataError: One is no voltage.
+        DataError: None is a voltage.
     """
-    known = [unit.strip().casefold().replace("μ", "µ") for unit in units]  # the two letters of micro
-    if unknown := sorted(set(known) - set(_SCALE)):
-        name = unknown[0] or "no unit"
-        raise DataError(path, f"has a signal in {name}, expected mV, uV or V", "choose leads by --data.leads")
-    return np.array([[_SCALE[unit]] for unit in known], np.float32)
+    factors = {row: factor for row, unit in enumerate(units) if (factor := millivolts(unit)) is not None}
+    if not factors:
+        have = ", ".join(sorted({unit.strip() or "no unit" for unit in units})) or "nothing"
+        raise DataError(path, f"has no signal in mV, uV or V ({have})", "expected an electrocardiogram")
+    scale = np.array(list(factors.values()), np.float32)[:, None]
+    return signal[list(factors)] * scale, tuple(names[row] for row in factors)

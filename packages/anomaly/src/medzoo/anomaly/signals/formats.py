@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.signals.files import millivolts, wfdb_header, wfdb_signal
+from medzoo.anomaly.signals.files import in_millivolts, millivolts, wfdb_header, wfdb_signal
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
@@ -91,6 +91,8 @@ def read_record(path: Path, rate: float | None = None) -> Record:
     if not 20 <= record.rate <= 100_000:
         problem = f"has {record.rate:g} samples a second, expected from 20 to 100000"
         raise DataError(path, problem, "check it, or give --hertz")
+    if not record.signal.size:
+        raise DataError(path, "has no samples", "export it again")
     spans = np.nanmax(record.signal, 1, initial=-np.inf) - np.nanmin(record.signal, 1, initial=np.inf)
     if (spans > _MOST).any():
         lead = record.leads[int(spans.argmax())]
@@ -146,8 +148,8 @@ def _csv(path: Path, rate: float | None) -> Record:
     clock = next((column for column, name in enumerate(names) if name.casefold() in _TIMES), None)
     if clock is not None:
         steps = np.diff(table[:, clock]) / _TIMES[names[clock].casefold()]
-        step = float(np.median(steps))
-        if not step > 0 or np.abs(steps - step).max() > 0.5 * step:
+        step = float(np.mean(steps))  # of all, since the times may be rounded
+        if not step > 0 or not np.abs(steps - step).max() < 0.5 * step:
             raise DataError(path, f"has times in {names[clock]} that do not grow evenly", "give a line a sample")
         rate = round(1 / step, 3)
         table = np.delete(table, clock, 1)
@@ -177,9 +179,9 @@ def _dicom(path: Path, rate: float | None) -> Record:
     index = max(range(len(groups)), key=lambda i: int(groups[i].NumberOfWaveformSamples))  # the rhythm, not a mean beat
     group = groups[index]
     channels = group.ChannelDefinitionSequence
-    labels = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in channels]
+    labels: Sequence[str] = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in channels]
     units = [str(channel.ChannelSensitivityUnitsSequence[0].CodeValue) for channel in channels]
-    signal = data.waveform_array(index).T.astype(np.float32) * millivolts(units, path)
+    signal, labels = in_millivolts(data.waveform_array(index).T.astype(np.float32), units, labels, path)
     years = re.fullmatch(r"(\d+)Y", str(data.get("PatientAge") or ""))
     age = float(years[1]) if years else np.nan
     sex = {"M": 0.0, "F": 1.0}.get(str(data.get("PatientSex") or ""), np.nan)
@@ -191,14 +193,13 @@ def _edf(path: Path, rate: float | None) -> Record:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on fields of the header that break the standard
         found: _Edf = _library("edfio", "medzoo-anomaly[edf]").read_edf(path)
-    volts = [s for s in found.signals if str(s.physical_dimension).strip().casefold() in ("mv", "uv", "v")]
-    if not volts:
-        raise DataError(path, "has no signal in mV, uV or V", "expected an electrocardiogram")
-    hertz = max(float(s.sampling_frequency) for s in volts)
+    volts = [s for s in found.signals if millivolts(str(s.physical_dimension)) is not None]
+    hertz = max((float(s.sampling_frequency) for s in volts), default=0.0)
     kept = [s for s in volts if float(s.sampling_frequency) == hertz]
-    scale = millivolts([str(s.physical_dimension) for s in kept], path)
-    signal = np.stack([s.data.astype(np.float32) for s in kept]) * scale
-    return Record(signal, hertz, _named([str(s.label) for s in kept]))
+    stored = np.stack([s.data.astype(np.float32) for s in kept]) if kept else np.zeros((0, 0), np.float32)
+    units = [str(s.physical_dimension) for s in kept or found.signals]
+    signal, names = in_millivolts(stored, units, [str(s.label) for s in kept], path)
+    return Record(signal, hertz, _named(names))
 
 
 def _library(name: str, extra: str) -> ModuleType:

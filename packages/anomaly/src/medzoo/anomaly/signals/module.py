@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medzoo.anomaly.signals.prepare import STANDARD, Record, chosen_leads, filtered, r_peaks, resampled, without_gaps
+from medzoo.anomaly.signals.prepare import (
+    STANDARD,
+    Record,
+    Samples,
+    chosen_leads,
+    chosen_marks,
+    filtered,
+    r_peaks,
+    resampled,
+    without_gaps,
+)
 from medzoo.anomaly.signals.quality import remarks
 from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.module import Loader, MedzooDataModule
@@ -107,8 +117,6 @@ class SignalDataset(Dataset[dict[str, object]]):
         record, place = item.load(), item.path or item.id
         leads = self.leads or record.leads
         signal = chosen_leads(record.signal, record.leads, leads, place)
-        signal = without_gaps(signal, record.rate, leads, place)
-        signal = filtered(signal, record.rate, self.band)
         seconds = self.samples / self.rate
         length = round(seconds * record.rate)
         spare = signal.shape[1] - length
@@ -117,16 +125,22 @@ class SignalDataset(Dataset[dict[str, object]]):
             raise DataError(place, f"has {have:.2f} s, expected at least {seconds:.2f} s", "leave this record out")
         first = spare // 2 if item.start is None else min(spare, round(item.start * record.rate))
         part = slice(first, first + length)
-        beats = r_peaks(signal[_rhythm_lead(leads), part], record.rate) if record.beats is None else None
-        if record.beats is not None:
+        signal = without_gaps(signal, record.rate, leads, place, part)
+        still = ~np.ptp(signal[:, part], axis=1).astype(bool)
+        if still.all() and item.start is None:
+            raise DataError(place, "is flat in all leads in its middle", "leave this record out")
+        signal = filtered(signal, record.rate, self.band)[:, part]
+        signal[still] = signal[still, :1]  # what a filter leaves there is no signal to be scaled
+        if record.beats is None:
+            beats = r_peaks(_rhythm_lead(signal, leads), record.rate)
+        else:
             beats = record.beats[(record.beats >= first) & (record.beats < first + length)] - first
-        assert beats is not None
         sample: dict[str, object] = {
-            "signal": torch.from_numpy(resampled(signal[:, part], record.rate, self.rate, self.samples)),
+            "signal": torch.from_numpy(resampled(signal, record.rate, self.rate, self.samples)),
             "rate": float(self.rate),
             "leads": list(leads),
             "beats": _beats_at(beats, self.rate / record.rate, self.samples),
-            "notes": remarks(record.signal, record.rate, record.leads, leads, len(beats)),
+            "notes": remarks(record.signal[:, part], record.rate, record.leads, leads, len(beats)),
             "start": first / record.rate,
             "original_rate": float(record.rate),
             "original_length": length,
@@ -143,14 +157,16 @@ class SignalDataset(Dataset[dict[str, object]]):
             label = torch.tensor(item.label) if item.labels is None else torch.tensor(item.labels)
             sample |= {"label": label, "kind": item.kind}
             if record.mask is not None:
-                mask = chosen_leads(record.mask.astype(np.float32), record.leads, leads, place) > 0
-                sample["mask"] = torch.from_numpy(mask[:, part])
+                marks = chosen_marks(record.mask, record.leads, leads, place)
+                sample["mask"] = torch.from_numpy(np.ascontiguousarray(marks[:, part]))
         return sample
 
 
-def _rhythm_lead(leads: Sequence[str]) -> int:
-    """Return the row of lead II, in which R peaks are looked for, or the first."""
-    return next((row for row, name in enumerate(leads) if name in ("II", "MLII")), 0)
+def _rhythm_lead(signal: Samples, leads: Sequence[str]) -> Samples:
+    """Return the lead in which R peaks are looked for: II, or the first; another where that one is flat."""
+    order = sorted(range(len(leads)), key=lambda row: leads[row].casefold() not in ("ii", "mlii"))
+    found: Samples = signal[next((row for row in order if np.ptp(signal[row])), order[0])]
+    return found
 
 
 def _beats_at(beats: NDArray[np.int64], factor: float, samples: int) -> Tensor:
@@ -196,7 +212,7 @@ class SignalDataModule(MedzooDataModule):
         for option, value in (("rate", rate), ("seconds", seconds)):
             if value is not None and not 0 < value <= 10_000:
                 raise ConfigError(f"--data.{option}: expected more than 0 and at most 10000, got {value}")
-        if len(band) not in (0, 2) or any(limit < 0 for limit in band):
+        if len(band) not in (0, 2) or any(limit < 0 for limit in band) or (band and 0 < band[1] <= band[0]):
             raise ConfigError(f"--data.band: expected two limits in Hz such as [0.5, 40], or [], got {band}")
         self._rate, self._seconds, self._leads = rate, seconds, leads
         self._band, self._cache_mb = tuple(band), cache_mb
@@ -233,9 +249,15 @@ class SignalDataModule(MedzooDataModule):
         return []
 
     def dataset(self, items: Sequence[Item], truth: bool = True) -> SignalDataset:
-        """Return stretches as the model asks for them."""
-        rate = self._rate or self.wants.rate or RATE
-        asked = self.wants.size
+        """Return stretches as the model asks for them.
+
+        Raises:
+            ConfigError: The option `rate` is not the rate that the model is made for.
+        """
+        asked, rate = self.wants.size, self._rate or self.wants.rate or RATE
+        if rate != (self.wants.rate or rate):
+            known = f"the model sees {self.wants.rate:g} samples a second, got {rate:g}"
+            raise ConfigError(f"--data.rate: {known}; leave it out, or give --model.rate too")
         samples = round(self._seconds * rate) if self._seconds else asked[-1] if asked else round(SECONDS * rate)
         leads = tuple(self._leads or self.standard)
         return SignalDataset(items, leads, rate, samples, self._band, self._cache_mb, truth)

@@ -20,7 +20,7 @@ def remarks(signal: Samples, rate: float, leads: Sequence[str], wanted: Sequence
     """Return a remark for each thing that was mended, or that makes a score doubtful.
 
     Args:
-        signal: `(L, n)` mV as stored, NaN where missing.
+        signal: `(L, n)` mV as stored, NaN where missing; the stretch that the network sees.
         rate: Samples a second.
         leads: Names of its rows.
         wanted: Names that the network sees.

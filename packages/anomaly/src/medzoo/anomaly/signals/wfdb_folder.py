@@ -30,6 +30,7 @@ DS2 = (
 )  # fmt: skip
 """Records of MIT-BIH to learn from and to test on, of other patients (de Chazal et al., IEEE Trans. Biomed. Eng. 51(7),
 2004), without those with pacemakers; 201 of DS1 is left out, for 202 of DS2 is of the same person."""
+_ONE_PERSON = dict.fromkeys(("201", "202"), "patient 201")
 _BEFORE, _AFTER = 0.28, 0.45  # seconds about an R peak that count as its beat
 
 
@@ -37,8 +38,9 @@ class WfdbFolder(SignalDataModule):
     """A folder of `NAME.hea`, the files that these name, and `NAME.atr` with beats, cut into stretches side by side.
 
     A stretch with a beat of AAMI's classes S, V, F or Q is abnormal, and so are its points about that beat. Training
-    and validation take normal stretches. Records are split by patient (`metadata.csv`, else a patient a record); one
-    record alone is split in time, its first part to train on, which makes the test an easy one.
+    and validation take normal stretches. Records are split by patient (`metadata.csv`, else a patient a record, but for
+    201 and 202 of MIT-BIH, who are one); one record alone is split in time, its first part to train on, which makes the
+    test an easy one.
 
     Args:
         root: The folder.
@@ -93,10 +95,13 @@ class WfdbFolder(SignalDataModule):
             first, last = round(len(only) * (1 - test - val)), round(len(only) * (1 - test))
             parts = only[:first], only[first:last], only[last:]
         else:
-            split = split_by_fraction(list(stretches), read_patients(self._root), test, val, self.seed)
+            split = split_by_fraction(list(stretches), self._patients(), test, val, self.seed)
             parts = self._joined(stretches, split.train, split.val, split.test)
         normal = [tuple(item for item in part if not item.label) for part in parts[:2]]
         return Items(normal[0], normal[1], tuple(parts[2]))
+
+    def _patients(self) -> dict[str, str]:
+        return _ONE_PERSON | read_patients(self._root)
 
     @staticmethod
     def _joined(stretches: dict[str, list[Item]], *parts: Sequence[str]) -> tuple[list[Item], list[Item], list[Item]]:
@@ -119,7 +124,7 @@ class WfdbFolder(SignalDataModule):
         wants = self.wants
         asked = wants.size[-1] / wants.rate if wants.size and wants.rate else SECONDS
         seconds = self._seconds or asked
-        patient = read_patients(self._root).get(path.stem, path.stem)
+        patient = self._patients().get(path.stem, path.stem)
         found = []
         for number in range(int(header.sig_len / header.fs / seconds)):
             start = number * seconds

@@ -153,15 +153,18 @@ def _ranked(rows: list[Row]) -> dict[str, float]:
     scores, labels = _scores(rows)
     _, patients = np.unique([row["patient"] or row["id"] for row in rows], return_inverse=True)
     low, high = auroc_interval(scores, labels, torch.from_numpy(np.asarray(patients)))
-    called = {label: [row["prediction"] == 1 for row in rows if bool(row["label"]) is label] for label in (True, False)}
+    judged = [row for row in rows if row["prediction"] != ""]  # without a threshold nothing is
+    abnormal, normal = (
+        [row["prediction"] == 1 for row in judged if bool(row["label"]) is one] for one in (True, False)
+    )
     return {
         "record_auroc": auroc(scores, labels),
         "record_auroc_low": low,
         "record_auroc_high": high,
         "record_ap": average_precision(scores, labels),
         "prevalence": float(labels.double().mean()),
-        "sensitivity": float(np.mean(called[True])) if called[True] else math.nan,
-        "specificity": 1 - float(np.mean(called[False])) if called[False] else math.nan,
+        "sensitivity": float(np.mean(abnormal)) if abnormal else math.nan,
+        "specificity": 1 - float(np.mean(normal)) if normal else math.nan,
     }
 
 

@@ -55,7 +55,7 @@ class EchoNetLVH(EchoDataModule):
     A caliper is a row of the table: `Calc` (such as LVIDd) and two ends, in any order, of which the upper one counts as
     the first. Where neighbouring calipers do not meet, both ends become the middle; a missing cavity lies between the
     walls. The scale of a clip is the median of `CalcValue` (cm) over the length in pixels, and a caliper that is off
-    it by more than 5 % is left out. `Frame` counts from 0.
+    it by more than 5 % is left out, and so is a clip of which none remains. `Frame` counts from 0.
 
     Args:
         root: Folder of the table and the batches.
@@ -93,7 +93,7 @@ class EchoNetLVH(EchoDataModule):
         scales = [10 * float(v["CalcValue"]) / max(self._length(row), 1e-9) for row, v in zip(rows, cells, strict=True)]
         study.spacing = float(np.median(scales))
         for row, values, scale in zip(rows, cells, scales, strict=True):
-            if abs(scale / study.spacing - 1) > _OFF:
+            if abs(scale - study.spacing) > _OFF * study.spacing:
                 study.left_out += 1
                 continue
             study.rows.setdefault((int(values["Frame"]), str(values["Calc"])[-1]), []).append(row)
@@ -131,7 +131,7 @@ class EchoNetLVH(EchoDataModule):
         return faults + list(self._faults(studies))
 
     def _faults(self, studies: Mapping[str, Study]) -> Iterator[DataError]:
-        for study in studies.values():
+        for study in filter(_counts, studies.values()):
             try:
                 self._look(study)
             except DataError as error:
@@ -174,7 +174,8 @@ class EchoNetLVH(EchoDataModule):
 
     def make_items(self) -> Items:
         """List the clips by the table's split; none is decoded."""
-        parts = ((study for study in self.studies.values() if study.split == split) for split in SPLITS)
+        studies = list(filter(_counts, self.studies.values()))
+        parts = ((study for study in studies if study.split == split) for split in SPLITS)
         return Items(*(tuple(self._item(study) for study in part) for part in parts))
 
     def _item(self, study: Study) -> Item:
@@ -190,6 +191,10 @@ class EchoNetLVH(EchoDataModule):
         spacing = (study.spacing, study.spacing)
         numbers, phases = zip(*keys, strict=True)
         return Clip(frames, rate, spacing, numbers, phases, points, lines_through(points), placed)
+
+
+def _counts(study: Study) -> bool:
+    return bool(study.rows)
 
 
 def make_fake(root: Path, count: int = 6, size: int = 48) -> Path:

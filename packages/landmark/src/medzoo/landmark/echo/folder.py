@@ -93,11 +93,29 @@ class EchoFolder(EchoDataModule):
             [[float(self._table.rows[row][n]) if n in known else math.nan for n in names] for row in entry.rows]
         )
 
+    def _stated(self, entry: Entry, *names: str) -> NDArray[np.float64]:
+        """Return what the rows of a clip say of the whole of it, `(names,)`, NaN where none does.
+
+        Raises:
+            DataError: Two rows differ.
+        """
+        values = self._numbers(entry, *names)
+        known = np.flatnonzero(np.isfinite(values).all(axis=1))
+        if not len(known):
+            return np.full(len(names), math.nan)
+        odd = known[(values[known] != values[known[0]]).any(axis=1)]
+        if len(odd):
+            problem = f"differs from that of another row of clip {entry.name!r}"
+            raise self._table.error(entry.rows[odd[0]], names[0], problem, "give one value to all rows of a clip")
+        first: NDArray[np.float64] = values[known[0]]
+        return first
+
     def check(self, stage: str | None = None) -> list[DataError]:
         """Return the faults of the table and of the pictures' headers; no pixel is decoded."""
         faults = super().check(stage)
         try:
             entries = self._entries
+            self._patients()
         except DataError as error:
             return [*faults, error]
         faults += [
@@ -130,14 +148,14 @@ class EchoFolder(EchoDataModule):
         for place, number, axis in np.argwhere(outside)[:1]:
             problem = f"expected a point within {size[0]} × {size[1]} pixels, or both its coordinates empty"
             raise table.error(entry.rows[place], f"{'xy'[axis]}{number}", problem)
-        spacing = self._numbers(entry, "spacing_x", "spacing_y")[0]
+        spacing = self._stated(entry, "spacing_x", "spacing_y")
         found = tuple(spacing.tolist()) if np.isfinite(spacing).all() else header.spacing
         fault = spacing_fault(found)
         if fault or not np.isfinite(found).all():
             place = table.error(row, "spacing_x", "").path if "spacing_x" in table.places else str(entry.path)
             problem = fault or "says nothing of its spacing, without which no length is known"
             raise DataError(place, problem, f"give mm per pixel in the columns spacing_x and spacing_y of {TABLE}")
-        rate = float(self._numbers(entry, "rate")[0, 0])
+        rate = float(self._stated(entry, "rate")[0])
         return replace(
             header, spacing=(float(found[0]), float(found[1])), rate=header.rate if math.isnan(rate) else rate
         )
@@ -154,8 +172,13 @@ class EchoFolder(EchoDataModule):
     def _patients(self) -> dict[str, str]:
         if "patient" not in {column.name for column in self._table.columns}:
             return {}
+        found: dict[str, str] = {}
         pairs = zip(self._table.texts("clip"), self._table.texts("patient"), strict=True)
-        return {clip: f"patient {patient}" for clip, patient in pairs if patient}
+        for row, (clip, patient) in enumerate(pairs):
+            if patient and found.setdefault(clip, f"patient {patient}") != f"patient {patient}":
+                problem = f"clip {clip!r} is of {found[clip]} and of patient {patient}"
+                raise self._table.error(row, "patient", problem, "give one patient to all rows of a clip")
+        return found
 
     def _item(self, entry: Entry, patients: Mapping[str, str]) -> Item:
         path = str(self._root / entry.name)

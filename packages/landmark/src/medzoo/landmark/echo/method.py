@@ -91,7 +91,7 @@ class EchoMethod(Method):
 
     def predictions(self, batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
         """Return the lengths of each clip."""
-        return predictions(batch, outputs)
+        return predictions(batch, outputs, int(self.hparams["columns"]))
 
     def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `measures.csv`, and `lines.csv`, which a person may edit and give back as `--data.lines`."""

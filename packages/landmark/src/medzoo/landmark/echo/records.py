@@ -38,10 +38,15 @@ class EchoRecord(TypedDict):
     lines: list[list[list[float]]]
 
 
-def predictions(batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
+def predictions(batch: Batch, outputs: EchoOutputs, columns: int = 64) -> list[Prediction]:
     """Return the lengths of each clip in mm (NaN where the spacing is unknown), with its points in original pixels.
 
     The spread of a length is the root of the sum of its two ends' squares, as if they were independent.
+
+    Args:
+        batch: The clips.
+        outputs: What the model gives for them.
+        columns: Frames of its motion images, which the pictures show.
     """
     found = []
     parts = (split(batch, values.detach()) for values in (outputs.points, outputs.spreads, outputs.lines))
@@ -60,12 +65,18 @@ def predictions(batch: Batch, outputs: EchoOutputs) -> list[Prediction]:
         }
         clip = batch["clip"][i][: int(batch["clip_length"][i])].detach().cpu()
         size = (int(batch["original_size"][i][0]), int(batch["original_size"][i][1]))
-        found.append(Prediction(record, partial(_save, record, clip, points.cpu(), lines.cpu(), size)))
+        found.append(Prediction(record, partial(_save, record, clip, points.cpu(), lines.cpu(), size, columns)))
     return found
 
 
 def _save(
-    record: EchoRecord, clip: Tensor, points: Tensor, lines: Tensor, size: tuple[int, int], folder: Path
+    record: EchoRecord,
+    clip: Tensor,
+    points: Tensor,
+    lines: Tensor,
+    size: tuple[int, int],
+    columns: int,
+    folder: Path,
 ) -> dict[str, object]:
     """Write the clip with line and points, and its motion images; `points` and `lines` are in pixels of `clip`."""
     target, own_name = folder / "clips" / file_name(record["source"]), file_name(record["id"])
@@ -76,7 +87,7 @@ def _save(
     for key, ends, four in zip(record["frames"], lines, points, strict=True):
         if bool(ends.isfinite().all()):
             line = line_through(ends[0], ends[1], (clip.shape[1], clip.shape[2]))
-            images.append(as_bytes(motion_image(clip, line, key)))
+            images.append(as_bytes(motion_image(clip, line, key, columns)))
             depths.append(line.to_depth(four).numpy())
     if not images:
         return {"overlay": str(overlay)}

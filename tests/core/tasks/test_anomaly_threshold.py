@@ -1,0 +1,24 @@
+"""Figures at a threshold where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from medzoo.core.tasks.anomaly import AnomalyEvaluation, AnomalyOutputs
+
+
+def test_without_a_threshold_no_image_is_called_normal() -> None:
+    batch = {
+        "id": ["a", "b"], "path": [""] * 2, "source": ["s"] * 2, "patient": ["a", "b"], "kind": ["", "dot"],
+        "label": torch.tensor([0, 1]), "image": torch.zeros(2, 3, 8, 8), "original_size": torch.tensor([[8, 8]] * 2),
+    }  # fmt: skip
+    found = {}
+    for threshold in (0.5, math.nan):
+        evaluation = AnomalyEvaluation(["s"])
+        evaluation.update(batch, AnomalyOutputs(torch.tensor([0.1, 0.9]), torch.zeros(2, 8, 8), threshold))
+        found[math.isnan(threshold)] = evaluation.compute()
+    assert (found[False]["s/sensitivity"], found[False]["s/specificity"]) == (1, 1)
+    assert math.isnan(found[True]["s/sensitivity"])
+    assert math.isnan(found[True]["s/specificity"])
