@@ -81,12 +81,21 @@ def test_a_category_that_it_was_not_trained_on_is_refused(trained: Path, capsys:
     assert "the model was trained on gear, not on screw" in capsys.readouterr().err
 
 
+def test_a_setting_that_the_threshold_is_not_of_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    command = f"test --ckpt_path {checkpoint} --run_dir {trained.parent / 'other'}"
+    assert main(f"{command} --model.smooth 1".split()) == 2
+    assert "--model.smooth: the checkpoint's threshold is not of 1" in capsys.readouterr().err
+    assert main(f"{command} --model.batch 3".split()) == 0
+
+
 def test_too_few_normal_images_leave_the_threshold_open(workdir: Path) -> None:
     run = fitted(workdir / "few", test=2, shots="4")
     assert math.isnan(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["thresholds"]["gear"])
     metrics = read_json(run / "results.json")["metrics"]
     assert metrics["gear/image_auroc"] is not None
-    assert metrics["gear/specificity"] in (None, 1.0)
+    assert metrics["gear/specificity"] is None
+    assert metrics["gear/sensitivity"] is None
 
 
 @pytest.mark.parametrize("change", [{"norms": {"gear": torch.ones(3)}}, {"thresholds": {}}, {"norms": 3}])

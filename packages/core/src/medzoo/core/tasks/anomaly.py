@@ -82,7 +82,8 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
         """Return `<category>/<metric>`, and `mean/<metric>` of several.
 
         `image_auroc` with its 95 % interval from drawing patients (`_low`, `_high`), `image_ap`, `prevalence`,
-        `sensitivity` and `specificity` at the threshold, and where masks are known `pixel_auroc` and `aupro`.
+        `sensitivity` and `specificity` at the threshold (NaN where there is none), and where masks are known
+        `pixel_auroc` and `aupro`.
         """
         self.tested = gather_all(self.tested)
         table: dict[str, dict[str, float]] = {}
@@ -91,9 +92,9 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
             found = _ranked(own)
             pixels = {key: float(value) for key, value in self.pixels[name].compute().items()}
             found |= {key: value for key, value in pixels.items() if not math.isnan(value)}
-            over = [row["prediction"] == 1 for row in own]
-            abnormal = [called for row, called in zip(own, over, strict=True) if row["label"]]
-            normal = [called for row, called in zip(own, over, strict=True) if not row["label"]]
+            judged = [row for row in own if row["prediction"] != ""]
+            abnormal = [row["prediction"] for row in judged if row["label"]]
+            normal = [row["prediction"] for row in judged if not row["label"]]
             found["sensitivity"] = float(np.mean(abnormal)) if abnormal else math.nan
             found["specificity"] = 1 - float(np.mean(normal)) if normal else math.nan
             table[name] = found
