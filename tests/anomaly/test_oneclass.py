@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_every_fifth_normal_image_is_kept_for_the_threshold() -> None:
     assert not set(learnt) & set(kept)
     few = TexturePhantoms(train=11, test=2, pixels=32, shots=4, test_categories=["gear"])
     assert [len(part) for part in few.own_items(few.tested[0])] == [4, 0]
+
+
+@pytest.mark.parametrize(("patients", "held"), [(12, {"4", "9"}), (3, {"2"}), (1, set())])
+def test_no_patient_is_learnt_from_and_kept_for_the_threshold(patients: int, held: set[str]) -> None:
+    data = TexturePhantoms(train=24, test=2, pixels=32, shots=None, test_categories=["gear"])
+    (category,) = data.tested
+    owned = tuple(replace(item, patient=str(i % patients)) for i, item in enumerate(category.train))
+    learnt, kept = data.own_items(replace(category, train=owned))
+    assert {item.patient for item in kept} == held
+    assert {item.patient for item in learnt} == {str(i) for i in range(patients)} - held
+    assert len(learnt) + len(kept) == 24
 
 
 def test_training_batches_hold_learnt_images_of_one_tested_category_alone(monkeypatch: pytest.MonkeyPatch) -> None:

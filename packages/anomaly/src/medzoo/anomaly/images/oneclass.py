@@ -33,8 +33,9 @@ class OneClass(Method):
     """Base of methods that learn what is normal from normal images of the tested categories.
 
     A score has parts, such as two kinds of error. After the last epoch their mean and standard deviation are taken from
-    the training images of each category, never from tested ones, and a threshold from every fifth normal image, which
-    no step has seen. Both are kept in the checkpoint. One network serves all categories that it was trained on.
+    the training images of each category, never from tested ones, and a threshold from every fifth normal image (of
+    every fifth patient, where patients are known), which no step has seen. Both are kept in the checkpoint. One network
+    serves all categories that it was trained on.
 
     A subclass defines `parts`, its own `training_step` and `configure_optimizers`; `joined` where parts are not
     added as z scores, and `noted` where it compares with something else than mean and deviation.
