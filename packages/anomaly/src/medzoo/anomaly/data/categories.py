@@ -254,15 +254,10 @@ class CategoryDataModule(MedzooDataModule):
         items = self.support_items(category)
         owners = [item.patient or f"image {item.id}" for item in items]
         each = list(dict.fromkeys(owners))
-        held = each[_KEPT - 1 :: _KEPT]
-        if not held and len(items) >= _KEPT and len(each) > 1:
-            held = each[-1:]
-        kept = set(held)
-        learnt, apart = (
-            tuple(item for item, owner in zip(items, owners, strict=True) if (owner in kept) is wanted)
-            for wanted in (False, True)
-        )
-        return learnt, apart
+        few = each[-1:] if len(items) >= _KEPT and len(each) > 1 else []
+        kept = set(each[_KEPT - 1 :: _KEPT] or few)
+        pairs = list(zip(items, owners, strict=True))
+        return tuple(i for i, owner in pairs if owner not in kept), tuple(i for i, owner in pairs if owner in kept)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -92,9 +92,9 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
             found = _ranked(own)
             pixels = {key: float(value) for key, value in self.pixels[name].compute().items()}
             found |= {key: value for key, value in pixels.items() if not math.isnan(value)}
-            judged = [row for row in own if row["prediction"] != ""]
-            abnormal = [row["prediction"] for row in judged if row["label"]]
-            normal = [row["prediction"] for row in judged if not row["label"]]
+            judged = [row for row in own if row["prediction"] != ""]  # without a threshold nothing is
+            abnormal = [row["prediction"] == 1 for row in judged if row["label"]]
+            normal = [row["prediction"] == 1 for row in judged if not row["label"]]
             found["sensitivity"] = float(np.mean(abnormal)) if abnormal else math.nan
             found["specificity"] = 1 - float(np.mean(normal)) if normal else math.nan
             table[name] = found
