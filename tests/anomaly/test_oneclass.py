@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_every_fifth_normal_image_is_kept_for_the_threshold() -> None:
     assert not set(learnt) & set(kept)
     few = TexturePhantoms(train=11, test=2, pixels=32, shots=4, test_categories=["gear"])
     assert [len(part) for part in few.own_items(few.tested[0])] == [4, 0]
+
+
+@pytest.mark.parametrize(("patients", "held"), [(12, {"4", "9"}), (3, {"2"}), (1, set())])
+def test_no_patient_is_learnt_from_and_kept_for_the_threshold(patients: int, held: set[str]) -> None:
+    data = TexturePhantoms(train=24, test=2, pixels=32, shots=None, test_categories=["gear"])
+    (category,) = data.tested
+    owned = tuple(replace(item, patient=str(i % patients)) for i, item in enumerate(category.train))
+    learnt, kept = data.own_items(replace(category, train=owned))
+    assert {item.patient for item in kept} == held
+    assert {item.patient for item in learnt} == {str(i) for i in range(patients)} - held
+    assert len(learnt) + len(kept) == 24
 
 
 def test_training_batches_hold_learnt_images_of_one_tested_category_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +93,21 @@ def test_a_category_that_it_was_not_trained_on_is_refused(trained: Path, capsys:
     assert "the model was trained on gear, not on screw" in capsys.readouterr().err
 
 
+def test_a_setting_that_the_threshold_is_not_of_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    command = f"test --ckpt_path {checkpoint} --run_dir {trained.parent / 'other'}"
+    assert main(f"{command} --model.smooth 1".split()) == 2
+    assert "--model.smooth: the checkpoint's threshold is not of 1" in capsys.readouterr().err
+    assert main(f"{command} --model.batch 3".split()) == 0
+
+
 def test_too_few_normal_images_leave_the_threshold_open(workdir: Path) -> None:
     run = fitted(workdir / "few", test=2, shots="4")
     assert math.isnan(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["thresholds"]["gear"])
     metrics = read_json(run / "results.json")["metrics"]
     assert metrics["gear/image_auroc"] is not None
-    assert metrics["gear/specificity"] in (None, 1.0)
+    assert metrics["gear/specificity"] is None
+    assert metrics["gear/sensitivity"] is None
 
 
 @pytest.mark.parametrize("change", [{"norms": {"gear": torch.ones(3)}}, {"thresholds": {}}, {"norms": 3}])

@@ -166,6 +166,18 @@ def test_baselines_run_from_the_command_line(model: str, workdir: Path) -> None:
     assert again == metrics
 
 
+def test_a_test_with_another_rule_of_the_score_has_its_own_threshold(workdir: Path) -> None:
+    from medzoo.core.cli import main
+
+    common = "--data.train 6 --data.test 2 --data.pixels 32 --data.test_categories [gear] --trainer.accelerator cpu"
+    fit = f"fit --model padim {common} --model.size 32 --model.widths [8,12,16]"
+    main(f"{fit} --run_dir largest".split())
+    main(f"{fit} --model.score mean --run_dir mean".split())
+    main(["test", "--ckpt_path", "largest/checkpoints/last.ckpt", "--model.score", "mean", "--run_dir", "again"])
+    once, again = ((workdir / run / "samples.csv").read_text() for run in ("mean", "again"))
+    assert again == once
+
+
 def test_what_trains_nothing_refuses_to_be_fitted_by_two_processes() -> None:
     net = PaDiM(**SMALL)
     trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, barebones=True)

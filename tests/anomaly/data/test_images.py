@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from medzoo.anomaly.data.categories import Labelled
 from medzoo.anomaly.data.images import ClassFolder, MvtecFolder, NpzImages
+from medzoo.anomaly.data.items import read_colours
 from medzoo.anomaly.data.textures import TexturePhantoms
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import write_image
@@ -124,6 +126,17 @@ def test_medmnist_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     assert "float64" in str(NpzImages(str(path)).check()[0])
     path.write_bytes(b"PK nothing")
     assert "cannot be read" in str(NpzImages(str(path)).check()[0])
+
+
+def test_values_beyond_0_to_1_are_stretched_and_others_kept(tmp_path: Path) -> None:
+    counts = np.linspace(-1000, 3000, 20 * 24, dtype=np.float32).reshape(20, 24)
+    Image.fromarray(counts).save(tmp_path / "counts.tif")
+    Image.fromarray((counts + 1000) / 8000).save(tmp_path / "dark.tif")
+    counted, dark = (read_colours(tmp_path / name) for name in ("counts.tif", "dark.tif"))
+    assert counted.shape == (3, 20, 24)
+    assert (counted.min(), counted.max()) == (0, 1)
+    np.testing.assert_allclose(counted[0], (counts + 1000) / 4000, atol=1e-6)
+    np.testing.assert_allclose(dark, counted / 2, atol=1e-6)
 
 
 def test_categories_of_phantoms_hold_out_the_last_third_and_refuse_unknown_ones() -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medzoo.anomaly.normnet.examples import _thick
 from medzoo.anomaly.normnet.losses import labels, normalcy_loss
 from medzoo.anomaly.normnet.module import NormNet
 from medzoo.anomaly.normnet.network import UNet3d
@@ -166,6 +167,14 @@ def test_labels_and_bright_voxels_turn_with_the_image() -> None:
         image, target, bright = net.insert_lesions(healthy, organ, [4, 4, 4], torch.Generator().manual_seed(seed))
         assert torch.equal(bright, image >= net.level)
         assert not target[bright].any()  # nothing healthy is bright here, so all that is bright is lesion
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16, 20])
+def test_thick_slices_leave_what_they_average_in_its_place(count: int, depth: int) -> None:
+    ramp = torch.arange(float(depth))[:, None, None].expand(depth, 4, 4)
+    inner = slice(count, depth - count)  # at the ends there is nothing to interpolate with
+    torch.testing.assert_close(_thick(ramp, count)[inner], ramp[inner])
 
 
 def test_a_validation_chooses_the_threshold_unless_it_is_given() -> None:

@@ -245,14 +245,23 @@ def test_a_new_category_needs_no_training_and_a_known_one_keeps_its_support(trai
 
     checkpoint = trained / "checkpoints" / "last.ckpt"
     common = f"--ckpt_path {checkpoint} --data.train 5 --data.test 4 --data.pixels 32 --trainer.accelerator cpu"
-    main(f"test {common} --data.test_categories [screw] --run_dir new".split())
-    assert "screw/image_auroc" in read_json(workdir / "new" / "results.json")["metrics"]
+    main(f"predict {common} --data.test_categories [screw] --run_dir new".split())
+    assert len(read_json(workdir / "new" / "predictions.json")["predictions"]) == 4
     main(f"predict {common} --data.test_categories [gear] --data.support_draw 3 --run_dir known".split())
     records = read_json(workdir / "known" / "predictions.json")["predictions"]
     assert len(records) == 4
     assert all(Path(record["map"]).is_file() for record in records)
     saved = torch.load(checkpoint, weights_only=True)["thresholds"]["gear"]
     assert records[0]["threshold"] == pytest.approx(saved)  # of the support in the checkpoint, not of draw 3
+
+
+def test_a_category_that_was_learnt_from_is_not_tested(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from medzoo.core.cli import main
+
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    common = f"test --ckpt_path {checkpoint} --data.train 5 --data.test 4 --data.pixels 32 --trainer.accelerator cpu"
+    assert main(f"{common} --data.test_categories [screw] --run_dir {trained.parent / 'no'}".split()) == 2
+    assert "the model was trained on screw" in capsys.readouterr().err
 
 
 def test_real_radiographs_are_ranked_by_a_model_that_never_saw_any(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark import CC2D
@@ -133,6 +135,15 @@ def test_every_batch_of_stage_2_holds_exactly_one_shot(names: tuple[str, ...], s
 def test_pseudo_labels_reach_the_batch_in_network_pixels() -> None:
     _, points = detector().with_shot(batch("x", "y"), 1)  # labelled 1 and 2 in original pixels
     assert points[1:, 0].tolist() == [[2.5, 2.5], [4.5, 4.5]]
+
+
+@pytest.mark.parametrize(("name", "size"), [("cc2d", "match_size"), ("uod", "match_size"), ("igu-aug", "size")])
+def test_maps_that_would_not_lie_on_the_image_are_refused(
+    name: str, size: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"fit --model {name} --data.n_train 2 --data.n_test 1 --trainer.fast_dev_run true --quiet"
+    assert main(f"{run} --model.{size} 100 --model.patch 64".split()) == 2
+    assert f"--model.{size}: expected multiples of 32, got (100, 100)" in capsys.readouterr().err
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

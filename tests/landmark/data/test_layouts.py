@@ -164,6 +164,24 @@ def test_chest_patients_stay_together_and_val_is_carved_from_training(chest: Mak
     assert len(groups[0]) + len(groups[1]) + len(groups[2]) == 10
 
 
+def test_chest_unlabelled_images_of_a_test_patient_are_not_trained_on(chest: Maker) -> None:
+    root = chest(20, patients=True)
+    for number in range(0, 20, 2):  # the first image of each patient
+        (root / "labels" / f"p{number:03d}.txt").unlink()
+    split = only(Chest(str(root), test_fraction=0.3, allow_unlabelled=True).sources).split
+    tested = {int(name[1:]) // 2 for name in split.test}
+    assert len(tested) == 3
+    assert len(split.train) == 20 - 2 * 3
+    assert not tested & {int(name[1:]) // 2 for name in split.train}
+
+
+def test_a_shot_named_by_its_file_is_a_training_image(chest: Maker) -> None:
+    root = chest(20)
+    tested = only(Chest(str(root), test_fraction=0.3).sources).split.test[0]
+    split = only(Chest(str(root), test_fraction=0.3, shots=[f"{tested}.png"]).sources).split
+    assert tested in split.train
+
+
 def test_jsrt_points_are_picked_from_the_contours_and_doubled(jsrt: Maker) -> None:
     root = jsrt(["JPCLN001", "JPCLN002"])
     source = only(Jsrt(str(root)).sources)

@@ -52,6 +52,14 @@ def test_the_networks_are_those_of_cc2d() -> None:
     assert model.max_epochs == 11 * 400  # the public code's epochs show each image eleven times
 
 
+def test_its_embeddings_choose_images_as_those_of_any_matcher_do() -> None:
+    model = IGUAug(domains={"head": ["a"]}, **{name.removeprefix("model."): value for name, value in TINY.items()})
+    assert model.embedder is not None
+    assert [tuple(m.shape) for m in model.embedder(torch.rand(1, 1, 64, 64), 0)] == [
+        (1, 4, 64 // stride, 64 // stride) for stride in model.embedder.strides
+    ]
+
+
 def test_a_shots_classes_and_landmarks_are_told_in_bits() -> None:
     model = IGUAug(radius=4, medium=1.0, high=3.0)
     image = torch.zeros(1, 1, 32, 64)

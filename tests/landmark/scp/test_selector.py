@@ -81,6 +81,15 @@ def test_a_bright_and_a_dark_disc_are_found_at_their_centres_the_stronger_first(
     assert np.linalg.norm(points - (70, 60.5), axis=-1).min() <= 1
 
 
+@pytest.mark.parametrize(("width", "step"), [(2, 0.5), (4, 1), (8, 2), (16, 4)])
+def test_spots_of_every_width_are_found_at_their_centres(width: float, step: float) -> None:
+    y, x = np.mgrid[:256, :256]
+    for centre in ((119.75, 135.75), (99.75, 115.75)):  # on a pixel of each octave that finds such spots
+        image = 0.1 + 0.8 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * width**2))
+        first = keypoints.difference_of_gaussians(image.astype(np.float32), contrast=0.01)[0]
+        assert np.abs(first - centre).max() <= step / 4
+
+
 def test_edges_and_faint_spots_are_no_key_points() -> None:
     step = np.zeros((64, 64), np.float32)
     step[:, 32:] = 1.0

@@ -118,6 +118,16 @@ class Method(LightningModule):
         del folder
         return {}
 
+    def initial_weights(self, weights: Mapping[str, Tensor], settings: Mapping[str, object]) -> Mapping[str, Tensor]:
+        """Return the weights of another training under the names that this model has for them; see `--init_from`.
+
+        Args:
+            weights: Its tensors by name.
+            settings: Its `__init__` arguments.
+        """
+        del settings
+        return weights
+
     def on_validation_start(self) -> None:
         """Begin an evaluation."""
         self.evaluation = self.new_evaluation("validate")

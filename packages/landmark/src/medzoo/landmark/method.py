@@ -23,6 +23,7 @@ from medzoo.core.tasks.landmarks import LandmarkEvaluation
 from medzoo.landmark.data.baseline import copied_shot, observer_errors
 from medzoo.landmark.data.pictures import pictures
 from medzoo.landmark.found import Found
+from medzoo.landmark.networks.routing import weights_by_name
 from medzoo.landmark.rehearsal import Rehearsals
 from medzoo.landmark.shots import Domains, Shots, check_order, is_shot, place_of, shots_of
 
@@ -126,6 +127,28 @@ class LandmarkMethod(Method):
                 self.rehearsals.prepare()
             if self.keeps_shots:
                 self.shots = shots_of(self.data, type(self).__name__)
+        if self.embedder is not None:
+            self.check_sides(self.embedder.strides[0])
+
+    def check_sides(self, multiple: int, whose: str = "") -> None:
+        """Refuse images whose sides the strides of a network do not divide: its maps would not lie on them.
+
+        Args:
+            multiple: The coarsest stride.
+            whose: What the message adds.
+
+        Raises:
+            ConfigError: A side is no multiple.
+        """
+        size = self.input_size if self.data is None else self.data.geometry.size
+        if any(side % multiple for side in size):
+            option = f"--model.{self.option('size')}"
+            raise ConfigError(f"{option}: expected multiples of {multiple}{whose}, got {size}")
+
+    def initial_weights(self, weights: Mapping[str, Tensor], settings: Mapping[str, object]) -> Mapping[str, Tensor]:
+        """Take what belongs to a domain from the domain of that name, wherever it stands in the other model."""
+        known = settings.get("domains")
+        return weights_by_name(self, weights, list(known), self.names) if isinstance(known, dict) else weights
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep the shots with the weights."""

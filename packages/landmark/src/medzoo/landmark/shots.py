@@ -85,15 +85,22 @@ def place_of(name: str, names: Sequence[str]) -> int:
 
 
 def check_order(known: Domains, domains: Iterable[Domain]) -> None:
-    """Refuse to train on with data whose landmarks are not those of the checkpoint, one by one.
+    """Refuse to train on with data whose domains and landmarks are not those of the checkpoint, one by one.
 
     Args:
         known: Landmarks of the model.
         domains: Those of the data.
 
     Raises:
-        ConfigError: A domain has other landmarks, or the same in another order.
+        ConfigError: There are other domains or landmarks, or the same in another order.
     """
+    domains = list(domains)
+    if domains and [domain.name for domain in domains] != list(known):
+        given = ", ".join(domain.name for domain in domains)
+        raise ConfigError(
+            f"the model has the domains {', '.join(known)} in this order, the data {given}; give the same data, or "
+            "start a training on these with --init_from"
+        )
     for domain in domains:
         names = known.get(domain.name)
         if names and domain.landmarks and landmark_columns(names, domain) != list(range(len(names))):

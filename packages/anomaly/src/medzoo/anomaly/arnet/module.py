@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -31,6 +33,8 @@ class ARNet(OneClass):
         lr: Learning rate of SGD; halved after every tenth of the epochs.
         false_alarms: Share of normal images that the threshold may call abnormal.
     """
+
+    scored_with: ClassVar[tuple[str, ...]] = (*OneClass.scored_with, "angles", "colour")
 
     def __init__(
         self,

@@ -18,8 +18,6 @@ from medzoo.anomaly.images.training import cosine
 from medzoo.anomaly.images.versions import augmented
 from medzoo.core.backbones.features import EncoderFeatures, stacked
 from medzoo.core.errors import ConfigError
-from medzoo.core.runs.schema import check_field
-from medzoo.core.tasks.anomaly import AnomalyEvaluation
 
 Head = Literal["patches", "gaussian"]
 _STRIDES: dict[str, tuple[int, ...]] = {"patches": (8, 16), "gaussian": (4, 8, 16)}
@@ -84,7 +82,6 @@ class CAReg(RegisteringMethod[Coreset | PositionGaussians]):
         self.siamese = Siamese(self.backbone.channels[-1], inside)
         self.head, self.share, self.most, self.nearest = head, share, most, nearest
         self.train_shots, self.epochs, self.lr = train_shots, epochs, lr
-        self.learnt: list[str] = []
 
     def aligned(self, images: Tensor) -> Tensor:
         """Return the features of the last level."""
@@ -113,41 +110,3 @@ class CAReg(RegisteringMethod[Coreset | PositionGaussians]):
         """SGD with a cosine by epoch over backbone, encoder and predictor."""
         optimizer = torch.optim.SGD(self.parameters(), self.lr, momentum=0.9)
         return cosine(self, optimizer)
-
-    def setup(self, stage: str) -> None:
-        """Note the categories that a fit learns from."""
-        super().setup(stage)
-        if stage == "fit":
-            self.learnt = [category.name for category in getattr(self.data, "others", ())]
-
-    def new_evaluation(self, stage: Literal["validate", "test"]) -> AnomalyEvaluation | None:
-        """Return an evaluation on categories that the training has not seen, of whatever data set.
-
-        Raises:
-            ConfigError: The model was trained on one of them.
-        """
-        seen = [c.name for c in getattr(self.data, "tested", ()) if c.name in self.learnt]
-        if stage == "test" and seen:
-            raise ConfigError(
-                f"--data.test_categories: the model was trained on {seen[0]}, and its figures are for categories that "
-                "it never saw; leave it out, or rename the folder if it holds something else"
-            )
-        return super().new_evaluation(stage)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Keep the categories learnt from beside supports and thresholds."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["learnt"] = list(self.learnt)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Take them over.
-
-        Raises:
-            CheckpointError: They are not what was saved.
-        """
-        super().on_load_checkpoint(checkpoint)
-        learnt = checkpoint.get("learnt")
-        names = isinstance(learnt, list) and all(isinstance(name, str) for name in learnt)
-        check_field("learnt", names, "names of categories")
-        assert isinstance(learnt, list)
-        self.learnt = list(learnt)

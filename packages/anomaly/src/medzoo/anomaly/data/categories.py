@@ -247,10 +247,17 @@ class CategoryDataModule(MedzooDataModule):
         return found
 
     def own_items(self, category: Category) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-        """Return the support of a category in two parts: to train on, and, every fifth, to set a threshold with."""
+        """Return the support of a category in two parts: to train on, and, every fifth, to set a threshold with.
+
+        Of images of known patients it is every fifth patient, so that nobody is in both; of two to four the last one.
+        """
         items = self.support_items(category)
-        kept = items[_KEPT - 1 :: _KEPT]
-        return tuple(item for item in items if item not in kept), kept
+        owners = [item.patient or f"image {item.id}" for item in items]
+        each = list(dict.fromkeys(owners))
+        few = each[-1:] if len(items) >= _KEPT and len(each) > 1 else []
+        kept = set(each[_KEPT - 1 :: _KEPT] or few)
+        pairs = list(zip(items, owners, strict=True))
+        return tuple(i for i, owner in pairs if owner not in kept), tuple(i for i, owner in pairs if owner in kept)
 
     @property
     def size(self) -> tuple[int, int]:

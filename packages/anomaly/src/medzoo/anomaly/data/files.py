@@ -7,17 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medzoo.anomaly.data.cases import Case, Cases
 from medzoo.anomaly.data.categories import CategoryDataModule
 from medzoo.anomaly.data.intensity import Intensity
-from medzoo.anomaly.data.items import Category, Item
+from medzoo.anomaly.data.items import Category, Item, read_colours
 from medzoo.anomaly.data.nifti import read_volume
 from medzoo.anomaly.data.volumes import VolumeDataModule
-from medzoo.core.errors import DataError
-from medzoo.core.io import read_image
 
 
 class CategoryFiles(CategoryDataModule):
@@ -42,7 +37,7 @@ class CategoryFiles(CategoryDataModule):
 
     def make_categories(self) -> Sequence[Category]:
         """Return the one category; no file is looked at."""
-        items = tuple(Item(name, partial(_read, path), path=path) for name, path in self._files.items())
+        items = tuple(Item(name, partial(read_colours, path), path=path) for name, path in self._files.items())
         return [Category(self._source, (), items)]
 
 
@@ -79,10 +74,3 @@ class VolumeFiles(VolumeDataModule):
             for name, path in self._files.items()
         )
         return Cases(predict=tuple(Case(name, name, load, path) for name, path, load in volumes))
-
-
-def _read(path: str) -> NDArray[np.float32]:
-    image = read_image(path, "rgb")
-    if len(image.spacing) != 2:
-        raise DataError(path, "is a volume, expected one image", "give a two-dimensional image")
-    return image.array

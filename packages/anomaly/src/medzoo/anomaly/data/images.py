@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.anomaly.data.categories import CategoryDataModule, CategoryOptions
-from medzoo.anomaly.data.items import Category, Item
+from medzoo.anomaly.data.items import Category, Item, read_colours
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, read_header, read_image
@@ -219,7 +219,7 @@ def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind
     """Return an item whose id is the place of the file in `root`, without its ending: no two have one."""
     return Item(
         "/".join((*path.relative_to(root).parent.parts, stem(path))),
-        partial(_read_rgb, path),
+        partial(read_colours, path),
         label,
         partial(read_mask, mask) if mask else None,
         patient,
@@ -227,10 +227,6 @@ def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind
         str(path),
         str(mask or ""),
     )
-
-
-def _read_rgb(path: Path) -> NDArray[np.float32]:
-    return read_image(path, "rgb").array
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

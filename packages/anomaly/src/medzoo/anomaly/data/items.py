@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from medzoo.core.errors import DataError
 from medzoo.core.geometry import resample, resize_affine
+from medzoo.core.io import read_image
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,23 @@ class Category:
 def empty_mask(item: Item) -> DataError:
     """Return the error for an abnormal image without a mark."""
     return DataError(item.mask_path or item.id, "marks nothing on an abnormal image", "correct it")
+
+
+def read_colours(path: str | Path) -> NDArray[np.float32]:
+    """Read an image as `(3, H, W)` in [0, 1].
+
+    Values outside, such as the raw counts of DICOM files, are stretched from the least to the largest of the image.
+
+    Raises:
+        DataError: It cannot be read, or is a volume.
+    """
+    image = read_image(path, "rgb")
+    if len(image.spacing) != 2:
+        raise DataError(path, "is a volume, expected one image", "give a two-dimensional image")
+    low, high = float(image.array.min()), float(image.array.max())
+    if low >= 0 and high <= 1:
+        return image.array
+    return np.asarray((image.array - low) / max(high - low, 1e-12), dtype=np.float32)
 
 
 def resized(array: NDArray[np.float32], size: tuple[int, int]) -> Tensor:

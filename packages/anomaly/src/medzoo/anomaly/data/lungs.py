@@ -19,8 +19,8 @@ _SHARE = 0.1  # a second lung smaller than this part of the first is a piece of 
 def lung_mask(hu: NDArray[np.float32], spacing: Sequence[float]) -> NDArray[np.bool_]:
     """Return the two largest bodies of air that do not touch the side of the volume, closed and filled.
 
-    Dense disease at the border of the lung is darker than no threshold and stays outside where closing by 12 mm does
-    not reach it: with large consolidations give masks made by a trained lung segmenter.
+    Dense disease at the border of the lung is brighter than the threshold and therefore missed where closing by 12 mm
+    does not reach it: with large consolidations give masks made by a trained lung segmenter.
 
     Args:
         hu: `(D, H, W)` in Hounsfield units.

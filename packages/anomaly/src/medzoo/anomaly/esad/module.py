@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -40,6 +40,8 @@ class ESAD(OneClass):
         weight_decay: Of Adam.
         false_alarms: Share of normal images that the threshold may call abnormal.
     """
+
+    scored_with: ClassVar[tuple[str, ...]] = (*OneClass.scored_with, "norm_weight")
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.anomaly.images.scores import RULES, Rule, image_scores
-from medzoo.anomaly.images.thresholds import kept_thresholds
+from medzoo.anomaly.images.thresholds import changed_settings, kept_thresholds
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.backbones.features import EncoderFeatures
 from medzoo.core.data.wants import Wants
@@ -73,6 +73,8 @@ class FewShot(Method, Generic[Reference]):
         self.supports: dict[str, Tensor] = {}
         self.thresholds: dict[str, float] = {}
         self.current: tuple[str, Reference] | None = None
+        self.stale = False
+        """The thresholds are of other settings, such as another rule of the score."""
 
     @abstractmethod
     def reference(self, supports: Tensor) -> Reference:
@@ -162,12 +164,18 @@ class FewShot(Method, Generic[Reference]):
 
     @torch.no_grad()
     def _take_supports(self, refresh: bool = False) -> None:
-        """Take the supports of categories from the data; known categories keep theirs unless `refresh`."""
+        """Take the supports of categories from the data; known categories keep theirs unless `refresh`.
+
+        Their thresholds are chosen anew where settings are others than those of the checkpoint.
+        """
         data = self.data
         offered = getattr(data, "supports", None)
         if offered is None:
             raise ConfigError("--data: this model needs categories of images with normal ones to compare with")
         tested = [category.name for category in data.tested]
+        for name, images in self.supports.items() if self.stale and not refresh else ():
+            self.thresholds[name] = self.threshold_of(images.to(self.device).float())
+        self.stale = False
         if refresh or any(name not in self.supports for name in tested):
             named = {c.name: [item.path or item.id for item in data.support_items(c)] for c in data.tested}
             for name, images in offered().items():
@@ -190,6 +198,7 @@ class FewShot(Method, Generic[Reference]):
         check_field("supports", images, "images by name")
         assert isinstance(supports, dict)
         self.supports, self.thresholds = dict(supports), kept_thresholds(checkpoint, "supports")
+        self.stale = bool(changed_settings(checkpoint, self.hparams, self.hparams))
 
     def _reference(self, name: str) -> Reference:
         """Return the reference of a category; one is held at a time, as tests go category by category."""

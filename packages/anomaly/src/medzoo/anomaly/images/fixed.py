@@ -49,7 +49,7 @@ class FixedNetwork(FewShot[Reference]):
     ) -> None:
         super().__init__(size, batch, smooth, false_alarms, score)
         self.net = EncoderFeatures(backbone, widths or (), weights, self.size, levels, strides).requires_grad_(False)
-        # Those of the images that the weights were learnt on; random ones do not care.
+        # Those of the images that the weights were learnt on; irrelevant for random weights.
         self.register_buffer("mean", torch.tensor(self.net.mean)[:, None, None])
         self.register_buffer("spread", torch.tensor(self.net.spread)[:, None, None])
 

@@ -6,12 +6,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
-from medzoo.anomaly.images.thresholds import kept_thresholds
+from medzoo.anomaly.images.thresholds import changed_settings, kept_thresholds
 from medzoo.anomaly.lesions.draws import gaussian
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError
@@ -33,8 +33,9 @@ class OneClass(Method):
     """Base of methods that learn what is normal from normal images of the tested categories.
 
     A score has parts, such as two kinds of error. After the last epoch their mean and standard deviation are taken from
-    the training images of each category, never from tested ones, and a threshold from every fifth normal image, which
-    no step has seen. Both are kept in the checkpoint. One network serves all categories that it was trained on.
+    the training images of each category, never from tested ones, and a threshold from every fifth normal image (of
+    every fifth patient, where patients are known), which no step has seen. Both are kept in the checkpoint. One network
+    serves all categories that it was trained on.
 
     A subclass defines `parts`, its own `training_step` and `configure_optimizers`; `joined` where parts are not
     added as z scores, and `noted` where it compares with something else than mean and deviation.
@@ -46,6 +47,9 @@ class OneClass(Method):
         false_alarms: Share of normal images that the threshold may call abnormal.
         multiple: What height and width must be multiples of.
     """
+
+    scored_with: ClassVar[tuple[str, ...]] = ("smooth", "false_alarms")
+    """Settings that scores or thresholds depend on beside the weights."""
 
     def __init__(
         self, size: int | list[int], batch: int, smooth: float, false_alarms: float, multiple: int = 1
@@ -62,6 +66,8 @@ class OneClass(Method):
         self.norms: dict[str, Tensor] = {}
         """By category what `noted` keeps of the training images, `(2 or more, P)`."""
         self.thresholds: dict[str, float] = {}
+        self.changed: list[str] = []
+        """Settings that are others than those of the checkpoint, whose means and thresholds then mean nothing."""
 
     @abstractmethod
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +114,7 @@ class OneClass(Method):
                 learnt, kept = self.data.own_items(category)
                 self.norms[category.name] = self.noted(self._parts_of(learnt)).cpu()
                 self.thresholds[category.name] = self._threshold(category.name, kept)
+            self.changed = []
             self.train()
 
     def _threshold(self, name: str, kept: Sequence[Item]) -> float:
@@ -143,14 +150,21 @@ class OneClass(Method):
         check_field("norms", isinstance(norms, dict) and all(map(_is_norms, norms.values())), "rows by name")
         assert isinstance(norms, dict)
         self.norms, self.thresholds = dict(norms), kept_thresholds(checkpoint, "norms")
+        self.changed = changed_settings(checkpoint, self.hparams, self.scored_with)
 
     def outputs(self, batch: Batch) -> AnomalyOutputs:
         """Score a batch of one category, which its `source` names.
 
         Raises:
-            ConfigError: The model was not trained on the category.
+            ConfigError: The model was not trained on the category, or its threshold is of other settings.
             DataError: A score is not finite.
         """
+        if self.changed:
+            option, value = self.changed[0], self.hparams[self.changed[0]]
+            raise ConfigError(
+                f"--model.{option}: the checkpoint's threshold is not of {value}; leave the option out, or fit a model "
+                "with it"
+            )
         name = batch["source"][0]
         if name not in self.norms:
             known = ", ".join(self.norms) or "no category to its end"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor
 
 from medzoo.anomaly.images.fewshot import FewShot, Reference
 from medzoo.anomaly.images.registration import Siamese, registration_loss
+from medzoo.anomaly.images.scores import Rule
 from medzoo.core.data.wants import Wants
+from medzoo.core.errors import ConfigError
+from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
+from medzoo.core.tasks.anomaly import AnomalyEvaluation
 
 
 class RegisteringMethod(FewShot[Reference]):
@@ -23,6 +28,13 @@ class RegisteringMethod(FewShot[Reference]):
     siamese: Siamese
     train_shots: int | None
     epochs: int
+
+    def __init__(
+        self, size: int | list[int], batch: int, smooth: float, false_alarms: float, score: Rule = "max"
+    ) -> None:
+        super().__init__(size, batch, smooth, false_alarms, score)
+        self.learnt: list[str] = []
+        """The categories that the training saw; figures on them would say nothing of new ones."""
 
     @abstractmethod
     def aligned(self, images: Tensor) -> Tensor:
@@ -46,3 +58,41 @@ class RegisteringMethod(FewShot[Reference]):
         loss = registration_loss(*self.siamese(query, mean))
         self.log("train/loss", loss, batch_size=len(query))
         return loss
+
+    def setup(self, stage: str) -> None:
+        """Note the categories that a fit learns from."""
+        super().setup(stage)
+        if stage == "fit":
+            self.learnt = [category.name for category in getattr(self.data, "others", ())]
+
+    def new_evaluation(self, stage: Literal["validate", "test"]) -> AnomalyEvaluation | None:
+        """Return an evaluation on categories that the training has not seen, of whatever data set.
+
+        Raises:
+            ConfigError: The model was trained on one of them.
+        """
+        seen = [c.name for c in getattr(self.data, "tested", ()) if c.name in self.learnt]
+        if stage == "test" and seen:
+            raise ConfigError(
+                f"--data.test_categories: the model was trained on {seen[0]}, and its figures are for categories that "
+                "it never saw; leave it out, or rename the folder if it holds something else"
+            )
+        return super().new_evaluation(stage)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Keep the categories learnt from beside supports and thresholds."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["learnt"] = list(self.learnt)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Take them over.
+
+        Raises:
+            CheckpointError: They are not what was saved.
+        """
+        super().on_load_checkpoint(checkpoint)
+        learnt = checkpoint.get("learnt", [])
+        names = isinstance(learnt, list) and all(isinstance(name, str) for name in learnt)
+        check_field("learnt", names, "names of categories")
+        assert isinstance(learnt, list)
+        self.learnt = list(learnt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from medzoo.core.runs.schema import check_field
 
@@ -24,3 +24,16 @@ def kept_thresholds(checkpoint: Mapping[str, object], beside: str) -> dict[str, 
     check_field("thresholds", whole and numbers, f"one of each of '{beside}'")
     assert isinstance(thresholds, dict)
     return dict(thresholds)
+
+
+def changed_settings(checkpoint: Mapping[str, object], now: Mapping[str, object], names: Iterable[str]) -> list[str]:
+    """Return the settings that a model has other values of than the checkpoint, whose thresholds are of scores of then.
+
+    Args:
+        checkpoint: What was saved.
+        now: The settings of the model.
+        names: Those that scores or thresholds depend on.
+    """
+    then = checkpoint.get("hyper_parameters")
+    known = then if isinstance(then, Mapping) else {}
+    return [name for name in names if name in known and name in now and known[name] != now[name]]

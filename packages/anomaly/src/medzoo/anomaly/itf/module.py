@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,8 @@ class ITF(OneClass):
         weight_decay: Of SGD.
         false_alarms: Share of normal images that the threshold may call abnormal.
     """
+
+    scored_with: ClassVar[tuple[str, ...]] = (*OneClass.scored_with, "information", "entropy", "entropy_weight")
 
     def __init__(
         self,

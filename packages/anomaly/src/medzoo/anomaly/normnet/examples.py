@@ -79,6 +79,8 @@ class LesionExamples:
 
 def _thick(image: Tensor, count: int) -> Tensor:
     """Average each `count` slices and interpolate back, as a volume of thick slices resampled to thin ones looks."""
-    depth = image.shape[0]
-    thin = F.avg_pool3d(image[None, None], (count, 1, 1), ceil_mode=True, count_include_pad=False)
-    return F.interpolate(thin, image.shape, mode="trilinear", align_corners=False)[0, 0][:depth]
+    depth, *plane = image.shape
+    thick = F.avg_pool3d(image[None, None], (count, 1, 1), ceil_mode=True, count_include_pad=False)
+    # The last thick slice may reach beyond the patch, and every one covers `count` thin ones.
+    whole = [count * thick.shape[2], *plane]
+    return F.interpolate(thick, whole, mode="trilinear", align_corners=False)[0, 0, :depth]

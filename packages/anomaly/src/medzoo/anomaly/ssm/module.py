@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,15 @@ class SSM(OneClass):
         lr: Learning rate of Adam; divided by 10 after 30, 60 and 90 % of the epochs.
         false_alarms: Share of normal images that the threshold may call abnormal.
     """
+
+    scored_with: ClassVar[tuple[str, ...]] = (
+        *OneClass.scored_with,
+        "cells",
+        "rounds",
+        "tile",
+        "tile_share",
+        "normal_threshold",
+    )
 
     def __init__(
         self,

@@ -82,7 +82,8 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
         """Return `<category>/<metric>`, and `mean/<metric>` of several.
 
         `image_auroc` with its 95 % interval from drawing patients (`_low`, `_high`), `image_ap`, `prevalence`,
-        `sensitivity` and `specificity` at the threshold, and where masks are known `pixel_auroc` and `aupro`.
+        `sensitivity` and `specificity` at the threshold (NaN where there is none), and where masks are known
+        `pixel_auroc` and `aupro`.
         """
         self.tested = gather_all(self.tested)
         table: dict[str, dict[str, float]] = {}

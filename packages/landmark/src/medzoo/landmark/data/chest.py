@@ -14,7 +14,7 @@ from medzoo.core.errors import DataError
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, read_count
 from medzoo.landmark.data.module import FolderDataModule, FolderOptions
-from medzoo.landmark.data.shots import named
+from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, Images, LandmarkSource, Points, Size
 
 NAMES = (
@@ -114,10 +114,14 @@ class Chest(FolderDataModule):
             names = tuple(name for name in names if name not in set(extra))
         if self._all_test:
             return Split(test=names)
-        keep = named(self._shots)
+        keep = {resolve(name, names) or name for name in named(self._shots)}
         if len(names) == _SHENZHEN and all(name.startswith("CHNCXR") for name in names):
             train, test = names[:-_SHENZHEN_TEST], names[-_SHENZHEN_TEST:]
             inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
             return Split((*inner.train, *extra), inner.val, test)
-        drawn = split_by_fraction(names, read_patients(root), self._test_fraction, self._val_fraction, self.seed, keep)
-        return Split((*drawn.train, *extra), drawn.val, drawn.test)
+        patients = read_patients(root)
+        drawn = split_by_fraction(names, patients, self._test_fraction, self._val_fraction, self.seed, keep)
+        # A patient with a labelled test image must not be trained on, not even without labels.
+        held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
+        more = (name for name in extra if patients.get(name) not in held)
+        return Split((*drawn.train, *more), drawn.val, drawn.test)

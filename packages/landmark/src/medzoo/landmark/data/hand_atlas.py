@@ -17,7 +17,7 @@ from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_table
 from medzoo.landmark.data.module import FolderDataModule, FolderOptions
-from medzoo.landmark.data.shots import named
+from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 NAMES = (
@@ -150,7 +150,7 @@ class HandAtlas(FolderDataModule):
         return [HandAtlasSource(domain, images, self._split(names), table, lines, self._wrist)]
 
     def _split(self, names: tuple[str, ...]) -> Split:
-        keep = set(named(self._shots) or (_USUAL_SHOT,))
+        keep = {resolve(name, names) or name for name in named(self._shots) or (_USUAL_SHOT,)}
         if self._all_test:
             return Split(test=names)
         if len(names) <= _TRAIN:

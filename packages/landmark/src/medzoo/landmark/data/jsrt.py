@@ -17,7 +17,7 @@ from medzoo.core.io.types import check_plain
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.chest import NAMES, RatioSource
 from medzoo.landmark.data.module import FolderDataModule, FolderOptions
-from medzoo.landmark.data.shots import named
+from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
 SPACING, SIDE = 0.175, 2048
@@ -170,7 +170,7 @@ class Jsrt(FolderDataModule):
     def _split(self, names: tuple[str, ...]) -> Split:
         if self._all_test:
             return Split(test=names)
-        keep = named(self._shots) or ("JPCLN035",)
+        keep = {resolve(name, names) or name for name in named(self._shots) or ("JPCLN035",)}
         lists = {prefix: [name for name in names if name.startswith(prefix)] for prefix in _TEST}
         if sum(map(len, lists.values())) < len(names) or any(len(lists[p]) <= count for p, count in _TEST.items()):
             return split_by_fraction(names, {}, self._test_fraction, self._val_fraction, self.seed, keep)

@@ -151,7 +151,7 @@ class GU2NetNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.local = LocalNet(landmarks, in_channels, width)
-        self.globals = nn.ModuleList(GlobalNet(count, in_channels, global_width) for count in landmarks)
+        self.globals = PerDomain(GlobalNet(count, in_channels, global_width) for count in landmarks)
 
     def maps(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
         """Return the logits of the local heat maps `(B, K_domain, H, W)` and of the global ones, a quarter as large."""

@@ -107,9 +107,7 @@ class HAN(LandmarkMethod):
     def setup(self, stage: str) -> None:
         """Check the size of the images."""
         super().setup(stage)
-        size = self.data.geometry.size
-        if any(side % _STRIDE for side in size):
-            raise ConfigError(f"--model.size: expected multiples of {_STRIDE}, got {size}")
+        self.check_sides(_STRIDE)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay."""

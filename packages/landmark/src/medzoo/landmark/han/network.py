@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medzoo.landmark.han.attention import FullAttention, RoutingAttention
-from medzoo.landmark.networks.routing import route, route_norms
+from medzoo.landmark.networks.routing import PerDomain, route, route_norms
 from medzoo.landmark.networks.vgg import Norm, normalisation
 
 _IMAGE_WIDTH = 32
@@ -231,7 +231,7 @@ class HANNetwork(nn.Module):
         widths = [cast(nn.Conv2d, cast(nn.Sequential, stage)[0]).out_channels for stage in self.backbone.stages]
         self.neck = Neck(widths[1:], neck)
         route_norms(self, len(landmarks))
-        self.heads = nn.ModuleList(Heads(count, neck, in_channels, norm) for count in landmarks)
+        self.heads = PerDomain(Heads(count, neck, in_channels, norm) for count in landmarks)
 
     def start_wide(self) -> None:
         """Start from weights that keep the signal's size through convolutions; not the public code's."""

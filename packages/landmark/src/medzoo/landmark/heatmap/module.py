@@ -89,11 +89,8 @@ class Heatmap(LandmarkMethod):
     def setup(self, stage: str) -> None:
         """Check the size of the images, and take the weights to start from."""
         super().setup(stage)
-        size = self.data.geometry.size
-        if self.hparams["backbone"] != "unet" and any(side % _STRIDE for side in size):
-            raise ConfigError(
-                f"--model.size: expected multiples of {_STRIDE} for {self.hparams['backbone']}, got {size}"
-            )
+        if self.hparams["backbone"] != "unet":
+            self.check_sides(_STRIDE, f" for {self.hparams['backbone']}")
         if stage == "fit" and self.network is not None:
             start_from(self.hparams["weights"], self.network.load_encoder)
 

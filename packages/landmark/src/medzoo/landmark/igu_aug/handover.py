@@ -42,7 +42,7 @@ def write_intensities(method: IGUAug, path: Path) -> None:
     content: dict[str, dict[str, object]] = {}
     for domain, name in enumerate(method.names):
         try:
-            intervals, means = estimate(images[domain], partial(method.match, domain=domain), search, entropies[domain])
+            intervals, means = estimate(images[domain], partial(_match, method, domain), search, entropies[domain])
         except ValueError as error:
             raise ConfigError(f"--model.medium: {name}: {error}; give a smaller one") from error
         content[name] = {**intervals, "information": means}
@@ -50,6 +50,12 @@ def write_intensities(method: IGUAug, path: Path) -> None:
             entropy, points = _shot_entropy(method, domain), method.shots[domain]["points"]
             content[name]["calibration"] = calibration(entropy, points, method.sampler().borders)
     write_json(path, {"schema": 1, "factors": "smallest and largest", "mi": h["mi"], "domains": content})
+
+
+def _match(method: IGUAug, domain: int, image: Tensor, points: Tensor, others: Tensor) -> Tensor:
+    """Find points `(1, K, 2)` of an image in others, see `intensity.Find`."""
+    assert method.embedder is not None
+    return method.cascade.find(method.embedder, {"image": image, "points": points}, others, domain).points
 
 
 def _shot_entropy(method: IGUAug, domain: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -21,6 +21,7 @@ from medzoo.landmark.igu_aug.originals import OriginalEntropy
 from medzoo.landmark.igu_aug.sampling import InformedSampler
 from medzoo.landmark.matching import search
 from medzoo.landmark.matching.cascade import Cascade, Sampler, patch_warp
+from medzoo.landmark.matching.embedder import Embedder
 from medzoo.landmark.matching.patches import Jitter
 from medzoo.landmark.matching.search import LossVariant, contrast_of
 from medzoo.landmark.method import LandmarkMethod
@@ -136,6 +137,11 @@ class IGUAug(LandmarkMethod):
         self.patch_network: Embedders | None = None
         self.build_for_domains(domains)
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """The network of either round."""
+        return self.network
+
     def build(self, domains: Domains) -> None:
         """Make the networks, one for each domain."""
         h = self.hparams
@@ -184,8 +190,7 @@ class IGUAug(LandmarkMethod):
 
     def forward(self, image: Tensor, domain: int) -> Found:
         """Find the landmarks of a domain by the shots; the score is the similarity."""
-        assert self.network is not None
-        return self.cascade.find(self.network, self.shots[domain], image, domain)
+        return self.cascade.find(cast(Embedder, self.network), self.shots[domain], image, domain)
 
     def hand_over(self, folder: Path) -> dict[str, object]:
         """Estimate the intensities of each domain, and write `augmentation.json` for round 2."""
@@ -193,8 +198,3 @@ class IGUAug(LandmarkMethod):
         write_intensities(self, path)
         self.trainer.strategy.barrier()
         return {"augmentation": str(path), "domains": self.hparams["domains"]}
-
-    def match(self, image: Tensor, points: Tensor, others: Tensor, domain: int) -> Tensor:
-        """Find points `(1, K, 2)` of an image in others, see `intensity.Find`."""
-        assert self.network is not None
-        return self.cascade.find(self.network, {"image": image, "points": points}, others, domain).points

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.landmark.matching.search import LossVariant
-from medzoo.landmark.networks.routing import ContextBlock
+from medzoo.landmark.networks.routing import ByDomain, ContextBlock
 from medzoo.landmark.networks.vgg import DoubleConv, Norm, VGGEncoder, climb, load_vgg
 
 
@@ -59,7 +59,7 @@ class EmbeddingUNet(nn.Module):
         return [head(m) for head, m in zip(self.heads, maps, strict=True)]
 
 
-class SideBySide(nn.ModuleList):
+class SideBySide(ByDomain, nn.ModuleList):
     """One network for each domain, with nothing in common."""
 
     def load_vgg(self, weights: Mapping[str, Tensor]) -> None:

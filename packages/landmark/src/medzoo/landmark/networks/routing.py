@@ -6,7 +6,7 @@ take no part in the step. Their gradients stay None and their batch statistics u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import reduce
 
@@ -23,7 +23,15 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv2d(x, weight, bias, dilation=2 if x.device.type == "cpu" else 1)
 
 
-class PerDomain(nn.ModuleList):
+class ByDomain:
+    """Marks a list of modules or parameters that holds one for each domain, in their order."""
+
+
+class ScalesByDomain(ByDomain, nn.ParameterList):
+    """Parameters of equal shape, one for each domain."""
+
+
+class PerDomain(ByDomain, nn.ModuleList):
     """Modules of equal build, one per domain, of which a call uses one."""
 
     def forward(self, x: Tensor, domain: int) -> Tensor:
@@ -47,7 +55,7 @@ class RoutedNorm(nn.Module):
 
     def __init__(self, norm: nn.Module, domains: int) -> None:
         super().__init__()
-        self.each = nn.ModuleList(deepcopy(norm) for _ in range(domains))
+        self.each = PerDomain(deepcopy(norm) for _ in range(domains))
         self.domain = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -196,3 +204,31 @@ class RoutedChain(nn.Module):
 def _conv(in_channels: int, out_channels: int, kernel: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:
     """A bias-free convolution that keeps the extent."""
     return nn.Conv2d(in_channels, out_channels, kernel, padding="same", dilation=dilation, bias=False)
+
+
+def weights_by_name(
+    network: nn.Module, weights: Mapping[str, Tensor], known: Sequence[str], names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Bring what belongs to single domains into another order, and leave out the domains that are not wanted.
+
+    Args:
+        network: Where the weights are to go.
+        weights: The state dict of such a network for other domains.
+        known: Names of these domains. Where none of them is wanted, the order counts and nothing is changed.
+        names: Names of the domains of `network`. One that is not known takes what stood at its place.
+    """
+    renamed = dict(weights)
+    if not set(known) & set(names):
+        return renamed
+    places = [list(known).index(name) if name in known else number for number, name in enumerate(names)]
+    for path in [path for path, module in network.named_modules() if isinstance(module, ByDomain)]:
+        entries: dict[str, dict[str, Tensor]] = {}
+        for name in [name for name in renamed if name.startswith(f"{path}.")]:
+            number, dot, rest = name[len(path) + 1 :].partition(".")
+            entries.setdefault(number, {})[dot + rest] = renamed[name]
+        if len(entries) != len(known):
+            continue  # one for all domains
+        renamed = {name: value for name, value in renamed.items() if not name.startswith(f"{path}.")}
+        for number, place in enumerate(places):
+            renamed |= {f"{path}.{number}{rest}": value for rest, value in entries.get(str(place), {}).items()}
+    return renamed

@@ -50,7 +50,8 @@ def difference_of_gaussians(image: Grey, contrast: float = 0.04, edge: float = 1
         extreme[[0, -1]] = extreme[:, [0, -1]] = extreme[:, :, [0, -1]] = False
         scale, y, x = np.nonzero(extreme)
         sharp = ~_on_edge(stack, scale, y, x, edge)
-        places = (np.stack([x, y], axis=1)[sharp] + 0.5) * step - 0.5
+        # The first pixels of all octaves have one centre, that of the first pixel of the enlarged image.
+        places = np.stack([x, y], axis=1)[sharp] * step - 0.25
         found.append(np.column_stack([places, np.abs(stack[extreme])[sharp]]))
         octave, step = levels[_SCALES][::2, ::2], 2 * step
     points = np.concatenate(found) if found else np.empty((0, 3))

@@ -44,7 +44,7 @@ class UVGG(nn.Module):
         super().__init__()
         if len(decoder_widths) != len(widths) - 1:
             raise ValueError(f"decoder_widths: expected {len(widths) - 1} values, got {len(decoder_widths)}")
-        self.encoders = nn.ModuleList(VGGEncoder(in_channels, widths, depths, norm) for _ in range(domains))
+        self.encoders = PerDomain(VGGEncoder(in_channels, widths, depths, norm) for _ in range(domains))
         self.decoder = nn.ModuleList()
         channels = widths[-1]
         for width, skip in zip(decoder_widths, reversed(widths[:-1]), strict=True):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medzoo.core.backbones.encoders import grey_weights
-from medzoo.landmark.networks.routing import PerDomain
+from medzoo.landmark.networks.routing import PerDomain, ScalesByDomain
 
 AttentionMode = Literal["query", "origin"]
 """Whether each domain has its own query projection."""
@@ -92,7 +92,7 @@ class AdaptiveBlock(nn.Module):
         self.drop1, self.drop2 = DropPath(drop_path), DropPath(drop_path)
         scale = 1.0 if layer_scale is None else layer_scale
         self.gamma1, self.gamma2 = (
-            nn.ParameterList(
+            ScalesByDomain(
                 nn.Parameter(torch.full((dim,), scale), requires_grad=layer_scale is not None) for _ in range(domains)
             )
             for _ in range(2)

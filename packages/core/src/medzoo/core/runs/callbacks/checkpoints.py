@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ class RunCheckpoints(Checkpoint):
         folder: Where they go.
         table: Source of the values of an epoch, of which `monitor` names one.
         signals: Asked to stop after an epoch is saved.
-        monitor: Value that marks the best epoch; where it was never logged, the best is the last.
+        monitor: Value that marks the best epoch; where it was never logged or is NaN, the best is the last.
         mode: `"min"` or `"max"`.
     """
 
@@ -43,8 +44,10 @@ class RunCheckpoints(Checkpoint):
         if getattr(trainer, "fast_dev_run", False):
             return
         value = self.table.row.get(self.monitor)
-        improved = value is not None and (
-            self.best is None or (value < self.best if self.mode == "min" else value > self.best)
+        improved = (
+            value is not None
+            and not math.isnan(value)
+            and (self.best is None or (value < self.best if self.mode == "min" else value > self.best))
         )
         if improved:
             self.best = value
