@@ -163,6 +163,12 @@ def test_given_parts_are_kept_and_their_patients_compared(tree: Path) -> None:
     assert "has 1 patients in both training and test: person1;" in str(fault)
 
 
+def test_metadata_of_other_images_is_refused_for_its_patients_would_be_parted(tree: Path) -> None:
+    (tree / "metadata.csv").write_text("id,patient\nscan 1,P\nscan 2,P\n")
+    (fault,) = ClassesFolder(str(tree)).check("fit")
+    assert "metadata.csv: names no image of the folders; its first is 'scan 1'" in str(fault)
+
+
 def test_images_at_a_wrong_level_and_odd_names_are_told(tree: Path) -> None:
     picture(tree / "loose.png", 90)
     picture(tree / "sick" / "more" / "deep.png", 91)
