@@ -254,6 +254,18 @@ def test_images_of_a_folder_are_predicted_without_labels(tree: Path, tmp_path: P
     assert "new: does not exist" in str(fault)
 
 
+def test_an_image_to_predict_that_is_called_as_a_training_image_is_read_itself(table: Path, tmp_path: Path) -> None:
+    labels = table / "labels.csv"
+    labels.write_text(labels.read_text().replace(".png", ""))
+    for i in range(30):
+        picture(tmp_path / "new" / f"f{i}.png", 100 + i)
+    data = ClassesTable(str(table), predict=str(tmp_path / "new"), size=16)
+    first = data.cases.parts["train"][0]
+    asked = next(item for item in data.cases.unlabelled if item.id == first.id)
+    known, new = (data._images([item])[0]["image"] for item in (first, asked))
+    assert not np.array_equal(known, new)
+
+
 def test_arrays_without_a_test_part_are_tested_on_their_validation_part(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npz")
     with np.load(path) as content:
