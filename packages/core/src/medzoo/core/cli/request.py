@@ -244,7 +244,8 @@ def check_values(args: list[str]) -> None:
             try:
                 read_yaml(value)
             except yaml.YAMLError as error:
-                raise ConfigError(f"{option}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
+                why = " ".join(str(error).split())[:200]
+                raise ConfigError(f"{option}: not valid YAML or JSON ({why}); a file is ./{value[:80]}") from error
 
 
 def add_frozen(known: list[str], names: object, place: str) -> None:
@@ -254,7 +255,7 @@ def add_frozen(known: list[str], names: object, place: str) -> None:
         ConfigError: They are no names of modules.
     """
     if not isinstance(names, list) or not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
-        raise ConfigError(f"{place}: expected names of parts of the model, such as backbone or net.encoder")
+        raise ConfigError(f"{place}: expected names of parts of the model, such as backbone; in a file [backbone]")
     known += [name for name in names if name not in known]
 
 
