@@ -199,6 +199,9 @@ def test_a_training_has_one_start(workdir: Path, capsys: pytest.CaptureFixture[s
     Path("own.yaml").write_text("init_from: [1]")
     assert fit("--model", "toy", "--config", "own.yaml") == 2
     assert "--config own.yaml: expected one checkpoint" in capsys.readouterr().err
+    Path("own.yaml").write_text("init_from: hf://org/name")
+    assert fit("--model", "toy", "--config", "own.yaml") == 2
+    assert "--config own.yaml: init_from is on a server" in capsys.readouterr().err
 
 
 def test_initial_weights_that_do_not_match_are_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

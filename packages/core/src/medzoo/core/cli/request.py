@@ -131,6 +131,8 @@ class Request:
         start = {name: config.pop(name) for name in ("ckpt_path", "init_from") if name in config}
         if len(start) > 1 or not all(isinstance(path, str) and path for path in start.values()):
             raise ConfigError(f"{source}: expected one checkpoint to start from, in ckpt_path or in init_from")
+        if any(is_url(str(path)) for path in start.values()):  # a file of settings must not make anybody fetch anything
+            raise ConfigError(f"{source}: {', '.join(start)} is on a server; give it on the command line")
         self.start = cast("dict[str, str]", start) or self.start
         self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
@@ -162,9 +164,9 @@ class Request:
             raise ConfigError("--ckpt_path goes on with a training, --init_from starts another: give one of them")
         if self.ckpt_path and "--resume" in self.switches:
             raise ConfigError("--resume goes on from the run's own checkpoint: leave out --ckpt_path")
-        self.start = {name: path for name, path in asked.items() if path} or self.start
-        begun = "--resume" in self.switches and self.run_dir and (self.run_dir / "checkpoints" / "last.ckpt").is_file()
-        used = {} if begun else self.start  # a run with a checkpoint of its own has left behind what it started from
+        used = self.start = {name: path for name, path in asked.items() if path} or self.start
+        if "--resume" in self.switches and self.run_dir and (self.run_dir / "checkpoints" / "last.ckpt").is_file():
+            used = {}  # the run has a checkpoint of its own
         self.ckpt_path, self.init_from = used.get("ckpt_path"), used.get("init_from")
 
     def _resumed(self) -> list[str]:
@@ -190,7 +192,8 @@ class Request:
         """Return what a configuration holds beside model, data and trainer, as YAML; empty where it is nothing."""
         from medzoo.core.safe_yaml import write_yaml
 
-        options = {"test_sets": self.test_sets, "freeze": self.frozen, **self.start}
+        start = {name: path for name, path in self.start.items() if not is_url(path)}
+        options = {"test_sets": self.test_sets, "freeze": self.frozen, **start}
         given = {name: value for name, value in options.items() if value}
         return write_yaml(given) if given else ""
 
@@ -223,7 +226,8 @@ def check_values(args: list[str]) -> None:
     """Look over the values of a command line before anything reads them.
 
     Raises:
-        ConfigError: One is a URL, a number with leading zeros, or a list that is broken or beyond the limits.
+        ConfigError: One is a URL (but for weights of the hub), a number with leading zeros, or a list that is broken or
+            beyond the limits.
     """
     import yaml
 
@@ -236,7 +240,7 @@ def check_values(args: list[str]) -> None:
         if "." in option and (value == "" if equals else args[place + 1 : place + 2] == [""]):
             raise ConfigError(f"{option}: needs a value; null stands for none")
         value = value if equals else args[place + 1] if place + 1 < len(args) else ""
-        if is_url(value):
+        if is_url(value) and not (option in ("--ckpt_path", "--init_from") and value.startswith("hf://")):
             raise ConfigError(f"{option} {value[:100]}: on a server; give a local file only, or a local folder")
         if "." in option:
             check_number(option, value)

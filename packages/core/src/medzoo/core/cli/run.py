@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medzoo.core.cli.request import Request
+from medzoo.core.cli.request import Request, is_url
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, load, registered
@@ -38,6 +38,9 @@ def run(request: Request) -> None:
 
     request.ckpt_path = request.ckpt_path and located(request.ckpt_path)
     request.init_from = request.init_from and located(request.init_from)
+    if any(map(is_url, request.start.values())):  # noted as what was fetched, for a run may go on without a network
+        found = {"ckpt_path": request.ckpt_path, "init_from": request.init_from}
+        request.start = {name: found[name] or path for name, path in request.start.items()}
     if request.init_from is not None and request.verb != "fit":
         raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     arguments, sized = _from_checkpoint(request)
