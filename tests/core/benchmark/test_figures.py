@@ -54,6 +54,12 @@ def test_a_model_that_the_baseline_lacks_is_not_compared() -> None:
     assert compared([row([0.9])], [row([0.9])], speed=True) == ([], 1)
 
 
+def test_a_figure_that_is_no_longer_there_is_marked() -> None:
+    """As one that was not finite with one of the seeds."""
+    (mark,) = compare([{**row([0.8, 0.8]), "metrics": {}}], [row([0.8, 0.8])], speed=True)
+    assert "x/dice is not there, outside 0.796 to 0.804 of the baseline" in str(mark)
+
+
 def test_a_table_shows_the_mean_of_the_sources_or_each_source_and_otherwise_everything_finite() -> None:
     anomaly = {"gear/image_auroc": 0.8, "gear/image_auroc_low": 0.7, "mean/image_auroc": 0.75, "gear/aupro": 0.5}
     assert headlines(anomaly) == {"mean/image_auroc": 0.75}

@@ -163,6 +163,12 @@ def test_given_parts_are_kept_and_their_patients_compared(tree: Path) -> None:
     assert "has 1 patients in both training and test: person1;" in str(fault)
 
 
+def test_metadata_of_other_images_is_refused_for_its_patients_would_be_parted(tree: Path) -> None:
+    (tree / "metadata.csv").write_text("id,patient\nscan 1,P\nscan 2,P\n")
+    (fault,) = ClassesFolder(str(tree)).check("fit")
+    assert "metadata.csv: names no image of the folders; its first is 'scan 1'" in str(fault)
+
+
 def test_images_at_a_wrong_level_and_odd_names_are_told(tree: Path) -> None:
     picture(tree / "loose.png", 90)
     picture(tree / "sick" / "more" / "deep.png", 91)
@@ -246,6 +252,18 @@ def test_images_of_a_folder_are_predicted_without_labels(tree: Path, tmp_path: P
     shutil.rmtree(tmp_path / "new")
     (fault,) = ClassesFolder(str(tree), predict=str(tmp_path / "new")).check("predict")
     assert "new: does not exist" in str(fault)
+
+
+def test_an_image_to_predict_that_is_called_as_a_training_image_is_read_itself(table: Path, tmp_path: Path) -> None:
+    labels = table / "labels.csv"
+    labels.write_text(labels.read_text().replace(".png", ""))
+    for i in range(30):
+        picture(tmp_path / "new" / f"f{i}.png", 100 + i)
+    data = ClassesTable(str(table), predict=str(tmp_path / "new"), size=16)
+    first = data.cases.parts["train"][0]
+    asked = next(item for item in data.cases.unlabelled if item.id == first.id)
+    known, new = (data._images([item])[0]["image"] for item in (first, asked))
+    assert not np.array_equal(known, new)
 
 
 def test_arrays_without_a_test_part_are_tested_on_their_validation_part(tmp_path: Path) -> None:

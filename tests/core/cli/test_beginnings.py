@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from medzoo_toy.model import Toy
 
 import medzoo.core
 from medzoo.core.cli import main
@@ -91,6 +93,21 @@ def test_a_resume_that_does_not_fit_leaves_the_record_of_the_run(workdir: Path) 
     assert {name: (run / name).read_bytes() for name in before} == before
     assert main(["fit", "--resume", "--run_dir", "run", "--trainer.max_epochs", "2", "--quiet"]) == 0
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_figures_of_earlier_weights_do_not_stay_beside_those_of_a_training_that_goes_on(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*FIT, "--run_dir", "run"]) == 0
+    resume = ["fit", "--resume", "--run_dir", "run", "--quiet", "--trainer.max_epochs"]
+    assert main([*resume, "1"]) == 0
+    assert Path("run/results.json").is_file(), "nothing was left to train"
+    with monkeypatch.context() as patch:
+        patch.setattr(Toy, "training_step", lambda *given: sys.exit(9))
+        assert main([*resume, "2"]) == 9
+    assert not Path("run/results.json").exists()
+    assert main([*resume, "2"]) == 0
+    assert Path("run/results.json").is_file()
 
 
 def test_a_run_records_the_packages_that_made_it(workdir: Path) -> None:

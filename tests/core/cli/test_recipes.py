@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from medzoo_toy.model import Toy
 from PIL import Image
 
-from medzoo.core import create_model
+from medzoo.core import create_model, list_models
 from medzoo.core.cli import main
 
 CKPT = "runs/toy/toy-data/0/checkpoints/last.ckpt"
@@ -135,10 +137,13 @@ def test_initial_weights_bring_the_settings_of_their_model_under_those_of_the_co
     assert named["model"]["init_args"]["width"] == 12, "a recipe that is named is meant as it is"
 
 
-def test_what_a_model_learns_of_its_data_does_not_come_with_initial_weights(workdir: Path) -> None:
+@pytest.mark.parametrize("model", ["classifier", "robust-classifier"])
+def test_what_a_model_learns_of_its_data_does_not_come_with_initial_weights(model: str, workdir: Path) -> None:
+    if model not in list_models():
+        pytest.skip("its package is not installed: its options of classes are those of its base class")
     small = "--data.train 12 --data.val 6 --data.test 6 --model.size 32 --model.backbone test_efficientnet"
     steps = ["--trainer.max_steps", "1"]
-    assert fit("--model", "classifier", *small.split(), *steps, "--run_dir", "three") == 0
+    assert fit("--model", model, "--data", "class-phantoms", *small.split(), *steps, "--run_dir", "three") == 0
     for name in ("well", "ill"):
         Path("own", name).mkdir(parents=True)
         for k in range(6):
@@ -149,6 +154,54 @@ def test_what_a_model_learns_of_its_data_does_not_come_with_initial_weights(work
     assert settings["classes"] == ["ill", "well"]
     assert settings["size"] == 32
     assert settings["backbone"] == "test_efficientnet"
+
+
+@pytest.mark.parametrize("flag", ["--init_from", "--ckpt_path"])
+def test_a_training_that_ends_before_its_first_checkpoint_starts_again_from_where_it_began(
+    flag: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    start = [flag, CKPT, "--trainer.max_epochs", "2"]
+    assert fit("--model", "toy", *start, "--run_dir", "whole") == 0
+    Path("again").mkdir()  # as a killed process leaves it
+    with monkeypatch.context() as patch:
+        patch.setattr(Toy, "training_step", lambda *given: sys.exit(9))
+        assert fit("--model", "toy", *start, "--run_dir", "again") == 9
+    assert fit("--resume", "--run_dir", "again") == 0
+    whole, again = (torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True) for run in ("whole", "again"))
+    assert all(torch.equal(value, again["state_dict"][name]) for name, value in whole["state_dict"].items())
+    assert fit("--config", "whole/config.yaml", "--run_dir", "third") == 0, "and the configuration runs again as it did"
+    third = torch.load("third/checkpoints/last.ckpt", weights_only=True)
+    assert all(torch.equal(value, third["state_dict"][name]) for name, value in whole["state_dict"].items())
+    Path(CKPT).unlink()
+    assert fit("--resume", "--run_dir", "again", "--trainer.max_epochs", "3") == 0, "what it has of its own is enough"
+
+
+def test_what_would_run_is_printed_with_what_it_starts_from_and_leaves_frozen(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    shown = printed(capsys, "--init_from", CKPT, "--freeze", "first", "--trainer.max_epochs", "1")
+    assert (shown["init_from"], shown["freeze"]) == (CKPT, ["first"])
+    Path("own.yaml").write_text(yaml.safe_dump(shown))
+    assert fit("--config", "own.yaml") == 0
+    out = capsys.readouterr().out
+    assert "tensors loaded" in out
+    assert "frozen: first" in out
+
+
+def test_a_training_has_one_start(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model", "toy", "--trainer.max_epochs", "1") == 0
+    assert fit("--ckpt_path", CKPT, "--init_from", CKPT) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert fit("--resume", "--ckpt_path", CKPT) == 2
+    assert "leave out --ckpt_path" in capsys.readouterr().err
+    Path("own.yaml").write_text("init_from: [1]")
+    assert fit("--model", "toy", "--config", "own.yaml") == 2
+    assert "--config own.yaml: expected one checkpoint" in capsys.readouterr().err
+    Path("own.yaml").write_text("init_from: hf://org/name")
+    assert fit("--model", "toy", "--config", "own.yaml") == 2
+    assert "--config own.yaml: init_from is on a server" in capsys.readouterr().err
 
 
 def test_initial_weights_that_do_not_match_are_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medzoo.core.cli.request import Request
 from medzoo.core.cli.words import read_given, words_and_values
 from medzoo.core.errors import ConfigError
 
@@ -39,3 +40,15 @@ def test_a_wrong_option_is_one_line(line: list[str], said: str) -> None:
         read_given(line, OPTIONS, REPEATED, SWITCHES)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_the_hub_may_start_a_training_or_be_tested_and_nothing_else_is_on_a_server() -> None:
+    """`docs/share.md` says so; what such a name stands for is tested with the weights."""
+    name = "hf://org/name"
+    started = Request.parse("fit", ["--model", "toy", "--init_from", name])
+    assert started.init_from == name
+    assert started.options_of_run() == "", "a run notes the folder that was fetched, and no address"
+    assert Request.parse("test", ["--model", "toy", "--ckpt_path", name]).ckpt_path == name
+    for flag, value in (("--data.root", name), ("--init_from", "https://host/weights")):
+        with pytest.raises(ConfigError, match="on a server"):
+            Request.parse("fit", ["--model", "toy", flag, value])

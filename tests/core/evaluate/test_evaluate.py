@@ -15,6 +15,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from medzoo.core.cli import main
+from medzoo.core.errors import DataError
 from medzoo.core.evaluate.cases import File, Options
 from medzoo.core.evaluate.classes import judge_classes
 from medzoo.core.evaluate.judged import parts
@@ -81,6 +82,48 @@ def test_without_a_spacing_errors_are_in_pixels_and_a_spacing_that_is_given_scal
     assert pixels["mre_px"][0] == pytest.approx(errors[np.isfinite(errors)].mean())
     scaled = parts(judge_points(predicted, known, known, Options(spacing=0.1)), ())[0].figures
     assert scaled["mre_mm"][0] == pytest.approx(errors[np.isfinite(errors)].mean() / 10)
+
+
+def test_a_spacing_along_both_axes_is_no_landmark_and_scales_each_axis(workdir: Path) -> None:
+    """As `landmark-folder` reads its labels."""
+    Path("truth.csv").write_text("id,spacing_x,spacing_y,a_x,a_y\n1,0.5,2,10,10\n2,1,1,0,5\n")
+    Path("pred.csv").write_text("id,landmark,x,y\n1,a,14,10\n2,a,0,8\n")
+    predicted, known = File("pred.csv"), File("truth.csv")
+    judged = judge_points(predicted, known, known, Options())
+    assert [row["error"] for row in judged.rows] == [2.0, 3.0]
+    assert [row["not_found"] for row in judged.rows] == [0, 0]
+    assert {row["unit"] for row in judged.rows} == {"mm"}
+
+
+def test_ids_of_several_sources_are_not_mixed_up(workdir: Path) -> None:
+    rows = "id,domain,landmark,x,y\n1,head,a,1,1\n1,hand,a,5,5\n"
+    Path("pred.csv").write_text(rows)
+    Path("truth.csv").write_text("id,landmark,x,y\n1,a,1,1\n")
+    predicted, known = File("pred.csv"), File("truth.csv")
+    with pytest.raises(DataError, match="'1' in several sources"):
+        judge_points(predicted, known, known, Options())
+    Path("truth.csv").write_text(rows.replace("id,domain", "id,source"))
+    Path("cases.csv").write_text("id,source,sex\n1,hand,f\n")
+    known = File("truth.csv")
+    rows_of = judge_points(predicted, known, File("cases.csv"), Options(groups=("sex",))).rows
+    assert [row["group_sex"] for row in rows_of] == ["unknown", "f"]
+
+
+def test_a_label_that_is_neither_0_nor_1_is_refused(workdir: Path) -> None:
+    Path("pred.csv").write_text("id,p_a,p_b\n1,0.2,0.4\n2,0.7,0.1\n")
+    Path("truth.csv").write_text("id,label_a,label_b\n1,0,1\n2,0.5,0\n")
+    predicted, known = File("pred.csv"), File("truth.csv")
+    with pytest.raises(DataError, match="expected 0, 1 or nothing"):
+        judge_classes(predicted, known, known, Options())
+
+
+def test_an_option_without_effect_is_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pred.csv").write_text("id,p_a,p_b\n1,0.2,0.4\n2,0.7,0.1\n")
+    Path("truth.csv").write_text("id,label\n1,b\n2,a\n")
+    for flag, value in (("--threshold", "0.3"), ("--positive", "a"), ("--spacing", "2")):
+        assert main(["evaluate", "pred.csv", "truth.csv", flag, value]) == 2
+        assert f"{flag}: has no effect on these classes; those in use are --id" in capsys.readouterr().err
+    assert main(["evaluate", "pred.csv", "truth.csv", "--label", "label"]) == 0
 
 
 def test_a_score_of_two_classes_gives_the_figures_of_scikit_learn(workdir: Path) -> None:

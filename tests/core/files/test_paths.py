@@ -30,6 +30,19 @@ def test_folders_patterns_and_files_are_taken_once_and_in_order(tree: Path) -> N
     assert expand(["a/notes.txt"]) == ["a/notes.txt"]  # named itself, and refused when it is read
 
 
+@pytest.mark.parametrize("signs", [("about.json", "predictions.jsonl"), ("config.yaml", "environment.json")])
+def test_pictures_of_answers_and_runs_are_no_images_unless_they_are_named(signs: tuple[str, str], tree: Path) -> None:
+    """As where the answers go into the folder of the images, and the same command is given again."""
+    before = expand(["a"])
+    write_image("a/out/masks/1.png", np.ones((2, 2)))
+    for name in signs:
+        Path("a/out", name).write_text("{}")
+    assert expand(["a"]) == before
+    assert expand(["a/**/*.png"]) == ["a/1.png", "a/2.png", "a/in/3.png"]
+    for path in ("a/out", "a/out/masks/*.png"):
+        assert expand([path]) == ["a/out/masks/1.png"]
+
+
 @pytest.mark.parametrize(
     ("path", "message"), [("none", "does not exist"), ("x/*.png", "matches no image"), ("e", "holds no image")]
 )

@@ -282,6 +282,8 @@ def test_files_of_every_kind_are_answered_in_their_own_pixels(workdir: Path) -> 
     ("arguments", "message"),
     [
         (["x.ckpt"], "medzoo predict x.ckpt: needs PATH, files or folders"),
+        (["-o", "out"], "medzoo predict CKPT: needs PATH, files or folders"),
+        (["--out=out", "x.ckpt"], "medzoo predict x.ckpt: needs PATH, files or folders"),
         (["x.ckpt", "new"], "medzoo predict x.ckpt: needs -o OUT"),
         (["x.ckpt", "none", "-o", "out"], "none: does not exist"),
         (["x.ckpt", "new", "-o", "out"], "x.ckpt: no such checkpoint file"),

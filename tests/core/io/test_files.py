@@ -103,6 +103,12 @@ def test_writing_where_one_may_not_names_the_folder(tmp_path: Path) -> None:
         write_json(tmp_path / "file" / "a.json", 1)
 
 
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder; name the file to write"):
+        write_json(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("reader", [read_json, columns_of, lambda path: read_table(path, ["id"]), read_image])
 def test_a_pipe_or_a_device_is_refused_instead_of_read_without_end(tmp_path: Path, reader: Any) -> None:
     os.mkfifo(tmp_path / "a.png")

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import yaml
+from medzoo_toy.model import Toy
 from torch import Tensor, nn
 
 from medzoo.core.cli import main
@@ -71,6 +72,31 @@ def test_what_goes_on_from_a_run_or_a_checkpoint_stays_frozen(first: dict[str, T
     for run in (2, 3):
         assert changed(first, weights(run)) == SECOND
         assert not changed(whole, weights(run)), "and ends as an uninterrupted training does"
+
+
+def test_a_run_that_goes_on_from_a_frozen_one_says_so_in_its_configuration(first: dict[str, Tensor]) -> None:
+    assert fit("--freeze", "first") == 0
+    two = str(RUN / "1/checkpoints/last.ckpt")
+    assert main(["fit", "--ckpt_path", two, "--trainer.max_epochs", "3", *STAY]) == 0
+    config = yaml.safe_load((RUN / "2/config.yaml").read_text())
+    assert (config["freeze"], config["ckpt_path"]) == (["first"], two)
+
+
+def test_a_frozen_part_stays_at_rest_where_the_method_sets_the_mode_within_a_step(
+    first: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Toy.training_step
+    monkeypatch.setattr(Toy, "training_step", lambda self, batch, index: step(self.train(), batch, index))
+    assert fit("--freeze", "first") == 0
+    assert changed(first, weights(1)) == SECOND
+
+
+def test_a_loss_of_frozen_weights_alone_is_refused(
+    first: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Toy, "training_step", lambda self, batch, index: self.first(batch["x"]).mean())
+    assert fit("--freeze", "first") == 2
+    assert "--freeze first: the loss depends on frozen weights alone" in capsys.readouterr().err
 
 
 def test_other_verbs_take_the_configuration_of_a_frozen_run_but_not_the_flag(

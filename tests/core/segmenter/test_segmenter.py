@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry import resize_affine
@@ -88,7 +89,31 @@ def test_a_folder_with_faults_costs_one_line_each(tmp_path: Path) -> None:
     assert "has no folder images" in str(found)
     (root / "cases.csv").unlink()
     with pytest.raises(DataError, match=r"cases\.csv: does not exist"):
-        MasksFolder(str(folder(tmp_path / "b")).replace("/b", "/b/none"), groups=["sex"])._known()
+        MasksFolder(str(folder(tmp_path / "b")).replace("/b", "/b/none"), groups=["sex"])._known({})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("N05.png,p1,f", "there is no image 'N05'"), ("n05,p1,f", "repeats image n05")],
+)
+def test_a_row_of_no_image_or_of_one_twice_is_a_fault_for_its_patient_would_be_lost(
+    line: str, said: str, tmp_path: Path
+) -> None:
+    root = folder(tmp_path)
+    with (root / "cases.csv").open("a") as file:
+        file.write(f"\n{line}")
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert said in str(found)
+    assert "cases.csv:14:1" in str(found)
+
+
+def test_a_mask_in_jpeg_is_refused_for_its_borders_are_not_exact(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    with Image.open(root / "masks/n00.png") as mask:
+        mask.save(root / "masks/n00.jpg")
+    (root / "masks/n00.png").unlink()
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "n00.jpg: is a JPEG file" in str(found)
 
 
 def batch_of(masks: list[np.ndarray], size: tuple[int, int]) -> dict[str, Any]:

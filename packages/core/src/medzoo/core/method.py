@@ -38,6 +38,9 @@ class Method(LightningModule):
     stage: str = ""
     """The stage that is trained or used, for a method with several."""
 
+    of_weights: ClassVar[tuple[str, ...]] = ()
+    """Options that a new model leaves open and without which its weights mean nothing, such as a vocabulary."""
+
     monitor: ClassVar[str] = "train/loss"
     """Logged value whose minimum (with `monitor_mode = "max"`, maximum) marks `best.ckpt`. Never a test value."""
 

@@ -108,4 +108,6 @@ def check_number(where: str, value: object) -> None:
         ConfigError: The value is of digits and begins with 0.
     """
     if isinstance(value, str) and re.fullmatch(r"[-+]?0\d+", value):
-        raise ConfigError(f"{where} {value}: a number has no leading zeros; for what is called so write [{value}]")
+        raise ConfigError(
+            f"{where} {value}: a number has no leading zeros; for what is called so write [{value}], or ./{value}"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
@@ -35,6 +35,7 @@ class ReportMethod(Method):
     """
 
     processor: Processor
+    of_weights: ClassVar[tuple[str, ...]] = ("network",)
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class Report(TypedDict):
 
 @dataclass(frozen=True)
 class Mark:
-    """A figure outside the spread of the earlier table."""
+    """A figure outside the spread of the earlier table; NaN where it is no longer there."""
 
     model: str
     data: str
@@ -98,8 +98,9 @@ class Mark:
     high: float
 
     def __str__(self) -> str:
+        value = "not there" if math.isnan(self.value) else f"{self.value:.4g}"
         return (
-            f"{self.model} on {self.data}: {self.figure} is {self.value:.4g}, "
+            f"{self.model} on {self.data}: {self.figure} is {value}, "
             f"outside {self.low:.4g} to {self.high:.4g} of the baseline"
         )
 
@@ -151,7 +152,8 @@ def compare(rows: Sequence[Row], earlier: Sequence[Row], speed: bool) -> tuple[l
 
     A mean is marked where it differs from the earlier one by more than seeds explain, which is the 99 % interval of
     Student's two-sample test with pooled variance, and by more than `TOLERANCE`. Of speed only a lower, of memory only
-    a higher value counts. What only one of the tables has is not compared.
+    a higher value counts. A metric that is no longer there (it was not finite with some seed) is marked; models and
+    metrics that the earlier table lacks are not compared.
 
     Args:
         rows: See `summary`.
@@ -165,6 +167,9 @@ def compare(rows: Sequence[Row], earlier: Sequence[Row], speed: bool) -> tuple[l
         if old is None:
             continue
         pairs = [(n, "metric", new, old["metrics"][n]) for n, new in row["metrics"].items() if n in old["metrics"]]
+        for name in sorted(old["metrics"].keys() - row["metrics"].keys()):
+            values = old["metrics"][name]["values"]
+            found.append(Mark(row["model"], row["data"], name, math.nan, *limits(values, values, TOLERANCE["metric"])))
         pairs += [(key, key, row[key], old[key]) for key in MEASURES[:2] if key in row and key in old]
         for name, kind, new, base in pairs:
             if kind == "speed" and not speed:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
+from medzoo.core.cli.options import options_of_class
 from medzoo.core.cli.parser import check_settings
-from medzoo.core.cli.request import Request
+from medzoo.core.cli.request import Request, add_frozen
 from medzoo.core.errors import CheckpointError, ConfigError, PluginError
+from medzoo.core.recipes import packaged_recipe
 from medzoo.core.registry import load
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.core.runs.saved import Saved, saved, sized_as
@@ -62,13 +63,17 @@ def _to_continue(request: Request, path: str) -> Settings:
         raise CheckpointError(
             f"{path}: does not name its data, which are in 'datamodule_hyper_parameters'; add --data NAME"
         )
+    if request.verb == "fit":
+        states = cast("dict[str, dict[str, object]]", checkpoint.get("callbacks", {}))
+        add_frozen(request.frozen, states.get("FrozenParts", {}).get("names", []), f"{path}: 'callbacks.FrozenParts'")
     return arguments, sized_as(path, checkpoint)
 
 
 def _to_start(request: Request, path: str) -> Settings:
     """Those of the model alone, for `--init_from`, where the command asks for the same one without a recipe by name.
 
-    What a model leaves open until it sees its data, or reads from a file (options whose default is None), stays so.
+    What a model leaves open until it sees its data, or reads from a file, stays so: options, of its base classes too,
+    that are None both by default and in its recipe, but for those that belong to the weights.
     """
     checkpoint = read_checkpoint(path)
     try:
@@ -81,10 +86,11 @@ def _to_start(request: Request, path: str) -> Settings:
     if kept is None or not same or request.base is not None:
         return [], nullcontext()
     request.model = kept.spec
-    options = inspect.signature(load(kept.spec)).parameters
-    closed = {
-        name: value for name, value in kept.settings.items() if name not in options or options[name].default is not None
-    }
+    model_class = load(kept.spec)
+    recipe = packaged_recipe(kept.spec)["model"].get("init_args", {})
+    left = {o.name for o in options_of_class(model_class, "model") if o.default is None and recipe.get(o.name) is None}
+    left -= set(getattr(model_class, "of_weights", ()))
+    closed = {name: value for name, value in kept.settings.items() if name not in left}
     return _arguments("model", Saved(kept.spec, closed), path), sized_as(path, checkpoint)
 
 

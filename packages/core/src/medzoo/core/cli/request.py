@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from medzoo.core.cli.cohorts import add_test_set, take_test_sets
 from medzoo.core.errors import ConfigError
@@ -30,6 +31,8 @@ class Request:
     run_dir: Path | None = None
     ckpt_path: str | None = None
     init_from: str | None = None
+    start: dict[str, str] = field(default_factory=dict)
+    """What a training starts from, `ckpt_path` or `init_from` as it is asked for: its `config.yaml` keeps it."""
     frozen: list[str] = field(default_factory=list)
     """Names of the parts of the model that keep their weights."""
     configures_data: bool = False
@@ -100,6 +103,7 @@ class Request:
             else:
                 rest.append(flag)
         request.arguments = request._resumed() + rest
+        request._choose_start()
         if request.test_sets and verb != "test":
             raise ConfigError(f"--test_set (test_sets in a file) is for medzoo test, not for medzoo {verb}")
         if request.model is None and not (request.ckpt_path or request.init_from) and "--help" not in request.switches:
@@ -124,6 +128,12 @@ class Request:
         """Expand the names in a configuration and note what it chooses."""
         take_test_sets(self.test_sets, config, source)
         add_frozen(self.frozen, config.pop("freeze", []), f"{source}: freeze")
+        start = {name: config.pop(name) for name in ("ckpt_path", "init_from") if name in config}
+        if len(start) > 1 or not all(isinstance(path, str) and path for path in start.values()):
+            raise ConfigError(f"{source}: expected one checkpoint to start from, in ckpt_path or in init_from")
+        if any(is_url(str(path)) for path in start.values()):  # a file of settings must not make anybody fetch anything
+            raise ConfigError(f"{source}: {', '.join(start)} is on a server; give it on the command line")
+        self.start = cast("dict[str, str]", start) or self.start
         self.configures_data = self.configures_data or "data" in config
         for key in KINDS:
             if key in config:
@@ -139,6 +149,25 @@ class Request:
                 self.model = spec
             else:
                 self.data = spec
+
+    def _choose_start(self) -> None:
+        """Start a training as the command line says, else as a configuration does, else as the run that is resumed.
+
+        Raises:
+            ConfigError: The command line names two places to start from.
+        """
+        asked = {"ckpt_path": self.ckpt_path, "init_from": self.init_from}
+        if self.verb != "fit":
+            self.start = {}
+            return
+        if all(asked.values()):
+            raise ConfigError("--ckpt_path goes on with a training, --init_from starts another: give one of them")
+        if self.ckpt_path and "--resume" in self.switches:
+            raise ConfigError("--resume goes on from the run's own checkpoint: leave out --ckpt_path")
+        used = self.start = {name: path for name, path in asked.items() if path} or self.start
+        if "--resume" in self.switches and self.run_dir and (self.run_dir / "checkpoints" / "last.ckpt").is_file():
+            used = {}  # the run has a checkpoint of its own
+        self.ckpt_path, self.init_from = used.get("ckpt_path"), used.get("init_from")
 
     def _resumed(self) -> list[str]:
         """With `--resume`, the configuration of the run to continue, and its folder."""
@@ -158,6 +187,15 @@ class Request:
         config = self._take(read_config(saved, f"--config {saved}"), f"--config {saved}")
         self.model, self.data = asked[0] or self.model, asked[1] or self.data
         return ["--config", json.dumps(config)]
+
+    def options_of_run(self) -> str:
+        """Return what a configuration holds beside model, data and trainer, as YAML; empty where it is nothing."""
+        from medzoo.core.safe_yaml import write_yaml
+
+        start = {name: path for name, path in self.start.items() if not is_url(path)}
+        options = {"test_sets": self.test_sets, "freeze": self.frozen, **start}
+        given = {name: value for name, value in options.items() if value}
+        return write_yaml(given) if given else ""
 
     def recipe(self) -> list[str]:
         """Return the packaged recipe of the chosen model as parser arguments, the lowest layer of the configuration.
@@ -188,7 +226,8 @@ def check_values(args: list[str]) -> None:
     """Look over the values of a command line before anything reads them.
 
     Raises:
-        ConfigError: One is a URL, a number with leading zeros, or a list that is broken or beyond the limits.
+        ConfigError: One is a URL (but for weights of the hub), a number with leading zeros, or a list that is broken or
+            beyond the limits.
     """
     import yaml
 
@@ -201,7 +240,7 @@ def check_values(args: list[str]) -> None:
         if "." in option and (value == "" if equals else args[place + 1 : place + 2] == [""]):
             raise ConfigError(f"{option}: needs a value; null stands for none")
         value = value if equals else args[place + 1] if place + 1 < len(args) else ""
-        if is_url(value):
+        if is_url(value) and not (option in ("--ckpt_path", "--init_from") and value.startswith("hf://")):
             raise ConfigError(f"{option} {value[:100]}: on a server; give a local file only, or a local folder")
         if "." in option:
             check_number(option, value)
@@ -209,7 +248,8 @@ def check_values(args: list[str]) -> None:
             try:
                 read_yaml(value)
             except yaml.YAMLError as error:
-                raise ConfigError(f"{option}: not valid YAML or JSON: {' '.join(str(error).split())[:200]}") from error
+                why = " ".join(str(error).split())[:200]
+                raise ConfigError(f"{option}: not valid YAML or JSON ({why}); a file is ./{value[:80]}") from error
 
 
 def add_frozen(known: list[str], names: object, place: str) -> None:
@@ -219,7 +259,7 @@ def add_frozen(known: list[str], names: object, place: str) -> None:
         ConfigError: They are no names of modules.
     """
     if not isinstance(names, list) or not all(isinstance(name, str) and _PART.fullmatch(name) for name in names):
-        raise ConfigError(f"{place}: expected names of parts of the model, such as backbone or net.encoder")
+        raise ConfigError(f"{place}: expected names of parts of the model, such as backbone; in a file [backbone]")
     known += [name for name in names if name not in known]
 
 

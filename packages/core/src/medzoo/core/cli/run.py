@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medzoo.core.cli.request import Request
+from medzoo.core.cli.request import Request, is_url
 from medzoo.core.distributed import is_first_process, print_once
 from medzoo.core.errors import CheckpointError, ConfigError, DataError, MedzooError, PluginError, first_line
 from medzoo.core.registry import Spec, load, registered
@@ -38,6 +38,9 @@ def run(request: Request) -> None:
 
     request.ckpt_path = request.ckpt_path and located(request.ckpt_path)
     request.init_from = request.init_from and located(request.init_from)
+    if any(map(is_url, request.start.values())):  # noted as what was fetched, for a run may go on without a network
+        found = {"ckpt_path": request.ckpt_path, "init_from": request.init_from}
+        request.start = {name: found[name] or path for name, path in request.start.items()}
     if request.init_from is not None and request.verb != "fit":
         raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     arguments, sized = _from_checkpoint(request)
@@ -69,6 +72,9 @@ def run(request: Request) -> None:
     classes = {"model": model_class} | ({"data": load(request.data)} if request.data else {})
     try:
         cli = MedzooCLI(arguments, classes)
+    except SystemExit:  # the configuration is printed
+        sys.stdout.write(request.options_of_run())
+        raise
     except ConfigError as error:
         option = re.search(r"--[a-z][\w.]*", str(error))
         given = option is not None and any(argument.startswith(option[0]) for argument in request.arguments)
@@ -120,7 +126,7 @@ def _start(request: Request, cli: MedzooCLI, sized: AbstractContextManager[objec
 
     def record() -> None:
         if is_first_process():
-            _write_config(folder, cli, {"test_sets": request.test_sets, "freeze": request.frozen})
+            _write_config(folder, cli.resolved() + request.options_of_run())
             write_environment(folder, seed, str(cli.config.trainer.accelerator))
 
     run_ = Run(
@@ -250,13 +256,11 @@ def _folder(request: Request, data: Spec, dry: bool) -> tuple[Path, bool]:
     return folders.new_run_folder(request.model.name, data.name), True
 
 
-def _write_config(folder: Path, cli: MedzooCLI, run_options: dict[str, object]) -> None:
+def _write_config(folder: Path, config: str) -> None:
     from medzoo.core.io import replacing
-    from medzoo.core.safe_yaml import write_yaml
 
     with replacing(folder / "config.yaml") as part:
-        given = {name: value for name, value in run_options.items() if value}
-        part.write_text(cli.resolved() + (write_yaml(given) if given else ""), encoding="utf8")
+        part.write_text(config, encoding="utf8")
 
 
 def _trainer_builder(

@@ -67,6 +67,8 @@ def schema() -> Schema:
             "seed_everything": {"type": ["integer", "boolean"], "default": 0},
             "test_sets": {"type": "object", "additionalProperties": {"type": "string"}},
             "freeze": {"type": "array", "items": {"type": "string"}},
+            "init_from": {"type": "string"},
+            "ckpt_path": {"type": "string"},
         },
         "definitions": definitions,
     }

@@ -22,7 +22,7 @@ def test(args: list[str]) -> None:
 
 def predict(args: list[str]) -> None:
     """Write predictions for images: of files where a checkpoint comes first, else of a data module."""
-    if args and not args[0].startswith("-"):
+    if args and (not args[0].startswith("-") or {"-o", "--out"} & {arg.partition("=")[0] for arg in args}):
         from medzoo.core.files.verb import run
 
         run(args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ class Options:
         score: Column of the predicted score of a class of two.
         positive: Value of the label that the score is of.
         threshold: Score from which a case is called positive.
-        spacing: Millimetres per pixel of points; None counts in pixels, or in the column `spacing` of the truth.
+        spacing: Millimetres per pixel of points; None counts in pixels, or as the truth has `spacing`.
         radii: Within which points count as found; empty: 2, 2.5, 3, 4 mm or 4, 8, 16 pixels.
     """
 
@@ -129,7 +130,8 @@ def about(file: File, options: Options) -> dict[Key, dict[str, str]]:
 
 def facts_of(facts: Mapping[Key, dict[str, str]], key: Key, groups: Sequence[str]) -> dict[str, str]:
     """Return patient and groups of a case; `unknown` where the table does not have it."""
-    found = facts.get(key) or next((value for other, value in facts.items() if other[1] == key[1]), None)
+    alike = (value for other, value in facts.items() if other[1] == key[1] and not (other[0] and key[0]))
+    found = facts.get(key) or next(alike, None)
     return found or {"patient": "", **{f"group_{name}": UNKNOWN for name in groups}}
 
 
@@ -164,10 +166,15 @@ def join(predicted: Mapping[Key, Value], truth: Mapping[Key, Other], path: str) 
     """Bring predictions and truth together by source and id; by id alone where only one of them has sources.
 
     Raises:
-        DataError: They have no case in common.
+        DataError: They have no case in common, or ids of several sources cannot be told apart.
     """
     if {bool(key[0]) for key in predicted} != {bool(key[0]) for key in truth}:
         plain = {key[1]: key for key in predicted}
+        for keys in (predicted, truth):
+            twice = next((name for name, count in Counter(key[1] for key in keys).items() if count > 1), None)
+            if twice is not None:
+                problem = f"or its truth has {twice!r} in several sources, and the other table has no such column"
+                raise DataError(path, problem, "give both a column source")
         shared = {key: predicted[plain[key[1]]] for key in truth if key[1] in plain}
         strays = [key for key in predicted if key[1] not in {other[1] for other in truth}]
     else:

@@ -74,6 +74,10 @@ def _labels(truth: File, classes: tuple[str, ...], options: Options) -> dict[Key
     keys = key_columns(truth, options)
     columns = [Column(f"label_{name}", "number", optional=True, low=0, high=1) for name in classes]
     table = truth.read([*keys, *columns], [key.name for key in keys])
+    for column in columns:
+        for place, row in enumerate(table.rows):
+            if 0 < float(row[column.name]) < 1:
+                raise table.error(place, column.name, f"is {row[column.name]}, expected 0, 1 or nothing", "correct it")
     return {key_of(row, keys): [float(row[f"label_{name}"]) for name in classes] for row in table.rows}
 
 

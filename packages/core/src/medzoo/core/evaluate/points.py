@@ -33,7 +33,7 @@ def _pairs(file: File) -> dict[str, tuple[str, str]]:
     for folded, name in names.items():
         match = re.fullmatch(r"x_?(\d+)|(.+)_x", folded)
         other = re.sub(r"^x(?=_?\d+$)|(?<=_)x$", "y", folded)
-        if match and other != folded and other in names:
+        if match and other != folded and other in names and match[2] != "spacing":
             found[match[1] or match[2]] = (name, names[other])
     return found
 
@@ -68,7 +68,8 @@ def judge_points(predictions: File, truth: File, cases: File, options: Options) 
         for k, name in enumerate(names):
             target = np.array(points.get(name, _NOWHERE))
             if np.isfinite(target).all():
-                error = float(np.hypot(*(np.array(guess.get(name, _NOWHERE)) - target))) * scale.get(key[1], 1.0)
+                apart = np.array(guess.get(name, _NOWHERE)) - target
+                error = float(np.hypot(*(apart * scale.get(key, (1.0, 1.0)))))
                 errors[i, k] = error if math.isfinite(error) else math.inf
         places = json.dumps([[round(v, 3) for v in guess.get(name, _NOWHERE)] for name in names])
         identity = {"id": key[1], "source": key[0], **facts_of(facts, key, options.groups)}
@@ -95,14 +96,16 @@ def _read(file: File, options: Options) -> Points:
     return found
 
 
-def _scale(truth: File, options: Options) -> tuple[dict[str, float], str]:
-    """Return millimetres per pixel by id, and the unit of errors."""
+def _scale(truth: File, options: Options) -> tuple[dict[Key, tuple[float, float]], str]:
+    """Return millimetres per pixel along x and y of each case, and the unit of errors."""
+    keys = key_columns(truth, options)
+    pair = ("spacing_x", "spacing_y") if truth.has("spacing_x") and truth.has("spacing_y") else ("spacing", "spacing")
     if options.spacing is not None:
         given = options.spacing
-        return {str(row[options.id]): given for row in truth.read([Column(options.id)]).rows}, "mm"
-    if truth.has("spacing"):
-        table = truth.read([Column(options.id), Column("spacing", "number", low=1e-6)])
-        return {str(row[options.id]): float(row["spacing"]) for row in table.rows}, "mm"
+        return {key_of(row, keys): (given, given) for row in truth.read(keys).rows}, "mm"
+    if truth.has(pair[0]):
+        table = truth.read([*keys, *(Column(name, "number", low=1e-6) for name in dict.fromkeys(pair))])
+        return {key_of(row, keys): (float(row[pair[0]]), float(row[pair[1]])) for row in table.rows}, "mm"
     return {}, "px"
 
 

@@ -24,7 +24,7 @@ Figures of predictions of any program beside the truth, with 95 % intervals from
   --score COLUMN     predicted score of the positive class (default: score)
   --positive VALUE   label that the score is of (default: 1)
   --threshold T      score from which a case, or one of several labels, is called positive (default: 0.5)
-  --spacing MM       millimetres per pixel of points (default: the column spacing of TRUTH, else errors are in pixels)
+  --spacing MM       millimetres per pixel of points (default: spacing or spacing_x, spacing_y of TRUTH, else px)
   --radii R,R,...    of the success rates (default: 2,2.5,3,4 mm or 4,8,16 px)
   -o, --out DIR      folder of evaluation.json and samples.csv (default: evaluation)
 """
@@ -88,6 +88,7 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
 
         if groups and cases is None:
             raise ConfigError("--group: masks say nothing of groups; name a table that does by --cases FILE")
+        _check_used("masks", values, () if cases is None else ("--id", "--patient"))
         task, judged = "masks", judge_masks(predictions, truth, cases, options)
     else:
         from medzoo.core.evaluate.classes import judge_classes
@@ -95,6 +96,10 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
 
         guessed, known = File(predictions), File(truth)
         task, judge = ("points", judge_points) if is_points(guessed) else ("classes", judge_classes)
+        one_score = () if guessed.starting("p_") else ("--score", "--positive")
+        called = ("--threshold",) if one_score or known.starting("label_") else ()
+        own = ("--spacing", "--radii") if task == "points" else ("--label", *one_score, *called)
+        _check_used(task, values, ("--id", "--patient", *own))
         judged = judge(guessed, known, cases or known, options)
     found = parts(judged, groups)
     folder = Path(values.get("--out", "evaluation"))
@@ -116,6 +121,18 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
         if names:
             say(f"left out, {what.replace('_', ' ')}: {len(names)} ({listed(names)})")
     say(f"written: {folder / 'evaluation.json'}, {folder / 'samples.csv'}")
+
+
+def _check_used(task: str, values: dict[str, str], used: tuple[str, ...]) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    stray = next((flag for flag in values if flag not in (*used, "--cases", "--out")), None)
+    if stray is not None:
+        own = f"those in use are {', '.join(used)}" if used else "name a table of the cases by --cases FILE"
+        raise ConfigError(f"{stray}: has no effect on these {task}; {own}")
 
 
 def _number(flag: str, text: str, above: float) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 
 from medzoo.core.errors import DataError
 from medzoo.core.io.kinds import folder_of, is_image, page_of, slice_files
-from medzoo.core.io.listing import leftover, stem
+from medzoo.core.io.listing import holds_results, leftover, stem
 from medzoo.core.io.tiff import is_tiff, page_count
 from medzoo.core.io.types import NIFTI, RASTER
 
@@ -35,8 +35,8 @@ def _there(path: str) -> bool:
 def expand(paths: Sequence[str], endings: tuple[str, ...] = ()) -> list[str]:
     """Return the files that are named, each once: files as they are, images in folders and below, those of patterns.
 
-    Folders are read in the order of names, hidden files and those that systems leave passed over; links to
-    folders are not followed. A file that is named itself is taken whatever it is called.
+    Folders are read in the order of names, hidden files, those that systems leave and pictures in folders of results
+    passed over; links to folders are not followed. A file that is named itself is taken whatever it is called.
 
     Args:
         paths: What is named.
@@ -60,15 +60,28 @@ def expand(paths: Sequence[str], endings: tuple[str, ...] = ()) -> list[str]:
             named = sorted(glob.glob(path, recursive=True))
             written = set(Path(path).parts)  # what the pattern itself says is meant, such as `..`
             plain = [file for file in named if not any(leftover(Path(p)) for p in {*Path(file).parts} - written)]
-            files = [file for file in plain if not os.path.isdir(file) and _meant(file, endings)]
+            known: dict[Path, bool] = {}
+            images = [file for file in plain if not os.path.isdir(file) and _meant(file, endings)]
+            files = [file for file in images if not _in_results(file, written, known)]
             if not files:
                 raise DataError(path, f"matches no {what}", "check the pattern; quote it, so that the shell leaves it")
         found |= dict.fromkeys(map(os.path.normpath, files))
     return list(found)
 
 
+def _in_results(file: str, written: Set[str], known: dict[Path, bool]) -> bool:
+    """Return whether a file lies in a folder of results that the pattern does not name; `known` are those seen."""
+    for parent in Path(file).parents[:-1]:
+        if parent not in known:
+            known[parent] = parent.name not in written and holds_results(os.listdir(parent))
+    return any(known[parent] for parent in Path(file).parents[:-1])
+
+
 def _below(folder: str, endings: tuple[str, ...]) -> Iterable[str]:
     for base, names, files in os.walk(folder):
+        if base != folder and holds_results(files):
+            names.clear()
+            continue
         names[:] = sorted(name for name in names if not leftover(Path(name)))
         for name in sorted(files):
             if not leftover(Path(name)) and _meant(os.path.join(base, name), endings):

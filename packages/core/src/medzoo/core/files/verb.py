@@ -66,7 +66,7 @@ def run(args: list[str]) -> None:
             paths.append(flag)
     if len(paths) < 2 or "--out" not in values:
         missing = "-o OUT" if len(paths) > 1 else "PATH, files or folders"
-        raise ConfigError(f"medzoo predict {paths[0]}: needs {missing}")
+        raise ConfigError(f"medzoo predict {paths[0] if paths else 'CKPT'}: needs {missing}")
     _predict(paths[0], paths[1:], values)
 
 

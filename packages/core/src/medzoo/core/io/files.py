@@ -32,11 +32,13 @@ def replacing(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pat
         fsync: Also wait until the content is on the disk, so that it survives a loss of power.
 
     Raises:
-        DataError: The folder cannot be written to.
+        DataError: The folder cannot be written to, or the target is one itself.
         DiskError: The disk is full; the file that was there before is intact.
     """
     target = Path(path)
     try:
+        if target.is_dir():
+            raise DataError(target, "is a folder", "name the file to write")
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile, whose files are private: results follow the user's umask.
         part = target.parent / f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part"

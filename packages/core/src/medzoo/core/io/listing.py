@@ -18,8 +18,19 @@ _LEFTOVERS = frozenset(
 )
 """What macOS, Windows and network disks put beside data under names that are not hidden."""
 
-_RUN = frozenset(("config.yaml", "environment.json"))
-"""What every run folder of this product holds."""
+_RESULTS = tuple(
+    map(
+        frozenset,
+        (("config.yaml", "environment.json"), ("about.json", "predictions.jsonl"), ("about.json", "predictions.json")),
+    )
+)
+"""What every run folder of this product holds, and every folder of `medzoo predict CKPT PATH`."""
+
+
+def holds_results(files: Iterable[str]) -> bool:
+    """Return whether a folder with these files was written by medzoo, so that its pictures are no data."""
+    there = set(files)
+    return any(there >= signs for signs in _RESULTS)
 
 
 def leftover(path: Path) -> bool:
@@ -66,10 +77,10 @@ def image_files(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> dict[str
 def image_below(folder: Path, endings: tuple[str, ...] = EXTENSIONS) -> Path | None:
     """Return the first image in a folder or below it; None where there is none.
 
-    Links to folders are not followed; run folders are passed over, for their pictures are results.
+    Links to folders are not followed; folders of runs and of answers are passed over, for their pictures are results.
     """
     for base, names, files in os.walk(folder):
-        if set(files) >= _RUN:
+        if holds_results(files):
             names.clear()
             continue
         names[:] = sorted(name for name in names if not leftover(Path(name)))

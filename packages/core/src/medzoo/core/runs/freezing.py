@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError
@@ -28,6 +29,7 @@ class FrozenParts(Callback):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
         self._modules: list[nn.Module] = []
+        self._hooks: list[RemovableHandle] = []
 
     def state_dict(self) -> dict[str, object]:
         """Return the names, where there are any."""
@@ -35,9 +37,8 @@ class FrozenParts(Callback):
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Add the names that the checkpoint's training had."""
-        names = state_dict.get("names")
-        if isinstance(names, list):
-            self.names += [str(name) for name in names if name not in self.names]
+        names = cast("list[str]", state_dict.get("names", []))  # the reader of checkpoints has looked at it
+        self.names += [name for name in names if name not in self.names]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the parts, once the networks are built and filled, and say how much is frozen."""
@@ -45,6 +46,8 @@ class FrozenParts(Callback):
             return
         found = [part for name in self.names for part in parts_called(pl_module, name)]
         self._modules = [module for part in found for module in part.modules]
+        # A method may set the mode within a step, such as one that attacks its own network.
+        self._hooks = [module.register_forward_pre_hook(_rest) for module in self._modules]
         for part in found:
             for weight in part.weights:
                 weight.requires_grad_(False)
@@ -57,7 +60,21 @@ class FrozenParts(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Keep the parts in evaluation mode, whatever a validation or the method itself left them in."""
         for module in self._modules:
-            module.training = False  # not eval(), which would reach what is not frozen below it
+            _rest(module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let go of the model."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Refuse a loss that no weight which is left to train could change."""
+        if self.names and not loss.requires_grad:
+            raise ConfigError(f"--freeze {','.join(self.names)}: the loss depends on frozen weights alone; freeze less")
+
+
+def _rest(module: nn.Module, *inputs: object) -> None:
+    module.training = False  # not eval(), which would reach what is not frozen below it
 
 
 class Part(NamedTuple):

@@ -25,6 +25,7 @@ from medzoo.core.runs.freezing import FrozenParts
 from medzoo.core.runs.initial import InitialWeights
 from medzoo.core.runs.joining import JoinEvaluations
 from medzoo.core.runs.parts import ModelBuilder, Results, TrainerBuilder, TrainerOptions
+from medzoo.core.runs.progress import OnceItTrains
 from medzoo.core.runs.results import versions, write_curves
 from medzoo.core.runs.saved import restoring
 from medzoo.core.runs.writers import PredictionWriter, in_order
@@ -124,6 +125,11 @@ class Run:
         checkpoints = folder / "checkpoints"
         label = f"{self.model}{' ' + stage if stage else ''}"
         table = EpochTable(folder / "metrics.csv", label, self.echo)
+
+        def forget_results() -> None:  # they are of earlier weights than `last.ckpt` will hold
+            if is_first_process():
+                (folder / "results.json").unlink(missing_ok=True)
+
         monitor = (model.monitor, model.monitor_mode) if isinstance(model, Method) else (Method.monitor, "min")
         self.signals.checkpoints = checkpoints
         overrides: TrainerOptions = {
@@ -137,6 +143,7 @@ class Run:
                 RunCheckpoints(checkpoints, table, self.signals, *monitor),
                 *([InitialWeights(self.init_from)] if self.init_from else []),
                 FrozenParts(self.frozen),
+                OnceItTrains(forget_results),
                 *([TrainingBar(label)] if self.bar else []),
             ],
             "default_root_dir": str(folder),

@@ -188,6 +188,9 @@ def _callbacks(states: object) -> Iterator[str]:
         seen = table["validated"]
         if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
             yield f"'{place}.validated' is {kind(seen)}, expected a list of texts"
+    names = states.get("FrozenParts", {}).get("names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        yield f"'callbacks.FrozenParts.names' is {kind(names)}, expected a list of texts"
     best = states.get("RunCheckpoints")
     if best is not None:
         yield from _has("callbacks.RunCheckpoints", best, ("best",))

@@ -12,7 +12,7 @@ from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions, read_patients
 from medzoo.core.errors import ConfigError, DataError
-from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, unread_images
+from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
 _LAYOUT = "one folder a class, or train/, val/ and test/ with such folders"
 
@@ -116,6 +116,9 @@ class ClassesFolder(FileClasses):
         check_classes(root, classes)
         patients = read_patients(root)
         given = {part: self._items(place, classes, patients) for part, place in places.items()}
+        if patients and patients.keys().isdisjoint(stem(item.path) for items in given.values() for item in items):
+            problem = f"names no image of the folders; its first is {next(iter(patients))!r}"
+            raise DataError(root / "metadata.csv", problem, "write the names of the image files")
         parts = filled(given, *self.fractions, self.seed)
         return Cases(root.resolve().name, classes, parts, channels=3 if self.colour else 1, unlabelled=self.asked())
 

@@ -111,6 +111,11 @@ class Facts(TypedDict, total=False):
     groups: Mapping[str, int]
 
 
+def cache_key(item: Item) -> tuple[int, str]:
+    """Return what a decoded image is kept under: its file, since images to predict may be called as those of a part."""
+    return 0, item.path or item.id
+
+
 def file_item(path: Path, colour: bool, name: str, **facts: Unpack[Facts]) -> Item:
     """Return an item for a file; `facts` are its label, patient and groups."""
     return Item(name, partial(read_file, path, colour), path=str(path), **facts)
@@ -172,7 +177,7 @@ class Images(Dataset[dict[str, object]]):
 
     def _prepared(self, item: Item) -> Prepared:
         """Return an image at network size, in half precision whether it comes from memory or not."""
-        key = (0, item.id)
+        key = cache_key(item)
         found = self.cache.get(key)
         if found is None:
             array, spacing = item.load()

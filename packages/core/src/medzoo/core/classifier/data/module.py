@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from torch.utils.data import DataLoader
 
-from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
+from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item, cache_key
 from medzoo.core.classifier.data.order import ORDERS, Order, cells_of, drawn_batches
 from medzoo.core.data.cache import ImageCache
 from medzoo.core.data.loaders import EpochBatches, ResumableLoader
@@ -161,7 +161,7 @@ class ClassificationDataModule(MedzooDataModule):
         """Make a data set over the run's one memory of decoded images."""
         size = self.size
         if self._cache is None or self._cache[0] != size:
-            keys = [(0, item.id) for part in PARTS for item in self.cases.parts[part]]
+            keys = [cache_key(item) for part in PARTS for item in self.cases.parts[part]]
             shape = (self.channels * size[0], size[1])
             self._cache = size, ImageCache(keys, shape, _MEMORY, self.num_workers)
         return Images(items, self.cases, size, self._cache[1], augment, self.seed)

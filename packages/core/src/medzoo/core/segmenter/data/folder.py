@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,9 @@ _ENDINGS = ("", "_mask", "_segmentation")
 class MasksFolder(MaskDataModule):
     """Images in `images/` and masks in `masks/`, which are called as they are, or so with `_mask` or `_segmentation`.
 
-    A mask has the size of its image; what is not 0 in it is the structure. `cases.csv`, where it is there, has a row an
-    image: `id` and, where they are known, `patient` and the columns of `groups`. All parts are drawn, by patient.
+    A mask has the size of its image; what is not 0 in it is the structure, which a JPEG file cannot hold. `cases.csv`,
+    where it is there, has a row an image: `id` and, where they are known, `patient` and the columns of `groups`. All
+    parts are drawn, by patient.
 
     Args:
         root: Folder of both.
@@ -64,7 +66,10 @@ class MasksFolder(MaskDataModule):
         lacking = [name for name, mask in own.items() if not mask]
         if lacking:
             raise DataError(root / "masks", f"has no mask of {len(lacking)} images: {listed(lacking)}", "add them")
-        patients, groups = self._known()
+        lossy = next((mask for mask in own.values() if mask.lower().endswith((".jpg", ".jpeg"))), None)
+        if lossy is not None:
+            raise DataError(lossy, "is a JPEG file, whose pixels beside a border are not 0", "save masks as PNG")
+        patients, groups = self._known(images)
         items = {
             name: MaskItem(
                 name,
@@ -79,7 +84,7 @@ class MasksFolder(MaskDataModule):
         split = split_by_fraction(list(items), {n: p for n, p in patients.items() if p}, *self._fractions, self.seed)
         return {part: tuple(items[name] for name in getattr(split, part)) for part in ("train", "val", "test")}
 
-    def _known(self) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    def _known(self, images: Container[str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
         """Return the patient and, of each attribute, the group of each image, as far as the table says."""
         path = self.root / TABLE
         if not path.is_file():
@@ -89,6 +94,14 @@ class MasksFolder(MaskDataModule):
         wanted = [Column("id"), *(Column(name, optional=True) for name in self._groups)]
         table = read_table(path, wanted, unique=["id"])
         names = [stem(name) for name in table.texts("id")]
+        seen: set[str] = set()
+        for row, name in enumerate(names):
+            if name not in images:
+                problem = f"there is no image {name!r} in {self.root / 'images'}"
+                raise table.error(row, "id", problem, "correct the name or remove the row")
+            if name in seen:
+                raise table.error(row, "id", f"repeats image {name}", "remove one of the two")
+            seen.add(name)
         patients = dict(zip(names, self._patients(path, table), strict=True))
         found: dict[str, dict[str, int]] = {}
         self.group_names = {}
