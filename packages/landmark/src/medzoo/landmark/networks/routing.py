@@ -229,6 +229,6 @@ def weights_by_name(
         if len(entries) != len(known):
             continue  # one for all domains
         renamed = {name: value for name, value in renamed.items() if not name.startswith(f"{path}.")}
-        for number, place in enumerate(places):
-            renamed |= {f"{path}.{number}{rest}": value for rest, value in entries.get(str(place), {}).items()}
+        for own, place in enumerate(places):
+            renamed |= {f"{path}.{own}{rest}": value for rest, value in entries.get(str(place), {}).items()}
     return renamed
