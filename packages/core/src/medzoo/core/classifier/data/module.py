@@ -164,7 +164,7 @@ class ClassificationDataModule(MedzooDataModule):
             keys = [(0, item.id) for part in PARTS for item in self.cases.parts[part]]
             shape = (self.channels * size[0], size[1])
             self._cache = size, ImageCache(keys, shape, _MEMORY, self.num_workers)
-        return Images(items, self.cases, size, self._cache[1], augment, self.seed)
+        return Images(items, self.cases, size, self._cache[1], augment, self.seed, self.wants)
 
     def _part(self, part: str) -> tuple[Item, ...]:
         items = self.cases.parts[part]
