@@ -66,7 +66,7 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     from medzoo.core.zoo import load_checkpoint
     from medzoo.vlm.method import ImageTextMethod
     from medzoo.vlm.text.prompts import read_prompts
-    from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_grey
+    from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_pixels
     from medzoo.vlm.zero_shot.clip import ClipModel, load_clip
 
     model = load_clip(Path(checkpoint)) if Path(checkpoint).is_dir() else load_checkpoint(checkpoint)
@@ -89,7 +89,7 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
             rows.append(scored.row())
             best = sorted(scored.logits, key=lambda name: -scored.logits[name])
             for name in best[: numbers["--overlays"]]:
-                picture = overlay(read_grey(scored.path), scored.maps[name])
+                picture = overlay(read_pixels(scored.path), scored.maps[name])
                 write_image(folder / "overlays" / f"{file_name(scored.id)}_{file_name(name)}.png", picture)
             if len(rows) <= 20:
                 say(f"{scored.id}: " + ", ".join(f"{name} {scored.logits[name]:.3f}" for name in best[:5]))
