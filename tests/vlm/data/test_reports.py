@@ -148,6 +148,15 @@ def test_patients_stay_together_and_own_rewritings_replace_those_of_the_rules(tm
     assert math.isnan(label[1])
 
 
+def test_one_column_of_marks_is_one_label(tmp_path: Path) -> None:
+    root = folder(tmp_path / "t", mass="")
+    data = ReportTable(str(root), labels=["mass"], val_fraction=0.0, test_fraction=0.0)
+    labels = [item.label for item in sorted(data.cases.parts["train"], key=lambda item: item.id)]
+    assert data.classes == ("mass",)
+    assert labels[:3] == [(0.0,), (1.0,), (0.0,)]
+    assert math.isnan((labels[3] or ())[0])  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize(
     ("options", "changes", "said"),
     [
