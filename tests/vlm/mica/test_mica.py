@@ -145,6 +145,7 @@ def test_losses_are_the_cross_entropies_that_they_say() -> None:
 
 def test_captions_are_the_names_of_concepts() -> None:
     assert caption(["streaks", "globules", "pigment"], [1.0, 0.0, 1.0]) == "streaks, pigment"
+    assert caption(["pigment_network"], [1.0]) == "pigment network"  # as a prompt has it
     assert caption(["streaks"], [math.nan]) == "normal"
     label = torch.tensor([[1.0, 0.0, torch.nan]])
     assert part(label, ["a", "b", "c"], ["c", "a", "new"])[:, 1].tolist() == [1.0]

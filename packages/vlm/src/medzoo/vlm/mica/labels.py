@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.vlm.text.prompts import spoken
 
 NOTHING = "normal"
 """Caption of an image without a concept."""
@@ -20,7 +21,7 @@ def caption(names: Sequence[str], present: Sequence[float]) -> str:
         names: Of the concepts.
         present: 1 for each that is there; 0 or NaN otherwise.
     """
-    return ", ".join(name for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
+    return ", ".join(spoken(name) for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
 
 
 def known_labels(data: object, diagnoses: Sequence[str] | None) -> list[str]:
