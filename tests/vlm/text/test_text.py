@@ -279,7 +279,8 @@ def test_presets_and_prompts_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no name of a class"), ("__", "is no name of a class"), ("mass;;effusion", "is no name of a class"), ("mass; mass", "comes twice"),
+        ("", "is no name of a class"), ("__", "is no name of a class"),
+        ("mass;;effusion", "is no name of a class"), ("mass; mass", "comes twice"),
         ("nowhere.yaml", "no such file"),
     ],
 )  # fmt: skip
