@@ -124,6 +124,20 @@ def test_sentences_are_drawn_anew_each_epoch_and_shuffled_ones_are_of_others() -
     assert mixed.pools != data.pools
 
 
+def test_the_order_that_is_asked_for_is_that_of_images_with_reports_too(tmp_path: Path) -> None:
+    root = folder(tmp_path / "t", sex="M")  # the fourth, too: seven men, five women
+    options: dict[str, Any] = {"labels": ["mass", "edema"], "groups": ["sex"], "val_fraction": 0.0, "size": 16}
+    men = {"p03", *(f"p{number:02}" for number in range(0, 12, 2))}
+    for order, share in (("shuffled", 7 / 12), ("group", 1 / 2), ("class", 1 / 6)):  # of six with a mass one is a man's
+        data = ReportTable(str(root), test_fraction=0.0, order=order, batch_size=6, **options)
+        loader = data.train_dataloader()
+        names = []
+        for epoch in range(40):
+            loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+            names += [name for batch in loader for name in batch["id"]]
+        assert np.mean([name in men for name in names]) == pytest.approx(share, abs=0.06)
+
+
 def test_images_without_text_are_counted_named_and_not_trained_on(tmp_path: Path) -> None:
     root = folder(tmp_path / "t", text="")
     data = ReportTable(str(root), test_fraction=0.0, val_fraction=0.0)

@@ -14,7 +14,6 @@ from torch import Tensor
 from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.cache import ImageCache, Prepared
-from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import check_choice
 from medzoo.core.sample import ImageSample
@@ -164,9 +163,9 @@ class ReportDataModule(ClassificationDataModule):
         """Make a data set of images with their reports, over the run's one memory of decoded images."""
         return self._data_set(items, augment, None)
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Load the training images, each varied anew and with a new sentence in each epoch."""
-        return self.train_loader(self._data_set(self._part("train"), self._augment, self.pools))
+    def _to_train(self, items: Sequence[Item]) -> ReportImages:
+        """Make the training images, each varied anew and with new sentences in each epoch."""
+        return self._data_set(items, self._augment, self.pools)
 
     def _data_set(
         self, items: Sequence[Item], augment: float, pools: Mapping[str, tuple[str, ...]] | None
