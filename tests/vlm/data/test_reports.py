@@ -156,6 +156,9 @@ def test_patients_stay_together_and_own_rewritings_replace_those_of_the_rules(tm
         assert pool == (
             ("mass", "nodule") if int(name[1:]) % 2 else ("There is lung mass", "There is no pleural effusion")
         )
+    for report in data.reports("test"):  # one that is looked for is read as those that were trained on
+        odd = int(report.split("number ")[1].strip(".")) % 2
+        assert data.sentences_of(report)[0] == ("mass" if odd else "There is lung mass")
     label = data.cases.parts["train"][0].label
     assert isinstance(label, tuple)
     assert label[0] in (0, 1)

@@ -117,6 +117,12 @@ class ReportDataModule(ClassificationDataModule):
             return {item.id: pools[place] for item, place in zip(items, order, strict=True)}
         return found
 
+    @cached_property
+    def _brought(self) -> dict[str, tuple[str, ...]]:
+        """Sentences that the data bring, by the report that they rewrite."""
+        texts = self.found.texts
+        return {texts[name]: said for name, said in self.found.rewritten.items() if texts.get(name)}
+
     def _pool(self, name: str) -> tuple[str, ...]:
         """Return the sentences of an image."""
         return self.sentences_of(self.found.texts[name], self.found.rewritten.get(name))
@@ -126,10 +132,11 @@ class ReportDataModule(ClassificationDataModule):
 
         Args:
             report: Not empty.
-            rewritten: In the place of what the rules say.
+            rewritten: In the place of what the rules say; empty: what the data bring for this report, such as one that
+                is looked for among others.
         """
         plain = tuple(sentences(report)) or (report,)
-        rewritten = rewritten or tuple(self.rewriter(report))
+        rewritten = rewritten or self._brought.get(report) or tuple(self.rewriter(report))
         if self._captions == "report":
             return plain
         chosen = rewritten or plain if self._captions == "rewritten" else (*plain, *rewritten)
