@@ -17,6 +17,7 @@ from medzoo.core.zoo import load_checkpoint
 from medzoo.vlm.phantoms.findings import chest_radiograph
 from medzoo.vlm.text.prompts import Prompt, Prompts
 from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay
+from medzoo.vlm.zero_shot.command import run
 
 FIT = (
     "fit --model carzero --model.size 32 --model.width 32 --model.inner 32 --model.layers 1 --model.batch 8 "
@@ -153,10 +154,13 @@ def test_images_that_are_missing_or_damaged_are_named(checkpoint: Path, images: 
         (tmp_path / "empty", "empty"),
         (tmp_path / "no", "does not exist; give an image"),
     ):
-        from medzoo.vlm.zero_shot.command import run
-
         with pytest.raises(DataError, match=said):
             run([str(checkpoint), str(place), "--prompts", "mass"])
+    (images / "c2.png").unlink()
+    (images / "more").mkdir()
+    write_image(images / "more/c9.png", chest_radiograph([], (1, 9), 32))
+    with pytest.raises(DataError, match=r"holds images one level down that are not read, such as more/c9\.png"):
+        run([str(checkpoint), str(images), "--prompts", "mass"])
     model = load_checkpoint(checkpoint)
     with pytest.raises(DataError, match=r"has values from 0 to 255"):
         ZeroShotClassifier(model, ["mass"]).predict([np.array([[0.0, 255.0]], np.float32)])

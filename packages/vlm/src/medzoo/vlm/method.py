@@ -124,8 +124,7 @@ class ImageTextMethod(ReportMethod):
             ConfigError: The data have no reports.
         """
         if not hasattr(self.data, "corpus"):
-            kind = type(self.data).__name__
-            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
+            raise ConfigError(_no_reports(self.data))
         found: list[str] = self.data.corpus()
         return found
 
@@ -197,6 +196,8 @@ class ImageTextMethod(ReportMethod):
 
     def _candidates(self, part: str) -> list[str]:
         """Return the reports of a part among which each image's own is looked for, at most `candidates`."""
+        if self.data is not None and not hasattr(self.data, "reports"):
+            raise ConfigError(_no_reports(self.data))
         found: list[str] = self.data.reports(part) if self.data is not None else []
         return found[: int(self.hparams["candidates"])]
 
@@ -271,3 +272,7 @@ class ImageTextMethod(ReportMethod):
     def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
         write_predictions(cast(list[ZeroShotRecord], records), folder)
+
+
+def _no_reports(data: object) -> str:
+    return f"--data: {type(data).__name__} has no reports; choose report-phantoms or another with reports"

@@ -60,7 +60,7 @@ def run(args: list[str]) -> None:
 def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[str, int]) -> None:
     from medzoo.core.errors import DataError
     from medzoo.core.io import file_name, read_header, write_csv, write_image, write_json
-    from medzoo.core.io.listing import image_files, no_image
+    from medzoo.core.io.listing import image_files, no_image, unread_images
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
     from medzoo.core.runs.results import versions
     from medzoo.core.zoo import load_checkpoint
@@ -79,6 +79,8 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     paths = [str(place)] if place.is_file() else list(image_files(place).values())
     if not paths:
         raise no_image(place, "put PNG, JPEG, TIFF or DICOM files there")
+    if place.is_dir() and (unread := unread_images(place)):
+        raise unread[0]
     for path in paths:
         read_header(path)
     given = values.get("--run_dir")
