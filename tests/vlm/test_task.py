@@ -102,6 +102,31 @@ def test_thresholds_come_from_these_images_alone() -> None:
         assert judged(60, list(range(60)), thresholds=dict.fromkeys(CLASSES, other))[1]["set/mcc"] <= better + 1e-9
 
 
+def test_of_prompts_in_pairs_the_probe_takes_the_difference_once() -> None:
+    whole, _ = batch()
+    g = torch.Generator().manual_seed(3)
+    there, absent = torch.randn(60, 3, generator=g), torch.randn(60, 3, generator=g)
+    found = {}
+    for paired in (False, True):
+        evaluation = ZeroShotEvaluation(CLASSES)
+        logits = there - absent if paired else there
+        evaluation.update(whole, ZeroShotOutputs(logits, CLASSES, True, absent, paired=paired))
+        found[paired] = evaluation.compute()
+    for figure in ("pnc_auroc", "neg_auroc"):
+        assert found[True][f"set/{figure}"] == pytest.approx(found[False][f"set/{figure}"])
+    assert found[True]["set/auroc"] == pytest.approx(found[True]["set/pnc_auroc"])
+
+
+def test_labels_without_a_threshold_of_validation_have_no_part_in_the_correlation(tmp_path: Path) -> None:
+    alone = judged(60, list(range(60)), thresholds={"mass": 0.4})[1]
+    both = judged(60, list(range(60)), thresholds={"mass": 0.4, "edema": 9.0})[1]
+    assert both["set/mcc"] == pytest.approx(alone["set/mcc"] / 2)  # nobody is called: 0
+    evaluation, found = judged(60, list(range(60)), thresholds={"other": 0.4})
+    assert "set/mcc" not in found
+    evaluation.report(tmp_path)
+    assert "0.0" not in (tmp_path / "labels.csv").read_text().splitlines()[1].split(",")[-1]
+
+
 def test_data_without_labels_are_judged_by_retrieval_alone() -> None:
     whole, outputs = batch()
     del whole["label"]

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from medzoo.core.classifier.data.phantoms import ClassPhantoms
 from medzoo.core.errors import CheckpointError, ConfigError
 from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, parameters, resolved
@@ -138,6 +139,13 @@ def test_a_label_of_which_the_model_knows_no_word_is_called_one_of_the_data(mode
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     with pytest.raises(ConfigError, match="labels of the data: the model knows no word of '字'"):
         trainer.test(model, datamodule=table, verbose=False)
+
+
+def test_data_without_reports_cost_one_line(model: CARZero) -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    with pytest.raises(ConfigError, match="ClassPhantoms has no reports; choose") as error:
+        trainer.test(model, datamodule=ClassPhantoms(train=4, val=2, test=2, pixels=32), verbose=False)
+    assert "\n" not in str(error.value)
 
 
 def test_at_most_so_many_reports_are_candidates_and_others_have_no_rank() -> None:

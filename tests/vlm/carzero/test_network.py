@@ -213,3 +213,30 @@ def test_a_vision_transformer_has_fixed_positions_and_a_published_size() -> None
     assert isinstance(encoder.whole, torch.nn.Identity)
     with pytest.raises(ValueError, match="timm has no model 'vitt'"):
         ImageEncoder("vitt", (64, 64), 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("swin_tiny_patch4_window7_224", "gives no maps of images of 64 x 64 pixels"),
+        ("levit_128s", "gives no maps of images of 64 x 64 pixels"),
+        ("eva02_tiny_patch14_224", "gives no maps of images of 64 x 64 pixels"),
+    ],
+)
+def test_a_network_that_cannot_be_taken_costs_one_line(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        ImageEncoder(name, (64, 64), 64)
+    assert "\n" not in str(error.value)
+
+
+def test_maps_with_their_channels_last_are_refused() -> None:
+    with pytest.raises(ValueError, match="is neither a vision transformer with a class token nor a convolutional"):
+        ImageEncoder("swin_tiny_patch4_window7_224", (224, 224), 64)
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "deit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"])
+def test_other_networks_of_these_families_give_features_of_any_size(name: str) -> None:
+    encoder = ImageEncoder(name, (64, 64), 32, stride=16).train()
+    found = encoder(torch.rand(2, 1, 64, 64))
+    assert (found.globals.shape, found.tokens.shape) == ((2, 32), (2, 16, 32))
+    assert encoder.model.training

@@ -124,6 +124,20 @@ def test_sentences_are_drawn_anew_each_epoch_and_shuffled_ones_are_of_others() -
     assert mixed.pools != data.pools
 
 
+def test_the_order_that_is_asked_for_is_that_of_images_with_reports_too(tmp_path: Path) -> None:
+    root = folder(tmp_path / "t", sex="M")  # the fourth, too: seven men, five women
+    options: dict[str, Any] = {"labels": ["mass", "edema"], "groups": ["sex"], "val_fraction": 0.0, "size": 16}
+    men = {"p03", *(f"p{number:02}" for number in range(0, 12, 2))}
+    for order, share in (("shuffled", 7 / 12), ("group", 1 / 2), ("class", 1 / 6)):  # of six with a mass one is a man's
+        data = ReportTable(str(root), test_fraction=0.0, order=order, batch_size=6, **options)
+        loader = data.train_dataloader()
+        names = []
+        for epoch in range(40):
+            loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+            names += [name for batch in loader for name in batch["id"]]
+        assert np.mean([name in men for name in names]) == pytest.approx(share, abs=0.06)
+
+
 def test_images_without_text_are_counted_named_and_not_trained_on(tmp_path: Path) -> None:
     root = folder(tmp_path / "t", text="")
     data = ReportTable(str(root), test_fraction=0.0, val_fraction=0.0)
@@ -142,10 +156,22 @@ def test_patients_stay_together_and_own_rewritings_replace_those_of_the_rules(tm
         assert pool == (
             ("mass", "nodule") if int(name[1:]) % 2 else ("There is lung mass", "There is no pleural effusion")
         )
+    for report in data.reports("test"):  # one that is looked for is read as those that were trained on
+        odd = int(report.split("number ")[1].strip(".")) % 2
+        assert data.sentences_of(report)[0] == ("mass" if odd else "There is lung mass")
     label = data.cases.parts["train"][0].label
     assert isinstance(label, tuple)
     assert label[0] in (0, 1)
     assert math.isnan(label[1])
+
+
+def test_one_column_of_marks_is_one_label(tmp_path: Path) -> None:
+    root = folder(tmp_path / "t", mass="")
+    data = ReportTable(str(root), labels=["mass"], val_fraction=0.0, test_fraction=0.0)
+    labels = [item.label for item in sorted(data.cases.parts["train"], key=lambda item: item.id)]
+    assert data.classes == ("mass",)
+    assert labels[:3] == [(0.0,), (1.0,), (0.0,)]
+    assert math.isnan((labels[3] or ())[0])  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

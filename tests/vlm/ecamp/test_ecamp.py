@@ -249,6 +249,7 @@ def test_what_it_leaves_is_a_transformer_of_timm_that_others_start_from(tmp_path
     ("options", "said"),
     [
         ({"backbone": "resnet18"}, "--model.backbone: expected a vision transformer"),
+        ({"backbone": "mobilevit_xxs"}, "--model.backbone: expected a vision transformer"),
         ({"mask": 1.0}, "--model.mask: expected a share between 0 and 1, got 1.0"),
         ({"window": "corner"}, "--model.window: expected attention, centre, got corner"),
         ({"descriptors": "often"}, "--model.descriptors: expected same, always, never"),

@@ -136,12 +136,17 @@ def test_losses_are_the_cross_entropies_that_they_say() -> None:
     assert alignment(logits, same) == pytest.approx(float(alignment(kept)))
     labels = torch.tensor([[1.0, 1.0, torch.nan], [0.0, 0.0, 1.0]])
     m = torch.randn(2, 3, generator=g)
-    wanted = -(m.log_softmax(1)[0, :2].sum() + m.log_softmax(1)[1, 2]) / 2
+    wanted = -(m[0, :2].log_softmax(0).sum() + m[1].log_softmax(0)[2]) / 2  # what was not looked for is not wrong
     assert concept_loss(m, labels) == pytest.approx(float(wanted))
+    m = m.requires_grad_()
+    concept_loss(m, torch.full((2, 3), torch.nan)).backward()
+    assert m.grad is not None
+    assert m.grad.abs().max() == 0
 
 
 def test_captions_are_the_names_of_concepts() -> None:
     assert caption(["streaks", "globules", "pigment"], [1.0, 0.0, 1.0]) == "streaks, pigment"
+    assert caption(["pigment_network"], [1.0]) == "pigment network"  # as a prompt has it
     assert caption(["streaks"], [math.nan]) == "normal"
     label = torch.tensor([[1.0, 0.0, torch.nan]])
     assert part(label, ["a", "b", "c"], ["c", "a", "new"])[:, 1].tolist() == [1.0]

@@ -202,6 +202,9 @@ def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
         ("No pneumothorax or focal consolidation.", ["There is no pneumothorax", "There is no consolidation"]),
         ("No change in the effusion.", ["There is pleural effusion"]),
         ("The effusion has not significantly changed.", ["There is pleural effusion"]),
+        ("There is no edema and there is a large mass.", ["There is no pulmonary edema", "There is lung mass"]),
+        ("No edema is seen, there are masses.", ["There is no pulmonary edema", "There is lung mass"]),
+        ("No evidence that there is a mass.", ["There is no lung mass"]),
         ("No pneumothorax but a large mass.", ["There is no pneumothorax", "There is lung mass"]),
         ("Heart is normal in size; lungs are clear.", ["There is no cardiomegaly", "There is no consolidation"]),
         ("Possible pneumonia. An effusion cannot be excluded.", []),
@@ -261,6 +264,8 @@ def test_presets_and_prompts_of_a_file(tmp_path: Path) -> None:
     assert read_prompts(" pleural  effusion; mass;").classes[0].positive == ("There is pleural effusion",)
     pair = from_preset("chexzero", ["mass"])
     assert (pair.combine, pair.classes[0].negative) == ("pair", ("no mass",))
+    (column,) = from_preset("carzero", ["Pleural_Thickening"]).classes
+    assert (column.name, column.positive) == ("Pleural_Thickening", ("There is Pleural Thickening",))
     path = tmp_path / "prompts.yaml"
     path.write_text("mass: [There is a mass, A mass is seen]\neffusion: There is fluid\n")
     found = read_prompts(str(path))
@@ -274,7 +279,8 @@ def test_presets_and_prompts_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no name of a class"), ("mass;;effusion", "is no name of a class"), ("mass; mass", "comes twice"),
+        ("", "is no name of a class"), ("__", "is no name of a class"),
+        ("mass;;effusion", "is no name of a class"), ("mass; mass", "comes twice"),
         ("nowhere.yaml", "no such file"),
     ],
 )  # fmt: skip

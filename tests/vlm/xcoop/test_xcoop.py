@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from medzoo.core.testing import ModelContract
 from medzoo.core.testing.recipes import packaged, resolved
 from medzoo.core.zoo import load_checkpoint
 from medzoo.vlm.data.phantoms import ReportPhantoms
+from medzoo.vlm.processor import Processor
 from medzoo.vlm.xcoop.losses import prompt_alignment, token_alignment
 from medzoo.vlm.xcoop.module import XCoOp
 
@@ -158,6 +160,17 @@ def test_exclusive_classes_have_one_prompt_each_and_their_order_is_that_of_the_l
         texts = model.subject.encode_text([f"There is {name}" for name in reversed(names)])
         turned = model.subject.similarity(model.subject.encode_image(image), texts)
     assert torch.allclose(found.flip(1), turned, atol=1e-4)
+
+
+def test_images_of_any_data_are_brought_to_size_as_the_backbone_learnt_them(backbone: Path) -> None:
+    model, data = XCoOp(stage="prompts", backbone=str(backbone)), ClassPhantoms(train=8, val=2, test=2, augment=0.0)
+    processor = Processor((32, 32), "pad", 256 / 224)
+    model.subject.processor = processor
+    data.trainer = SimpleNamespace(lightning_module=model)  # type: ignore[assignment]
+    samples: Any = data.test_dataloader().dataset
+    array, _ = data.cases.parts["test"][0].load()
+    assert torch.allclose(samples[0]["image"][0], torch.from_numpy(processor(array)), atol=1e-3)  # half precision
+    assert samples[0]["affine"].numpy() == pytest.approx(processor.affine(*array.shape[::-1]))
 
 
 def test_a_description_of_each_class_is_needed(backbone: Path, tmp_path: Path) -> None:

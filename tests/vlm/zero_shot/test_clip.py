@@ -19,7 +19,7 @@ from medzoo.vlm.phantoms.findings import chest_radiograph
 from medzoo.vlm.processor import Processor
 from medzoo.vlm.text.prompts import Prompt, Prompts
 from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier
-from medzoo.vlm.zero_shot.clip import load_clip
+from medzoo.vlm.zero_shot.clip import frame_of, load_clip
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LEVELS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
@@ -94,6 +94,32 @@ def test_a_folder_of_open_clip_gives_its_own_logits_and_a_map(tmp_path: Path) ->
     (scored,) = ZeroShotClassifier(found, prompts).predict([image], maps=True)
     assert scored.logits["a"] == pytest.approx(float(wanted), abs=1e-3)
     assert scored.maps["a"].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "frame"),
+    [
+        ({"do_center_crop": True}, ("crop", 1.0)),
+        ({"do_center_crop": True, "size": 224, "crop_size": 224}, ("crop", 1.0)),
+        ({"do_center_crop": True, "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}},
+         ("crop", 256 / 224)),
+        ({"do_center_crop": False, "size": {"height": 224, "width": 224}}, ("stretch", 1.0)),
+    ],
+)  # fmt: skip
+def test_images_are_brought_to_size_as_the_settings_of_hugging_face_say(
+    settings: dict[str, Any], frame: tuple[str, float]
+) -> None:
+    assert frame_of(settings) == frame
+
+
+def test_images_are_brought_to_size_as_the_settings_of_open_clip_say(tmp_path: Path) -> None:
+    open_clip_folder(tmp_path / "oc")
+    path = tmp_path / "oc/open_clip_config.json"
+    content = json.loads(path.read_text())
+    for mode, fit in (("longest", "pad"), ("squash", "stretch"), ("shortest", "crop")):
+        content["preprocess_cfg"]["resize_mode"] = mode
+        path.write_text(json.dumps(content))
+        assert load_clip(tmp_path / "oc").processor.fit == fit
 
 
 def test_the_command_takes_a_folder_in_the_place_of_a_checkpoint(tmp_path: Path) -> None:

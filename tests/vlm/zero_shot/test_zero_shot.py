@@ -17,10 +17,11 @@ from medzoo.core.zoo import load_checkpoint
 from medzoo.vlm.phantoms.findings import chest_radiograph
 from medzoo.vlm.text.prompts import Prompt, Prompts
 from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay
+from medzoo.vlm.zero_shot.command import run
 
 FIT = (
     "fit --model carzero --model.size 32 --model.width 32 --model.inner 32 --model.layers 1 --model.batch 8 "
-    "--data.train 24 --data.val 6 --data.test 6 --data.pixels 32 --trainer.max_epochs 1 --quiet "
+    "--data.train 24 --data.val 24 --data.test 6 --data.pixels 32 --trainer.max_epochs 1 --quiet "
     "--trainer.accelerator cpu"
 )
 
@@ -93,6 +94,19 @@ def test_thresholds_hold_for_the_sentences_they_were_chosen_with(checkpoint: Pat
     other = Prompts((Prompt("pneumothorax", ("There is air in the pleural space",)),))
     assert "pneumothorax" in ZeroShotClassifier(model, ["pneumothorax"]).predict(path)[0].called
     assert ZeroShotClassifier(model, other).predict(path)[0].called == {}
+    there, absent = ("There is pneumothorax",), ("There is no pneumothorax",)
+    pair = Prompts((Prompt("pneumothorax", there, absent),), "pair")  # as a YAML file with both makes it
+    assert ZeroShotClassifier(model, pair).predict(path)[0].called == {}
+    alone = Prompts((Prompt("pneumothorax", there),))
+    assert "pneumothorax" in ZeroShotClassifier(model, alone).predict(path)[0].called
+
+
+def test_a_class_of_which_no_validation_image_tells_is_not_called(checkpoint: Path, images: Path) -> None:
+    model = load_checkpoint(checkpoint)
+    assert "pulmonary edema" in model.classes  # type: ignore[operator]
+    assert "pulmonary edema" not in model.cuts  # type: ignore[operator]
+    (scored,) = ZeroShotClassifier(model, ["pulmonary edema"]).predict([str(next(images.iterdir()))])
+    assert scored.called == {}
 
 
 def test_maps_lie_over_the_original(checkpoint: Path) -> None:
@@ -140,10 +154,13 @@ def test_images_that_are_missing_or_damaged_are_named(checkpoint: Path, images: 
         (tmp_path / "empty", "empty"),
         (tmp_path / "no", "does not exist; give an image"),
     ):
-        from medzoo.vlm.zero_shot.command import run
-
         with pytest.raises(DataError, match=said):
             run([str(checkpoint), str(place), "--prompts", "mass"])
+    (images / "c2.png").unlink()
+    (images / "more").mkdir()
+    write_image(images / "more/c9.png", chest_radiograph([], (1, 9), 32))
+    with pytest.raises(DataError, match=r"holds images one level down that are not read, such as more/c9\.png"):
+        run([str(checkpoint), str(images), "--prompts", "mass"])
     model = load_checkpoint(checkpoint)
     with pytest.raises(DataError, match=r"has values from 0 to 255"):
         ZeroShotClassifier(model, ["mass"]).predict([np.array([[0.0, 255.0]], np.float32)])

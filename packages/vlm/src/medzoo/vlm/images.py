@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 
@@ -57,16 +58,17 @@ class ImageEncoder(nn.Module):
         if not timm.is_model(name):
             near = ", ".join(timm.list_models(f"*{name[:5]}*")[:4])
             raise ValueError(f"timm has no model {name!r}; known are {near or 'those of timm.list_models()'}")
-        self.transformer = "vit" in name
-        if self.transformer:
-            self.model: Any = timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
+        transformer = vision_transformer(name, size)
+        self.transformer = transformer is not None
+        if transformer is not None:
+            self.model: Any = transformer
             self.grid: tuple[int, int] | None = tuple(self.model.patch_embed.grid_size)
             sin_cos(self.model, self.grid)
             if not self.model.num_prefix_tokens and getattr(self.model, "attn_pool", None) is None:
                 raise ValueError(f"{name} has neither a class token nor an attention pool")
             have, own = [self.model.embed_dim] * 2, [self.model.embed_dim != width] * 2
         else:
-            self.model = timm.create_model(name, pretrained=False, features_only=True)
+            self.model = _convolutional(name, size)
             strides = self.model.feature_info.reduction()
             if stride not in strides:
                 raise ValueError(f"{name} has maps of strides {', '.join(map(str, strides))}, not {stride}")
@@ -91,6 +93,41 @@ class ImageEncoder(nn.Module):
         return ImageFeatures(self.whole(maps[-1].mean((2, 3))), self.patch(tokens), (local.shape[2], local.shape[3]))
 
 
+def vision_transformer(name: str, size: tuple[int, int]) -> VisionTransformer | None:
+    """Return a vision transformer of timm with random weights; None where a name is of another network.
+
+    Raises:
+        ValueError: It cannot be made for images of that size.
+    """
+    if "vit" not in name and "deit" not in name:
+        return None
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
+    except TypeError:  # such as a MobileViT, whose layers are convolutions
+        return None
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"{name} takes no images of {size[0]} x {size[1]} pixels ({error})") from error
+    return model if isinstance(model, VisionTransformer) else None
+
+
+def _convolutional(name: str, size: tuple[int, int]) -> Any:
+    """Return a network of timm that gives maps `(B, C, rows, columns)` of several strides.
+
+    Raises:
+        ValueError: It has no such maps of images of that size, as a Swin transformer.
+    """
+    try:
+        model = timm.create_model(name, pretrained=False, features_only=True)
+        with torch.no_grad():
+            last = model.eval()(torch.zeros(1, 3, *size))[-1]
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+        problem = " ".join(str(error).split())[:120]
+        raise ValueError(f"{name} gives no maps of images of {size[0]} x {size[1]} pixels ({problem})") from error
+    if last.ndim != 4 or last.shape[1] != model.feature_info.channels()[-1]:
+        raise ValueError(f"{name} is neither a vision transformer with a class token nor a convolutional network")
+    return model.train()
+
+
 def sin_cos(model: Any, grid: tuple[int, int]) -> None:
     """Give a vision transformer MAE's fixed positions: sines and cosines of row and column, none for the class token.
 
@@ -99,7 +136,8 @@ def sin_cos(model: Any, grid: tuple[int, int]) -> None:
     """
     table = sin_cos_table(model.embed_dim, grid)
     with torch.no_grad():
-        model.pos_embed.copy_(torch.cat([torch.zeros(model.num_prefix_tokens, model.embed_dim), table])[None])
+        others = model.pos_embed.shape[1] - len(table)  # some have no places for register tokens
+        model.pos_embed.copy_(torch.cat([torch.zeros(others, model.embed_dim), table])[None])
     model.pos_embed.requires_grad_(False)
 
 

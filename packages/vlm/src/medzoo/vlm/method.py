@@ -26,6 +26,9 @@ from medzoo.vlm.text.encoder import TextEncoder, TextFeatures, TextSettings, che
 from medzoo.vlm.text.prompts import from_preset, presets
 from medzoo.vlm.text.wordpiece import Tokens, WordPiece, build_vocabulary
 
+_UNKNOWN = 1e30
+"""Threshold of a class that the validation images tell nothing of; a checkpoint holds finite values alone."""
+
 
 class ImageTextMethod(ReportMethod):
     """A method that compares images with texts by an image network of timm and a BERT.
@@ -86,7 +89,7 @@ class ImageTextMethod(ReportMethod):
         if settings.bert().width != h["width"]:
             self.project = nn.Linear(settings.bert().width, h["width"])
         self.classes = tuple(classes)
-        self.register_buffer("thresholds", torch.zeros(len(self.classes)))
+        self.register_buffer("thresholds", torch.full((len(self.classes),), _UNKNOWN))
         h["network"] = {"text": vars(settings) | {"size": dict(settings.size)}, "classes": list(classes)}
 
     @property
@@ -121,8 +124,7 @@ class ImageTextMethod(ReportMethod):
             ConfigError: The data have no reports.
         """
         if not hasattr(self.data, "corpus"):
-            kind = type(self.data).__name__
-            raise ConfigError(f"--data: {kind} has no reports; choose report-phantoms or another with reports")
+            raise ConfigError(_no_reports(self.data))
         found: list[str] = self.data.corpus()
         return found
 
@@ -194,6 +196,8 @@ class ImageTextMethod(ReportMethod):
 
     def _candidates(self, part: str) -> list[str]:
         """Return the reports of a part among which each image's own is looked for, at most `candidates`."""
+        if self.data is not None and not hasattr(self.data, "reports"):
+            raise ConfigError(_no_reports(self.data))
         found: list[str] = self.data.reports(part) if self.data is not None else []
         return found[: int(self.hparams["candidates"])]
 
@@ -225,9 +229,10 @@ class ImageTextMethod(ReportMethod):
         assert self._scorer is not None, "the prompts are not known yet; test or predict with a trainer"
         image = self.encode_image(batch["image"])
         affirmed, denied, matched = self._scorer.scores(image)
-        names = self._scorer.prompts.names if self._scorer.prompts else ()
+        prompts = self._scorer.prompts
+        names, paired = (prompts.names, prompts.combine == "pair") if prompts else ((), False)
         maps = self._scorer.maps(image) if "boxes" in batch and names else None
-        return ZeroShotOutputs(affirmed, names, True, denied, matched, maps)
+        return ZeroShotOutputs(affirmed, names, True, denied, matched, maps, paired)
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> Evaluation[Never]:
         """Return an evaluation on the classes and reports of the data; a test has intervals and uses thresholds."""
@@ -239,8 +244,9 @@ class ImageTextMethod(ReportMethod):
 
     @property
     def cuts(self) -> dict[str, float]:
-        """The logit from which on each class is called, as the last validation chose it."""
-        return dict(zip(self.classes, self.thresholds.tolist(), strict=True))
+        """The logit from which on a class is called, as the last validation chose it; of others nothing is known."""
+        pairs = zip(self.classes, self.thresholds.tolist(), strict=True)
+        return {name: cut for name, cut in pairs if abs(cut) < _UNKNOWN / 2}
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures, and keep the thresholds that are best on these images."""
@@ -248,7 +254,7 @@ class ImageTextMethod(ReportMethod):
         super().on_validation_epoch_end()
         if isinstance(evaluation, ZeroShotEvaluation) and evaluation.classes == self.classes:
             found = torch.from_numpy(evaluation.best_thresholds()).to(self.thresholds)
-            self.thresholds.copy_(torch.where(found.isfinite(), found, 0.0))
+            self.thresholds.copy_(torch.where(found.isfinite(), found, _UNKNOWN))
 
     def validation_scores(self, scores: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
         """Choose `recall`, the mean of both directions at 10, by which the best epoch is known, and `auroc`."""
@@ -266,3 +272,7 @@ class ImageTextMethod(ReportMethod):
     def report_predictions(self, records: list[dict[str, object]], folder: Path) -> None:
         """Write `predictions.csv`."""
         write_predictions(cast(list[ZeroShotRecord], records), folder)
+
+
+def _no_reports(data: object) -> str:
+    return f"--data: {type(data).__name__} has no reports; choose report-phantoms or another with reports"

@@ -51,8 +51,8 @@ class Processor:
         return grown
 
     def __call__(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return an image `(H, W)` as the network sees it, `(h, w)`."""
-        height, width = array.shape
+        """Return an image `(…, H, W)` as the network sees it, `(…, h, w)`."""
+        height, width = array.shape[-2:]
         return resample(array, self.affine(width, height), self.size[::-1])
 
     def original(self, found: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -91,3 +91,7 @@ class ReportWants(Wants):
 
     processor: Processor = Processor()
     sentences: int = 1
+
+    def affine(self, original: tuple[int, int], size: tuple[int, int]) -> Affine:
+        """Return the map from the pixels of an image to those that the network sees, as the processor has it."""
+        return Processor(size, self.processor.fit, self.processor.zoom).affine(*original)

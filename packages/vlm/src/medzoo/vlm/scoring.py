@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medzoo.vlm.images import ImageFeatures
 from medzoo.vlm.text.encoder import TextFeatures
-from medzoo.vlm.text.prompts import Prompts
+from medzoo.vlm.text.prompts import Prompts, spoken
 
 
 class Comparing(Protocol):
@@ -85,7 +85,8 @@ class Scorer:
         for prompt in classes:
             texts = [*prompt.positive, *prompt.negative]
             # A name within a sentence is looked at alone: of «There is X» something is always known.
-            named = [prompt.name] if any(prompt.name in text for text in texts) else []
+            name = spoken(prompt.name)
+            named = [name] if any(name in text for text in texts) else []
             model.check_text([*named, *texts], what)
         denying = [prompt.negative for prompt in classes]
         self._affirmed = Weighted.of(model, [prompt.positive for prompt in classes]) if classes else None

@@ -47,11 +47,13 @@ class ZeroShotOutputs(ClassificationOutputs):
         denials: `(B, C)` logits of the prompts that deny it.
         matches: `(B, M)` logits of candidate reports, for retrieval; None where there are none.
         maps: `(B, C, rows, columns)`, where in the network's image each class is seen, of data with boxes; else None.
+        paired: Whether `logits` are less those of the prompts that deny, as prompts in pairs have it.
     """
 
     denials: Tensor | None = None
     matches: Tensor | None = None
     maps: Tensor | None = None
+    paired: bool = False
 
 
 class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
@@ -60,7 +62,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
     Args:
         classes: Those of the data; empty for data without labels.
         reports: Candidate reports, each once.
-        thresholds: Logit from which on each class is called, from validation images; None leaves calls at 0.
+        thresholds: Logit from which on a class is called, from validation images; others are called from 0 on.
         spread: Give intervals from drawing patients.
         seed: Seed of their draws.
     """
@@ -75,8 +77,9 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
     ) -> None:
         self.classes, self.spread, self.seed = tuple(classes), spread, seed
         self._places = {text: place for place, text in enumerate(reports)}
-        self.chosen = thresholds is not None
+        self.known = np.array([name in (thresholds or {}) for name in self.classes], dtype=bool)
         self.thresholds = np.array([(thresholds or {}).get(name, 0.0) for name in self.classes])
+        self.paired = False
         self.tested: list[Row] = []
         self.values: list[dict[str, list[float]]] = []
         self.pointed: list[Pointed] = []
@@ -89,6 +92,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         """
         size = len(batch["id"])
         none = torch.zeros(size, 0)
+        self.paired = outputs.paired
         parts = {
             "affirmed": outputs.logits,
             "denied": none if outputs.denials is None else outputs.denials,
@@ -140,7 +144,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         `auroc`, the mean over the labels with both sides (their own in `auroc/<label>`, their number in `labels`), with
         95 % intervals from drawing patients; `auroc_micro`; `auroc_head`, `auroc_medium`, `auroc_tail` by the number of
         positives; `ap` (steps) and `auprc_trapz` (trapezoids); `neg_auroc` and `pnc_auroc`, the probe of negation;
-        `mcc`, Matthews' correlation at the thresholds, where there are any; `i2t_r@k` and `t2i_r@k`, retrieval of
+        `mcc`, Matthews' correlation of the labels that have a threshold; `i2t_r@k` and `t2i_r@k`, retrieval of
         reports by images and of images by reports among all of the test. Of data with boxes `pointing`, see
         `medzoo.vlm.pointing`.
         """
@@ -196,11 +200,17 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         trapezoids = [trapezoid_auprc(logits[:, c], labels[:, c]) for c in range(len(self.classes))]
         found["auprc_trapz"] = float(row_means(np.array([trapezoids]))[0])
         if arrays["denied"].shape[1]:
-            probe = negation(logits, arrays["denied"], labels)
+            probe = self._probe(logits, arrays["denied"], labels)
             found |= {f"{name}_auroc": float(row_means(probe[name][None])[0]) for name in ("neg", "pnc")}
-        if self.chosen:
-            found["mcc"] = float(row_means(matthews(logits >= self.thresholds, labels)[None])[0])
+        if self.known.any():
+            each = matthews(logits >= self.thresholds, labels)
+            found["mcc"] = float(row_means(np.where(self.known, each, math.nan)[None])[0])
         return found
+
+    def _probe(self, logits: Floats, denied: Floats, labels: Floats) -> dict[str, Floats]:
+        """Return the probe of negation; logits of pairs are both sentences' already."""
+        found = negation(logits, denied, labels)
+        return {**found, "pnc": found["pos"]} if self.paired else found
 
     def _retrieval(self, arrays: dict[str, Floats], patients: NDArray[np.str_]) -> dict[str, float]:
         scores, own = arrays["matched"], arrays["text"][:, 0].astype(int)
@@ -226,7 +236,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
         if not rows:
             return
         logits, denied, labels = (np.array([row[key] for row in rows]) for key in ("affirmed", "denied", "label"))
-        probe = negation(logits, denied if denied.shape[1] else np.full_like(logits, math.nan), labels)
+        probe = self._probe(logits, denied if denied.shape[1] else np.full_like(logits, math.nan), labels)
         table = [
             {
                 "label": name,
@@ -234,7 +244,7 @@ class ZeroShotEvaluation(Evaluation[ZeroShotOutputs]):
                 "negatives": int((labels[:, c] == 0).sum()),
                 "auroc": probe["pos"][c],
                 **({"neg_auroc": probe["neg"][c], "pnc_auroc": probe["pnc"][c]} if denied.shape[1] else {}),
-                "threshold": self.thresholds[c],
+                "threshold": self.thresholds[c] if self.known[c] else "",
             }
             for c, name in enumerate(self.classes)
         ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medzoo.core.geometry import Affine, resize_affine
+
 
 @dataclass(frozen=True)
 class Wants:
@@ -26,3 +28,12 @@ class Wants:
     supports: int | None = None
     tested: bool = False
     rate: float | None = None
+
+    def affine(self, original: tuple[int, int], size: tuple[int, int]) -> Affine:
+        """Return the map from the pixels of a plane image to those that the network sees: it is stretched.
+
+        Args:
+            original: Width and height of the image.
+            size: Height and width that the network sees.
+        """
+        return resize_affine(original, size[::-1])

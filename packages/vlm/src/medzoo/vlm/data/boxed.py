@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class MsCxr(PublicFiles):
     """MS-CXR: boxes around what a phrase says, on images of MIMIC-CXR-JPG, to test on.
 
     The phrases of an image are its text. Where a model looks is asked by the names of the eight categories, not by
-    the phrases.
+    the phrases. An image has boxes of the categories that it was chosen for; of the others nothing is known.
 
     Args:
         root: Folder of MIMIC-CXR-JPG, with `files/` and `mimic-cxr-2.0.0-metadata.csv.gz`.
@@ -116,7 +117,7 @@ class MsCxr(PublicFiles):
                 raise DataError(metadata, f"has no image {image!r}, which {path.name} names", "get both tables anew")
             subject, study = studies[image]
             place = below(root, metadata, f"files/p{subject[:2]}/p{subject}/s{study}/{image}.jpg")
-            label = tuple(float(name in own) for name in classes)
+            label = tuple(1.0 if name in own else math.nan for name in classes)
             found.append(Row(image, place, ". ".join(phrases[image]), label, subject, "test", own))
         return classes, found
 

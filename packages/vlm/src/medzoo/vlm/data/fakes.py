@@ -88,7 +88,7 @@ def make_kaggle(root: Path) -> Path:
     views: list[dict[str, object]] = []
     for number in range(1, 9):
         text = (
-            {"findings": "The heart is normal.", "impression": "No mass."}
+            {"findings": "The heart is normal.", "impression": "No mass since XXXX."}
             if number != 2
             else {"findings": "", "impression": ""}
         )

@@ -96,6 +96,10 @@ class PublicFiles(ReportFiles):
         """Return what reads an image."""
         return partial(read_file, path, False)
 
+    def asked(self) -> tuple[Item, ...]:
+        """Return the images that are only to be predicted, read as those of the set."""
+        return tuple(replace(item, load=self.load(Path(item.path))) for item in super().asked())
+
     def make_cases(self) -> ReportCases:
         """Read the tables and look for the files."""
         root = existing_root(self.root, self.layout)

@@ -14,7 +14,6 @@ from torch import Tensor
 from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.cache import ImageCache, Prepared
-from medzoo.core.data.loaders import ResumableLoader
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import check_choice
 from medzoo.core.sample import ImageSample
@@ -118,6 +117,12 @@ class ReportDataModule(ClassificationDataModule):
             return {item.id: pools[place] for item, place in zip(items, order, strict=True)}
         return found
 
+    @cached_property
+    def _brought(self) -> dict[str, tuple[str, ...]]:
+        """Sentences that the data bring, by the report that they rewrite."""
+        texts = self.found.texts
+        return {texts[name]: said for name, said in self.found.rewritten.items() if texts.get(name)}
+
     def _pool(self, name: str) -> tuple[str, ...]:
         """Return the sentences of an image."""
         return self.sentences_of(self.found.texts[name], self.found.rewritten.get(name))
@@ -127,10 +132,11 @@ class ReportDataModule(ClassificationDataModule):
 
         Args:
             report: Not empty.
-            rewritten: In the place of what the rules say.
+            rewritten: In the place of what the rules say; empty: what the data bring for this report, such as one that
+                is looked for among others.
         """
         plain = tuple(sentences(report)) or (report,)
-        rewritten = rewritten or tuple(self.rewriter(report))
+        rewritten = rewritten or self._brought.get(report) or tuple(self.rewriter(report))
         if self._captions == "report":
             return plain
         chosen = rewritten or plain if self._captions == "rewritten" else (*plain, *rewritten)
@@ -164,9 +170,9 @@ class ReportDataModule(ClassificationDataModule):
         """Make a data set of images with their reports, over the run's one memory of decoded images."""
         return self._data_set(items, augment, None)
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Load the training images, each varied anew and with a new sentence in each epoch."""
-        return self.train_loader(self._data_set(self._part("train"), self._augment, self.pools))
+    def _to_train(self, items: Sequence[Item]) -> ReportImages:
+        """Make the training images, each varied anew and with new sentences in each epoch."""
+        return self._data_set(items, self._augment, self.pools)
 
     def _data_set(
         self, items: Sequence[Item], augment: float, pools: Mapping[str, tuple[str, ...]] | None

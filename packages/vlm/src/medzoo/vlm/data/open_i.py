@@ -69,7 +69,7 @@ class OpenI(PublicFiles):
             if report is None or (self._frontal and row["projection"] != "Frontal"):
                 continue
             name = row["filename"].removesuffix(".png")
-            text = " ".join((report["findings"], report["impression"]))
+            text = _text(report["findings"], report["impression"])
             found.append(Row(name, known.get(name, root / f"{name}.png"), text, marks(report["Problems"]), row["uid"]))
         return found
 
@@ -84,7 +84,7 @@ def _of_file(path: Path, root: Path, known: dict[str, Path]) -> list[Row]:
     except ElementTree.ParseError as error:
         raise DataError(path, "is not a report in XML", "get the reports anew") from error
     sections = {e.get("Label", ""): e.text or "" for e in tree.iter("AbstractText")}
-    text = " ".join(sections.get(name, "") for name in ("FINDINGS", "IMPRESSION")).replace("XXXX", " ")
+    text = _text(*(sections.get(name, "") for name in ("FINDINGS", "IMPRESSION")))
     terms = "|".join(element.text or "" for element in tree.iter("automatic"))
     identity = next((element.get("id", "") for element in tree.iter("uId")), path.stem)
     names = (element.get("id", "") for element in tree.iter("parentImage"))
@@ -93,6 +93,11 @@ def _of_file(path: Path, root: Path, known: dict[str, Path]) -> list[Row]:
         for name in names
         if re.fullmatch(r"[\w.-]+", name)
     ]
+
+
+def _text(*sections: str) -> str:
+    """Return the sections of a report without the marks of what was removed to hide names and dates."""
+    return " ".join(sections).replace("XXXX", " ")
 
 
 def marks(terms: str) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from medzoo.core.io.listing import image_files, stem
 from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
+_MARKS = frozenset(("1", "0", "-1", "1.0", "0.0", "-1.0"))
 SEPARATOR = "|"
 
 
@@ -95,8 +96,8 @@ class ReportFiles(ReportDataModule):
 class ReportTable(ReportFiles):
     """A table with a row an image: its file, its report, and labels where they are known.
 
-    Labels are one column with names that `|` separates, or several columns of 1, 0, and −1 or nothing where that label
-    was not looked for; they are for tests only. Images without a report are counted and named, and not trained on.
+    Labels are one column with names that `|` separates, or columns of 1, 0, and −1 or nothing where that label was not
+    looked for; they are for tests only. Images without a report are counted and named, and not trained on.
     Splits that the table names are kept; what it leaves open is drawn from the training images, patient by patient.
 
     Args:
@@ -145,7 +146,7 @@ class ReportTable(ReportFiles):
         there = {name.casefold() for name in columns_of(self._file)}
         more = [name for name in (self._patient, self._split) if name.casefold() in there]
         more += [*self._groups, self._text, *([self._rewritten] if self._rewritten else [])]
-        several = len(self._labels) > 1
+        several = len(self._labels) > 1 or self._is_mark()
         marks = [
             Column(name, "number", optional=True, low=_UNSURE, high=1) if several else Column(name, optional=True)
             for name in self._labels
@@ -176,10 +177,18 @@ class ReportTable(ReportFiles):
                 rewritten[name] = tuple(text for text in own if text)
         return self.assemble(classes, given, texts, rewritten)
 
+    def _is_mark(self) -> bool:
+        """Tell of one label column whether it says whether its label is there, and not which labels are."""
+        if not self._labels:
+            return False
+        texts = read_table(self._file, [Column(self._labels[0], optional=True)]).texts(self._labels[0])
+        said = {text for text in texts if text}
+        return bool(said) and said <= _MARKS
+
     def _marks(self, table: Table) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
         """Return the names of the label columns and the labels of each row."""
         found = []
-        for row, values in enumerate(table.numbers(*self._labels).tolist()):
+        for row, values in enumerate(table.numbers(*self._labels).reshape(len(table), -1).tolist()):
             odd = next((i for i, v in enumerate(values) if not math.isnan(v) and v not in (0.0, 1.0, _UNSURE)), None)
             if odd is not None:
                 name = self._labels[odd]

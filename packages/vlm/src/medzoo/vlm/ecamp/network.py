@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medzoo.vlm.dropout import Dropout
-from medzoo.vlm.images import sin_cos, sin_cos_table
+from medzoo.vlm.images import sin_cos, sin_cos_table, vision_transformer
 from medzoo.vlm.text.bert import Bert, BertSize
 
 SHRINK = 0.02
@@ -56,9 +56,9 @@ class Autoencoder(nn.Module):
         final_relu: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not timm.is_model(name) or "vit" not in name:
+        self.vit: Any = vision_transformer(name, size) if timm.is_model(name) else None
+        if self.vit is None:
             raise ValueError(f"expected a vision transformer of timm, such as vit_base_patch16_224, got {name!r}")
-        self.vit: Any = timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
         if self.vit.num_prefix_tokens != 1 or self.vit.cls_token is None:
             raise ValueError(f"{name} has not one class token")
         self.grid: tuple[int, int] = tuple(self.vit.patch_embed.grid_size)

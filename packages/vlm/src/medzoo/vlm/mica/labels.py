@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from medzoo.core.errors import ConfigError
+from medzoo.vlm.images import ImageFeatures
+from medzoo.vlm.text.prompts import spoken
 
 NOTHING = "normal"
 """Caption of an image without a concept."""
@@ -20,7 +22,18 @@ def caption(names: Sequence[str], present: Sequence[float]) -> str:
         names: Of the concepts.
         present: 1 for each that is there; 0 or NaN otherwise.
     """
-    return ", ".join(name for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
+    return ", ".join(spoken(name) for name, value in zip(names, present, strict=True) if value == 1) or NOTHING
+
+
+def captioned(image: ImageFeatures, labels: Tensor) -> tuple[ImageFeatures, Tensor]:
+    """Return features and labels of the images that a caption can be given: «normal» needs all to be looked for.
+
+    Args:
+        image: Of B images.
+        labels: `(B, K)` of 0, 1 and NaN.
+    """
+    told = (labels == 1).any(1) | ~labels.isnan().any(1)
+    return ImageFeatures(image.globals[told], image.tokens[told], image.grid), labels[told]
 
 
 def known_labels(data: object, diagnoses: Sequence[str] | None) -> list[str]:

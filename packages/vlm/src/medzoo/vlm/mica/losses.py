@@ -27,6 +27,8 @@ def concept_loss(margins: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         margins: `(B, K)`.
-        labels: `(B, K)` of 0, 1 and NaN, of which the last counts as 0.
+        labels: `(B, K)` of 0, 1 and NaN, concepts that were not looked for, which have no part in the softmax.
     """
-    return -(labels.nan_to_num(0.0) * margins.log_softmax(1)).sum(1).mean()
+    known = ~labels.isnan()
+    shares = margins.masked_fill(~known & known.any(1, keepdim=True), -torch.inf).log_softmax(1)
+    return -torch.where(labels == 1, shares, torch.zeros_like(shares)).sum(1).mean()

@@ -18,7 +18,7 @@ from medzoo.core.tasks.base import Evaluation
 from medzoo.core.zoo import load_checkpoint
 from medzoo.vlm.base import check_least
 from medzoo.vlm.images import ImageFeatures
-from medzoo.vlm.mica.labels import caption, part
+from medzoo.vlm.mica.labels import caption, captioned, part
 from medzoo.vlm.mica.losses import alignment, concept_loss
 from medzoo.vlm.mica.method import ConceptMethod
 from medzoo.vlm.mica.network import (
@@ -157,8 +157,15 @@ class MICA(ConceptMethod):
         """Take one batch of images with their labels."""
         h, image = self.hparams, self.encode_image(batch["image"])
         concepts = self.concepts_of(batch)
-        if self.stage == "bottleneck":
-            return self._bottleneck_step(image, concepts, part(batch["label"], self.data.classes, h["diagnoses"]))
+        if self.bottleneck is not None:
+            found, answers = self.bottleneck(image.globals, concepts, h["corrected"])
+            diagnoses = part(batch["label"], self.data.classes, h["diagnoses"])
+            named, diagnosed = labels_loss(found, concepts), labels_loss(answers, diagnoses)
+            self.log_dict({"train/loss": named + diagnosed, "train/concepts": named, "train/diagnoses": diagnosed})
+            return named + diagnosed
+        image, concepts = captioned(image, concepts)
+        if not len(concepts):
+            return image.globals.sum() + image.tokens.sum()  # 0, with gradients
         captions = [caption(h["concepts"], row) for row in concepts.tolist()]
         text = self.encode_text(captions)
         same = torch.tensor([[one == other for other in captions] for one in captions], device=self.device)
@@ -167,18 +174,11 @@ class MICA(ConceptMethod):
         whole = alignment(global_similarity(image.globals, text.globals), left_out)
         local = alignment(SHARPNESS[2] * local_similarity(looks, text.tokens, text.mask), left_out)
         assert self.space is not None
-        # The mean over all captions of the batch asks each image the same; the public code does so, too.
+        # The mean over all captions of the batch asks each image the same, as in the public code.
         named = concept_loss(self.space(looks.contexts.mean(1)), concepts)
         loss: Tensor = whole + h["local_weight"] * local + h["concept_weight"] * named
         self.log_dict({"train/loss": loss, "train/whole": whole, "train/local": local, "train/concepts": named})
         return loss
-
-    def _bottleneck_step(self, image: ImageFeatures, concepts: Tensor, diagnoses: Tensor) -> Tensor:
-        assert self.bottleneck is not None
-        found, answers = self.bottleneck(image.globals, concepts, self.hparams["corrected"])
-        named, diagnosed = labels_loss(found, concepts), labels_loss(answers, diagnoses)
-        self.log_dict({"train/loss": named + diagnosed, "train/concepts": named, "train/diagnoses": diagnosed})
-        return named + diagnosed
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine decay, at the rate of the stage."""

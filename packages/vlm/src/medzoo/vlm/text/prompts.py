@@ -71,7 +71,7 @@ def presets() -> tuple[str, ...]:
 
 
 def from_preset(name: str, classes: Sequence[str]) -> Prompts:
-    """Return prompts for classes by a preset, see `presets`.
+    """Return prompts for classes by a preset, see `presets`; «_» in a name, as columns of tables have it, is a blank.
 
     Raises:
         ConfigError: There is no such preset, or a class is empty.
@@ -79,14 +79,19 @@ def from_preset(name: str, classes: Sequence[str]) -> Prompts:
     if name not in presets():
         raise ConfigError(f"preset {name!r}: expected {', '.join(presets())}")
     found: Any = read_yaml((_PRESETS / f"{name}.yaml").read_text(encoding="utf8"))
-    empty = [label for label in classes if not re.search(r"\w", label)]
+    empty = [label for label in classes if not re.search(r"[^\W_]", label)]
     if empty:
         raise ConfigError(f"--prompts: {empty[0]!r} is no name of a class; write its words")
     made = (
-        Prompt(label, *(tuple(text.format(label) for text in found[key]) for key in ("positive", "negative")))
+        Prompt(label, *(tuple(text.format(spoken(label)) for text in found[key]) for key in ("positive", "negative")))
         for label in classes
     )
     return Prompts(tuple(made), found["combine"])
+
+
+def spoken(label: str) -> str:
+    """Return the name of a class as a report has it: `Pleural_Thickening` is two words."""
+    return " ".join(label.replace("_", " ").split())
 
 
 def read_prompts(text: str, preset: str = "carzero") -> Prompts:

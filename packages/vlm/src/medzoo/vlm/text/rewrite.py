@@ -38,7 +38,10 @@ _DENIED_AFTER = re.compile(
     r"|(?:has|have|had) (?:\w+ )?(?:resolved|cleared|disappeared)"
     r"|not (?:seen|present|identified|evident|visible|detected))\b"
 )
-_CLAUSE = re.compile(r"\b(?:but|however|although|though|except(?: for)?|apart from|with the exception of|yet)\b|[;:]")
+_CLAUSE = re.compile(
+    r"\b(?:but|however|although|though|except(?: for)?|apart from|with the exception of|yet)\b|[;:]"
+    r"|(?:,|\band)\s+(?=there (?:is|are|was|were)\b)"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|(?<=\s)\d+[.)]\s+|^\s*\d+[.)]\s+")
 _SIDES = (("both", r"\bbilateral(?:ly)?\b|\bboth\b"), ("left", r"\bleft\b"), ("right", r"\bright\b"))
 _SEVERITIES = (

@@ -15,7 +15,7 @@ from medzoo.core.tasks.base import Evaluation
 from medzoo.core.tasks.classification import model_labels
 from medzoo.vlm.base import check_least
 from medzoo.vlm.text.encoder import TextFeatures
-from medzoo.vlm.text.prompts import clinical_prompts
+from medzoo.vlm.text.prompts import clinical_prompts, spoken
 from medzoo.vlm.xcoop.losses import prompt_alignment, token_alignment
 from medzoo.vlm.xcoop.network import SoftPrompts
 from medzoo.vlm.xcoop.report import PromptEvaluation, nearest_words
@@ -82,7 +82,7 @@ class XCoOp(OnImageText):
         """Make the soft prompts of the classes, and of their absences where several may hold at once."""
         h, known, subject = self.hparams, self.hparams["network"], self.subject
         begins = [h["context"], h["denied"]] if known["multi_label"] else [h["context"]]
-        texts = [f"{begin} {name}" for begin in begins for name in known["classes"]]
+        texts = [f"{begin} {spoken(name)}" for begin in begins for name in known["classes"]]
         subject.check_text([*texts, *(text for own in known["clinical"] for text in own)], "--model.context")
         tokens = subject.tokens(texts)
         lengths = [int((subject.tokens([begin]).words >= 0).sum()) - 2 for begin in begins]

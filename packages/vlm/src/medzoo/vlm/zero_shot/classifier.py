@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from medzoo.vlm.text.prompts import Prompts, from_preset
 from medzoo.vlm.zero_shot.clip import ClipModel
 
 Image = str | os.PathLike[str] | NDArray[np.float32]
-"""A file, or grey levels `(H, W)` in [0, 1]."""
+"""A file, or grey levels `(H, W)` in [0, 1]; for a model that was trained on colour images `(3, H, W)` too."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ class ZeroShotClassifier:
         self.prompts = prompts if isinstance(prompts, Prompts) else from_preset(model.preset, list(prompts))
         with torch.no_grad():
             self._scorer = Scorer(model, self.prompts)
-        usual = {prompt.name: prompt for prompt in from_preset(model.preset, self.prompts.names).classes}
-        same = [prompt.name for prompt in self.prompts.classes if usual[prompt.name] == prompt]
+        same = _scored_alike(self.prompts, from_preset(model.preset, self.prompts.names))
         self._cuts = {name: cut for name, cut in model.cuts.items() if name in same}  # of other sentences not known
+        hparams: Mapping[str, Any] = model.hparams if isinstance(model, ImageTextMethod) else {}
+        self._colour = hparams.get("channels") == 3
 
     def predict(self, images: Sequence[Image], maps: bool = False) -> list[Scored]:
         """Return what is found in images, in their order.
@@ -106,15 +107,16 @@ class ZeroShotClassifier:
 
     @torch.no_grad()
     def _scored(self, images: Sequence[Image], numbers: range, maps: bool) -> Iterator[Scored]:
-        arrays = [read_grey(image) for image in images]
+        arrays = [read_pixels(image, self._colour) for image in images]
         processor, names = self.model.processor, self.prompts.names
-        batch = torch.from_numpy(np.stack([processor(array) for array in arrays])[:, None]).to(self.model.device)
-        features = self.model.encode_image(batch)
+        shape = (len(arrays), -1, *processor.size)
+        batch = torch.from_numpy(np.stack([processor(array) for array in arrays]).reshape(shape))
+        features = self.model.encode_image(batch.to(self.model.device))
         logits = self._scorer.scores(features)[0].double().cpu().tolist()
         seen = self._scorer.maps(features).float().cpu().numpy() if maps else None
         for place, (image, array, values) in enumerate(zip(images, arrays, logits, strict=True)):
             path = "" if isinstance(image, np.ndarray) else os.fspath(image)
-            height, width = array.shape
+            height, width = array.shape[-2:]
             pairs = dict(zip(names, values, strict=True))
             own = {} if seen is None else dict(zip(names, seen[place], strict=True))
             yield Scored(
@@ -127,16 +129,30 @@ class ZeroShotClassifier:
             )
 
 
-def read_grey(image: Image) -> NDArray[np.float32]:
-    """Return grey levels `(H, W)` in [0, 1].
+def _scored_alike(prompts: Prompts, usual: Prompts) -> set[str]:
+    """Return the classes whose logits are made of the same sentences in the same way."""
+    pair = usual.combine == "pair"
+    made = {one.name: (one.positive, one.negative if pair else ()) for one in usual.classes}
+    if prompts.combine != usual.combine:
+        return set()
+    return {one.name for one in prompts.classes if made[one.name] == (one.positive, one.negative if pair else ())}
+
+
+def read_pixels(image: Image, colour: bool = False) -> NDArray[np.float32]:
+    """Return grey levels `(H, W)` in [0, 1], or of a colour image `(3, H, W)`.
 
     Raises:
         DataError: A file cannot be read or is a volume, or values lie outside of [0, 1].
     """
     path = "array" if isinstance(image, np.ndarray) else os.fspath(image)
-    array = np.asarray(image, np.float32) if isinstance(image, np.ndarray) else read_image(image, "grey").array
-    if array.ndim != 2:
-        raise DataError(path, f"has {array.ndim} axes, expected a grey image", "give one image, such as a PNG")
+    if isinstance(image, np.ndarray):
+        array = np.asarray(image, np.float32)
+        array = np.stack([array] * 3) if colour and array.ndim == 2 else array
+    else:
+        array = read_image(image, "rgb" if colour else "grey").array
+    if array.ndim != 2 + colour:
+        kind = "colour" if colour else "grey"
+        raise DataError(path, f"has {array.ndim} axes, expected a {kind} image", "give one image, such as a PNG")
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
         problem = f"has values from {low:g} to {high:g}, expected a radiograph with values in [0, 1]"

@@ -147,11 +147,21 @@ def _transformers(folder: Path, content: dict[str, Any]) -> ClipModel:
     def measure(texts: list[str]) -> list[int]:
         return [len(tokenizer(text)["input_ids"]) for text in texts]
 
-    fit = "crop" if settings.get("do_center_crop") else "stretch"
+    fit, zoom = frame_of(settings)
     levels = settings["image_mean"], settings["image_std"]
     limit = model.config.text_config.max_position_embeddings
     scale = float(model.logit_scale.detach().exp())
-    return ClipModel(model, see, read, measure, limit, scale, 0.0, Processor((size, size), fit), levels)
+    return ClipModel(model, see, read, measure, limit, scale, 0.0, Processor((size, size), fit, zoom), levels)
+
+
+def frame_of(settings: Mapping[str, Any]) -> tuple[str, float]:
+    """Return how Hugging Face's preprocessing brings images to size: with a crop, the shorter side may be larger."""
+    if not settings.get("do_center_crop"):
+        return "stretch", 1.0
+    shorter, cut = settings.get("size"), settings.get("crop_size")
+    shorter = shorter.get("shortest_edge") if isinstance(shorter, Mapping) else shorter
+    cut = cut.get("height") if isinstance(cut, Mapping) else cut
+    return "crop", float(shorter) / float(cut) if shorter and cut else 1.0
 
 
 def _open_clip(folder: Path, content: dict[str, Any]) -> ClipModel:
@@ -176,9 +186,13 @@ def _open_clip(folder: Path, content: dict[str, Any]) -> ClipModel:
         return found
 
     def measure(texts: list[str]) -> list[int]:
-        return [len(tokenizer.encode(text)) + 2 if hasattr(tokenizer, "encode") else 0 for text in texts]
+        if hasattr(tokenizer, "encode"):
+            return [len(tokenizer.encode(text)) + 2 for text in texts]
+        inner = getattr(tokenizer, "tokenizer", None)  # one of Hugging Face, as BiomedCLIP's
+        return [0 if inner is None else len(inner(text)["input_ids"]) for text in texts]
 
-    fit = "stretch" if settings.get("resize_mode") == "squash" else "crop"
+    mode = settings.get("resize_mode") or "shortest"
+    fit = {"squash": "stretch", "longest": "pad", "shortest": "crop"}[mode]
     levels = (
         settings.get("mean", library.OPENAI_DATASET_MEAN), settings.get("std", library.OPENAI_DATASET_STD),
     )  # fmt: skip

@@ -60,13 +60,13 @@ def run(args: list[str]) -> None:
 def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[str, int]) -> None:
     from medzoo.core.errors import DataError
     from medzoo.core.io import file_name, read_header, write_csv, write_image, write_json
-    from medzoo.core.io.listing import image_files, no_image
+    from medzoo.core.io.listing import image_files, no_image, unread_images
     from medzoo.core.runs.folder import discard, given_run_folder, new_run_folder
     from medzoo.core.runs.results import versions
     from medzoo.core.zoo import load_checkpoint
     from medzoo.vlm.method import ImageTextMethod
     from medzoo.vlm.text.prompts import read_prompts
-    from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_grey
+    from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_pixels
     from medzoo.vlm.zero_shot.clip import ClipModel, load_clip
 
     model = load_clip(Path(checkpoint)) if Path(checkpoint).is_dir() else load_checkpoint(checkpoint)
@@ -79,6 +79,8 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     paths = [str(place)] if place.is_file() else list(image_files(place).values())
     if not paths:
         raise no_image(place, "put PNG, JPEG, TIFF or DICOM files there")
+    if place.is_dir() and (unread := unread_images(place)):
+        raise unread[0]
     for path in paths:
         read_header(path)
     given = values.get("--run_dir")
@@ -89,7 +91,7 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
             rows.append(scored.row())
             best = sorted(scored.logits, key=lambda name: -scored.logits[name])
             for name in best[: numbers["--overlays"]]:
-                picture = overlay(read_grey(scored.path), scored.maps[name])
+                picture = overlay(read_pixels(scored.path), scored.maps[name])
                 write_image(folder / "overlays" / f"{file_name(scored.id)}_{file_name(name)}.png", picture)
             if len(rows) <= 20:
                 say(f"{scored.id}: " + ", ".join(f"{name} {scored.logits[name]:.3f}" for name in best[:5]))

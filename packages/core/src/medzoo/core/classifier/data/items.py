@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from medzoo.core.data.cache import ImageCache, Prepared
 from medzoo.core.data.splits import split_by_fraction
+from medzoo.core.data.wants import Wants
 from medzoo.core.errors import DataError
-from medzoo.core.geometry import compose, resample, resize_affine, rotate_affine
+from medzoo.core.geometry import compose, resample, rotate_affine
 from medzoo.core.io import EXTENSIONS, read_image
 from medzoo.core.io.types import NIFTI
 
@@ -131,6 +132,7 @@ class Images(Dataset[dict[str, object]]):
         cache: Memory for decoded images.
         augment: Strength of the variation.
         seed: Seed of it.
+        wants: What the method asks for, which says how images are brought to size.
     """
 
     def __init__(
@@ -141,8 +143,9 @@ class Images(Dataset[dict[str, object]]):
         cache: ImageCache,
         augment: float = 0.0,
         seed: int = 0,
+        wants: Wants = Wants(),  # noqa: B008 - it is frozen
     ) -> None:
-        self.items, self.size, self.cache = tuple(items), size, cache
+        self.items, self.size, self.cache, self.wants = tuple(items), size, cache, wants
         self.name, self.channels = cases.name, cases.channels
         self.augment, self.seed = augment, seed
 
@@ -154,7 +157,7 @@ class Images(Dataset[dict[str, object]]):
         item = self.items[index]
         prepared = self._prepared(item)
         image = torch.from_numpy(prepared.image.reshape(self.channels, *self.size).astype(np.float32))
-        affine = resize_affine(prepared.size, self.size[::-1])
+        affine = self.wants.affine(prepared.size, self.size)
         if epoch is not None and self.augment:
             image, affine = self._varied(image, affine, np.random.default_rng((self.seed, epoch, index)))
         sample: dict[str, object] = {
@@ -182,8 +185,9 @@ class Images(Dataset[dict[str, object]]):
         if found is None:
             array, spacing = item.load()
             height, width = array.shape[-2:]
-            if (height, width) != self.size:
-                array = resample(array, resize_affine((width, height), self.size[::-1]), self.size[::-1])
+            affine = self.wants.affine((width, height), self.size)
+            if (height, width) != self.size or not np.array_equal(affine, np.eye(2, 3)):
+                array = resample(array, affine, self.size[::-1])
             # Channels stand above each other: the memory holds planes.
             plane = array.astype(np.float16).reshape(-1, self.size[1])
             found = Prepared(plane, (width, height), spacing)

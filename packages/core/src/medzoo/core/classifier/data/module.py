@@ -164,7 +164,11 @@ class ClassificationDataModule(MedzooDataModule):
             keys = [cache_key(item) for part in PARTS for item in self.cases.parts[part]]
             shape = (self.channels * size[0], size[1])
             self._cache = size, ImageCache(keys, shape, _MEMORY, self.num_workers)
-        return Images(items, self.cases, size, self._cache[1], augment, self.seed)
+        return Images(items, self.cases, size, self._cache[1], augment, self.seed, self.wants)
+
+    def _to_train(self, items: Sequence[Item]) -> Images:
+        """Make the data set that is trained on."""
+        return self._images(items, self._augment)
 
     def _part(self, part: str) -> tuple[Item, ...]:
         items = self.cases.parts[part]
@@ -175,12 +179,12 @@ class ClassificationDataModule(MedzooDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Load the training images, each varied anew in each epoch."""
         items = self._part("train")
-        images = self._images(items, self._augment)
+        images = self._to_train(items)
         if self._order == "shuffled":
             return self.train_loader(images)
         cells = cells_of(items, self._order, self._order_by)
         plan = partial(drawn_batches, cells, len(items), self.samples_a_batch, self.seed)
-        return ResumableLoader(images, EpochBatches(plan), self.num_workers, self.sample)
+        return ResumableLoader(images, EpochBatches(plan), self.num_workers, self.train_sample or self.sample)
 
     def unvaried_loader(self) -> DataLoader[Mapping[str, object]]:
         """Load the training images as they are, each once, for a method that scores them."""
