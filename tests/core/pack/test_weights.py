@@ -14,7 +14,9 @@ from PIL import Image
 
 from medzoo.core import load_checkpoint
 from medzoo.core.cli import main
+from medzoo.core.io.nifti_out import write_nifti
 from medzoo.core.phantoms import radiograph
+from medzoo.core.phantoms.ct import lung_ct
 from medzoo.core.registry import find, load, specs
 from medzoo.core.runs.packed import check_sums
 from medzoo.core.runs.weights import FILES, located
@@ -54,6 +56,10 @@ def test_weights_of_a_package_are_small_whole_and_answer_without_a_network(name:
     assert told["figures"], "what was measured with them is said"
     sources = list(load_checkpoint(name).known_sources)[:1]  # type: ignore[arg-type]
     named = ["--source", *sources] if sources else []
+    if spec.task == "anomaly segmentation":
+        picture = "new.nii.gz"
+        volume = lung_ct(9077, (24, 32, 40))
+        write_nifti(picture, volume.image, None, volume.spacing)
     assert main(["predict", name, picture, "-o", "out", *named, "--offline"]) == 0
     (record,) = json.loads(Path("out/predictions.json").read_text())["predictions"]
     assert record["path"] == picture

@@ -194,7 +194,7 @@ def group_codes(batch: Batch, attribute: str, lookup: Sequence[int] | None = Non
     return torch.tensor(found, device=batch["image"].device)
 
 
-def group_lookup(data: Any, attribute: str, groups: Sequence[str]) -> list[int] | None:
+def group_lookup(data: object, attribute: str, groups: Sequence[str]) -> list[int] | None:
     """Return the number in a model of each group of the data, −1 of one that it does not know; None where all are so.
 
     Args:
@@ -208,7 +208,7 @@ def group_lookup(data: Any, attribute: str, groups: Sequence[str]) -> list[int] 
     return [groups.index(name) if name in groups else -1 for name in names]
 
 
-def groups_of(data: Any) -> dict[str, tuple[str, ...]]:
+def groups_of(data: object) -> dict[str, tuple[str, ...]]:
     """Return the values of each sensitive attribute of a data module; empty where it has none."""
     if data is None:
         return {}
@@ -238,7 +238,9 @@ def shares_of(data: Any) -> dict[str, float]:
     return {name: count / max(1, total) for name, count, total in zip(data.classes, have, known, strict=True)}
 
 
-def attribute_of(data: Any, attribute: str | None, groups: Sequence[str] | None = None) -> tuple[str, tuple[str, ...]]:
+def attribute_of(
+    data: object, attribute: str | None, groups: Sequence[str] | None = None
+) -> tuple[str, tuple[str, ...]]:
     """Return the sensitive attribute that is meant, and its values.
 
     Args:

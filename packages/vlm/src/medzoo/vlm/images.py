@@ -110,7 +110,7 @@ def vision_transformer(name: str, size: tuple[int, int]) -> VisionTransformer | 
     return model if isinstance(model, VisionTransformer) else None
 
 
-def _convolutional(name: str, size: tuple[int, int]) -> Any:
+def _convolutional(name: str, size: tuple[int, int]) -> nn.Module:
     """Return a network of timm that gives maps `(B, C, rows, columns)` of several strides.
 
     Raises:
@@ -125,7 +125,8 @@ def _convolutional(name: str, size: tuple[int, int]) -> Any:
         raise ValueError(f"{name} gives no maps of images of {size[0]} x {size[1]} pixels ({problem})") from error
     if last.ndim != 4 or last.shape[1] != model.feature_info.channels()[-1]:
         raise ValueError(f"{name} is neither a vision transformer with a class token nor a convolutional network")
-    return model.train()
+    network: nn.Module = model.train()
+    return network
 
 
 def sin_cos(model: Any, grid: tuple[int, int]) -> None:

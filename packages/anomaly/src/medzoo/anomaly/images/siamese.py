@@ -22,6 +22,13 @@ class RegisteringMethod(FewShot[Reference]):
     """Base of methods that bring a query and the mean of its supports together before they score anything.
 
     A subclass makes `siamese` and sets `train_shots` and `epochs`.
+
+    Args:
+        size: Height and width of the network's images, one number for a square.
+        batch: Images a batch.
+        smooth: Standard deviation in pixels by which score maps are smoothed.
+        false_alarms: Share of normal images that the threshold may call abnormal.
+        score: How an image's score is made from its map: max, p95 or mean.
     """
 
     trainable = True

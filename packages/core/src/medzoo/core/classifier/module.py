@@ -130,9 +130,7 @@ class Classifier(Method):
         assert self.network is not None
         if self.data is not None and self.data.channels != self.hparams["channels"]:
             names = {1: "grey", 3: "colour"}
-            have, take = (
-                names.get(count, f"{count} channels") for count in (self.data.channels, self.hparams["channels"])
-            )
+            have, take = (names.get(n, f"{n} channels") for n in (self.data.channels, self.hparams["channels"]))
             raise ConfigError(f"--data: its images are {have}, the model takes {take}; see --data.colour")
         if stage == "fit" and self.data is not None:
             start_from(self.hparams["weights"], self.fill)

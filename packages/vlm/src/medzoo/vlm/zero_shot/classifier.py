@@ -84,7 +84,7 @@ class ZeroShotClassifier:
             self._scorer = Scorer(model, self.prompts)
         same = _scored_alike(self.prompts, from_preset(model.preset, self.prompts.names))
         self._cuts = {name: cut for name, cut in model.cuts.items() if name in same}  # of other sentences not known
-        hparams: Mapping[str, Any] = model.hparams if isinstance(model, ImageTextMethod) else {}
+        hparams: Mapping[str, object] = model.hparams if isinstance(model, ImageTextMethod) else {}
         self._colour = hparams.get("channels") == 3
 
     def predict(self, images: Sequence[Image], maps: bool = False) -> list[Scored]:
