@@ -153,7 +153,10 @@ def test_a_shell_completes_verbs_options_names_and_values(shell: str, workdir: P
     )
     assert not ran.stderr
     for (text, wanted), line in zip(ASKED.items(), ran.stdout.splitlines(), strict=True):
-        assert set(line.split()) == wanted, text
+        found = set(line.split())
+        if shell == "zsh":  # its compgen gives all words, and the line editor leaves out those that do not fit
+            found = {word for word in found if word.startswith(text.rpartition(" ")[2])}
+        assert found == wanted, text
 
 
 def test_a_shell_that_is_not_known_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
