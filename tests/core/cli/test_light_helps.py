@@ -1,4 +1,4 @@
-"""The help of a verb that works on files is answered without any heavy library."""
+"""The help of a verb, of no model in particular, is answered without any heavy library."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 HELPS = {
+    "fit": ["fit", "--help"],
+    "validate": ["validate", "--help"],
+    "test": ["test", "-h"],
+    "predict": ["predict", "--help"],
     "benchmark": ["benchmark", "--help"],
     "evaluate": ["evaluate", "--help"],
     "compare": ["compare", "--help"],

@@ -8,8 +8,9 @@ from typing import Literal
 from medzoo.core.cli.parser import Parser
 from medzoo.core.cli.request import Request
 from medzoo.core.cli.streams import show
+from medzoo.core.cli.usage import GENERAL
 from medzoo.core.recipes import packaged_recipe, recipe_names
-from medzoo.core.registry import find, load
+from medzoo.core.registry import load
 from medzoo.core.seams import options_of
 from medzoo.core.values import Recipe
 
@@ -28,21 +29,6 @@ TRAINER = {
     "deterministic": "use deterministic algorithms only (default: false)",
     "check_val_every_n_epoch": "epochs between validations (default: 1)",
 }
-_GENERAL = """
-run:
-  --config FILE|NAME    configuration file, or a packaged recipe such as {model}/paper; may be repeated
-  --print_config        print the resulting configuration and stop
-  --seed_everything N   seed of weights, order and augmentation (default: 0)
-  --run_dir DIR         folder of the run (default: runs/{model}/DATA/N)
-  --resume              continue the newest run, or that in --run_dir, to the very weights of an uninterrupted one
-  --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
-  --init_from FILE      start a new training with weights and (but for --config NAME) model settings of a checkpoint
-  --freeze PART         keep the weights of a part of the model, such as backbone; commas or repeats for more
-  --test_set NAME=DIR   with test: also all images of another folder, figures as NAME/...; may be repeated
-  --logger NAMES        log to csv (a row every few steps), tensorboard, wandb or mlflow too, into the run folder
-  --quiet               no bars and no lines an epoch
-  --debug               show where an error came from
-"""
 
 
 def print_help(request: Request, model_class: type) -> None:
@@ -72,17 +58,7 @@ def print_help(request: Request, model_class: type) -> None:
     for option, text in TRAINER.items():
         value = recipe.get("trainer", {}).get(option)
         show(f"  {'--trainer.' + option:<{width}}{text if value is None else f'{text}; the recipe has {value}'}")
-    show(_GENERAL.format(model=request.model.name))
-
-
-def print_usage(verb: str) -> None:
-    """Print how to use a verb while no model is chosen."""
-    chosen = "--model NAME" if verb == "fit" else "--ckpt_path FILE [--data NAME --data.root DIR]"
-    show(f"usage: medzoo {verb} {chosen} [options]\n\n{find('verb', f'medzoo-core:{verb}').summary}")
-    show(_GENERAL.format(model="MODEL"))
-    if verb == "predict":
-        show("  medzoo predict CKPT PATH ... -o OUT   files or folders of images; medzoo predict CKPT --help")
-    show(f"  medzoo {verb} --model NAME --help   the options of a model, its data and the trainer\n  medzoo list")
+    show(GENERAL.format(model=request.model.name))
 
 
 def _settings(recipe: Recipe, key: Literal["model", "data"]) -> dict[str, object]:

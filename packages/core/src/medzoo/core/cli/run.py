@@ -45,11 +45,6 @@ def run(request: Request) -> None:
         raise ConfigError(f"--init_from starts a training; medzoo {request.verb} takes --ckpt_path FILE")
     arguments, sized = _from_checkpoint(request)
     if request.model is None:
-        if "--help" in request.switches:
-            from medzoo.core.cli.help_page import print_usage
-
-            print_usage(request.verb)
-            return
         raise ConfigError("missing --model NAME")
     from medzoo.core.runs.packed import is_packed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medzoo.core.cli.request import Request
+from medzoo.core.cli.usage import print_usage
 
 
 def fit(args: list[str]) -> None:
@@ -32,6 +33,9 @@ def predict(args: list[str]) -> None:
 
 def _start(verb: str, args: list[str]) -> None:
     request = Request.parse(verb, args)
+    if request.model is None and not (request.ckpt_path or request.init_from):
+        print_usage(verb)  # the help of no model in particular, the one thing that may be asked without any
+        return
     from medzoo.core.cli.run import run
 
     run(request)
