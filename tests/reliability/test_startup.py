@@ -18,6 +18,8 @@ LIGHT = {
     "unknown verb": (["fot"], 2),
 }
 BUDGET, TRIES = 0.15, 5
+USUAL = "import argparse, ast, dataclasses, email.message, importlib.metadata, inspect, json, logging, typing, zipfile"
+"""What takes 0.075 s beyond bare Python on the machine that the budget was set on; twice that is the budget."""
 
 
 def seconds(code: str, expected: int, cwd: Path) -> float:
@@ -31,22 +33,16 @@ def medzoo(args: list[str]) -> str:
     return f"import sys; from medzoo.core.cli import main; sys.exit(main({args!r}))"
 
 
-def slowness() -> float:
-    """How much slower than its quiet self this machine is now, from work that takes 0.1 s of one core there."""
-    started, cpu = time.perf_counter(), time.process_time()
-    while time.process_time() - cpu < 0.1:
-        sum(range(1000))
-    return max(1.0, (time.perf_counter() - started) / 0.1)
-
-
 def test_light_commands_answer_at_once(tmp_path: Path, figure: Any) -> None:
     with figure("F30", f"light commands within {BUDGET} s of bare Python's start") as count:
         for name, (args, expected) in LIGHT.items():
-            more = []
+            more, usual = [], []
             for _ in range(TRIES):
                 bare = seconds("pass", 0, tmp_path)
+                usual.append(seconds(USUAL, 0, tmp_path) - bare)
                 more.append(seconds(medzoo(args), expected, tmp_path) - bare)
-            count(min(more) <= BUDGET * slowness(), (name, more))  # the least disturbed by what else runs here
+            # The least disturbed of each: a slower machine, or one with neighbours, is given as much more.
+            count(min(more) <= max(BUDGET, 2 * min(usual)), (name, more, usual))
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from medzoo.core.cli.streams import say, secure_streams, show
 from medzoo.core.errors import FULL, ConfigError, DataErrors, Interrupted, MedzooError, first_line
-from medzoo.core.registry import Spec, load, specs
+from medzoo.core.registry import Spec, load, names, specs
 
 _ORDER = ("fit", "validate", "test", "predict", "select", "list", "info", "check", "doctor")
 """Of the verbs in the help; those of other packages follow."""
@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
-        verbs = sorted(_verbs().items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
+        verbs = sorted(
+            _verbs(*names("verb")).items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER)
+        )
         show(HELP.format(verbs="\n".join(f"  {name:<14}{spec.summary}" for name, spec in verbs)))
         return
     if args[0] in ("--version", "-V"):
@@ -84,9 +86,9 @@ def _dispatch(args: list[str]) -> None:
         say(f"medzoo {version(_CORE)}")
         return
     verb, rest = args[0], args[1:]
-    known = _verbs()
+    known = names("verb")
     if verb in known:
-        load(known[verb])(rest)
+        load(_verbs(verb)[verb])(rest)
     elif verb.startswith("-"):
         raise ConfigError(f"the verb comes first: medzoo VERB {verb} …, with VERB one of {', '.join(known)}")
     else:
@@ -97,9 +99,9 @@ def _dispatch(args: list[str]) -> None:
         raise ConfigError(f"no verb {verb!r}; {hint}")
 
 
-def _verbs() -> dict[str, Spec]:
-    """Return the verbs by name; no package can take the place of one of core's."""
-    return {spec.name: spec for spec in sorted(specs("verb"), key=lambda spec: spec.package == _CORE)}
+def _verbs(*wanted: str) -> dict[str, Spec]:
+    """Return verbs by name; no package can take the place of one of core's."""
+    return {spec.name: spec for spec in sorted(specs("verb", *wanted), key=lambda spec: spec.package == _CORE)}
 
 
 def _report(error: Exception) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medzoo.core.cli.request import split_flags
+from medzoo.core.cli.flags import split_flags
 from medzoo.core.cli.streams import say, show
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import broken, kinds, specs, unreadable

@@ -263,12 +263,6 @@ def add_frozen(known: list[str], names: object, place: str) -> None:
     known += [name for name in names if name not in known]
 
 
-def split_flags(args: Iterable[str], known: set[str]) -> tuple[set[str], list[str]]:
-    """Separate switches that a verb knows from its other arguments."""
-    flags = {a for a in args if a in known}
-    return flags, [a for a in args if a not in known]
-
-
 def split_equals(args: list[str], flags: tuple[str, ...]) -> list[str]:
     """Write `--flag=value` as two arguments for the flags that are read here."""
     out: list[str] = []

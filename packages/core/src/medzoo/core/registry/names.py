@@ -95,6 +95,7 @@ def forget() -> None:
     """Look again at what is installed, the next time that it is asked for."""
     look_again()
     _entries.cache_clear()
+    _roots.cache_clear()
 
 
 def names(kind: str) -> list[str]:
@@ -108,6 +109,7 @@ def folder_of(entry_target: str) -> Path | None:
     return next((folder for root in _roots(top) if (folder := Path(root, *inner)).is_dir()), None)
 
 
+@cache
 def _roots(top: str) -> list[str]:
     """Return the folders of a top-level package without importing it; none where it is not installed."""
     try:
@@ -125,9 +127,10 @@ def _spec(kind: str, entry: EntryPoint) -> Spec:
     return Spec(entry.name, kind, entry.value, name, version, card)
 
 
-def specs(kind: str) -> list[Spec]:
-    """Return what is known of all plug-ins of a kind; every claim of a name that is claimed twice."""
-    return [_spec(kind, entry) for claims in _entries(kind).values() for entry in claims]
+def specs(kind: str, *wanted: str) -> list[Spec]:
+    """Return what is known of the plug-ins of a kind, all or those of these names; every claim of one claimed twice."""
+    entries = _entries(kind)
+    return [_spec(kind, entry) for name in wanted or entries for entry in entries[name]]
 
 
 def find(kind: str, name: str) -> Spec:
