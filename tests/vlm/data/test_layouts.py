@@ -26,7 +26,7 @@ from medzoo.vlm.data.fakes import (
     write_table,
 )
 from medzoo.vlm.data.labelled import ChestXray14, CheXpert, PadChest
-from medzoo.vlm.data.layouts import CHEXPERT
+from medzoo.vlm.data.layouts import FINDINGS
 from medzoo.vlm.data.mimic import MimicCxr, report_text
 from medzoo.vlm.data.module import ReportDataModule
 from medzoo.vlm.data.open_i import LABELS, OpenI
@@ -70,9 +70,11 @@ def test_mimic_has_the_official_parts_and_two_sections_of_a_report(tmp_path: Pat
     assert text == "There is a small left pleural effusion. No pneumothorax. 1. Small effusion."
     assert data.pools["02aa804e-bde0afdd-0000"][-2:] == ("There is pleural effusion", "There is no pneumothorax")
     (item,) = data.cases.parts["train"]
-    assert (item.patient, item.label[CHEXPERT.index("Pleural Effusion")]) == ("10000032", 1.0)
-    assert math.isnan(item.label[CHEXPERT.index("Edema")])
-    assert item.label[CHEXPERT.index("Fracture")] == 0
+    assert (item.patient, item.label[FINDINGS.index("Pleural Effusion")]) == ("10000032", 1.0)
+    assert math.isnan(item.label[FINDINGS.index("Edema")])
+    assert item.label[FINDINGS.index("Fracture")] == 0
+    assert data.classes == FINDINGS
+    assert len(FINDINGS) == 13  # «No Finding» is none
     assert len(cases(MimicCxr, root, frontal=False)["train"]) == 2
     assert report_text("IMPRESSION: Normal.\n FINDINGS: Clear lungs.") == "Normal.\nClear lungs."
 
@@ -112,9 +114,9 @@ def test_chexpert_takes_the_table_s_part_and_keeps_unknown_labels_unknown(tmp_pa
     found = cases(CheXpert, root)["test"]
     assert [item.id for item in found][:1] == ["valid/patient64541/study1/view1_frontal"]
     assert len(found) == 5
-    assert math.isnan(found[0].label[CHEXPERT.index("Edema")])
-    assert math.isnan(found[0].label[CHEXPERT.index("Pneumonia")])
-    assert cases(CheXpert, root, uncertain=1)["test"][0].label[CHEXPERT.index("Edema")] == 1
+    assert math.isnan(found[0].label[FINDINGS.index("Edema")])
+    assert math.isnan(found[0].label[FINDINGS.index("Pneumonia")])
+    assert cases(CheXpert, root, uncertain=1)["test"][0].label[FINDINGS.index("Edema")] == 1
     (fault,) = CheXpert(str(root), part="test").check()
     assert "groundtruth.csv" in str(fault)
     (root / "valid.csv").write_text((root / "valid.csv").read_text().replace("small/valid", "small/../../valid"))

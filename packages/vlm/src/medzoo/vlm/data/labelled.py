@@ -12,6 +12,7 @@ from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError, check_choice
 from medzoo.vlm.data.layouts import (
     CHEXPERT,
+    FINDINGS,
     PublicFiles,
     PublicOptions,
     Row,
@@ -134,11 +135,11 @@ class CheXpert(PublicFiles):
             inner = Path(*inner.parts[1:]) if inner.parts[:1] and inner.parts[0].startswith("CheXpert") else inner
             if self._frontal and "frontal" not in inner.name:
                 continue
-            label = tuple(mark(row[name], self._uncertain) for name in CHEXPERT)
+            label = tuple(mark(row[name], self._uncertain) for name in FINDINGS)
             patient = next((part for part in inner.parts if part.startswith("patient")), "")
             name = "/".join(inner.with_suffix("").parts)
             found.append(Row(name, below(root, path, str(inner)), label=label, patient=patient, part="test"))
-        return CHEXPERT, found
+        return FINDINGS, found
 
 
 class ChestXray14(PublicFiles):

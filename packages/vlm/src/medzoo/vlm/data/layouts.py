@@ -31,6 +31,8 @@ CHEXPERT = (
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
 """The fourteen labels of CheXpert, which MIMIC-CXR-JPG has too."""
+FINDINGS = CHEXPERT[1:]
+"""Those of them that an image can show: of `No Finding` there is no «There is X», and no mean of AUROC counts it."""
 
 
 @dataclass(frozen=True)

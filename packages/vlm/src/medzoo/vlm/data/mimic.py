@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import DataError
-from medzoo.vlm.data.layouts import CHEXPERT, PublicFiles, PublicOptions, Row, mark, read_rows
+from medzoo.vlm.data.layouts import CHEXPERT, FINDINGS, PublicFiles, PublicOptions, Row, mark, read_rows
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()-]{2,60}):", re.MULTILINE)
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -46,7 +46,7 @@ class MimicCxr(PublicFiles):
         table = {name: root / f"mimic-cxr-2.0.0-{name}.csv" for name in ("metadata", "split", "chexpert")}
         views = {r["dicom_id"]: r["ViewPosition"] for r in read_rows(table["metadata"], [*keys, "ViewPosition"])}
         marks = {
-            row["study_id"]: tuple(mark(row[name]) for name in CHEXPERT)
+            row["study_id"]: tuple(mark(row[name]) for name in FINDINGS)
             for row in read_rows(table["chexpert"], [*keys[1:], *CHEXPERT])
         }
         found, texts = [], dict[str, str]()
@@ -66,7 +66,7 @@ class MimicCxr(PublicFiles):
                     image, root / inner / f"{image}.jpg", texts[study], marks.get(study), subject, _SPLITS[row["split"]]
                 )
             )
-        return CHEXPERT, found
+        return FINDINGS, found
 
     def _text(self, path: Path) -> str:
         """Return findings and impression of a report; empty where there is no file."""
