@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, read_table, write_csv
+from medzoo.core.io.columns import columns_of
 
 POINTS = (Column("id"), Column("x", "number"), Column("y", "number"))
 ROWS = [("a", 1.5, -2.0), ("b", 3.0, 4.25)]
@@ -41,6 +42,13 @@ def test_every_usual_dialect_gives_the_same_rows(tmp_path: Path, content: str) -
     assert table.texts("id") == ["a", "b"]
     np.testing.assert_array_equal(table.numbers("x", "y"), [[1.5, -2], [3, 4.25]])
     assert table.numbers("x").shape == (2,)
+
+
+def test_a_mark_within_a_quoted_name_separates_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, 'id,"x; in mm"\na,1.5\n')
+    assert columns_of(path) == ["id", "x; in mm"]
+    table = read_table(path, [Column("id"), Column("x; in mm", "number")])
+    assert (table.texts("id"), table.numbers("x; in mm").tolist()) == (["a"], [1.5])
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,10 @@ def test_predictions_are_written_in_the_records_own_rate(tmp_path: Path) -> None
 def test_a_map_keeps_its_place_at_another_rate() -> None:
     heat = torch.zeros(1, 100)
     heat[0, 60] = 1
-    assert abs(int(in_own_rate(heat, 500).argmax()) - 302) <= 3
+    assert int(in_own_rate(heat, 500).argmax()) == 300
+    assert int(in_own_rate(heat, 50).argmax()) == 30
+    time = np.arange(500) * 0.2
+    np.testing.assert_allclose(in_own_rate(heat, 500)[0], np.interp(time, np.arange(100), heat[0]), atol=1e-5)
 
 
 def test_marked_parts_close_to_each_other_are_one_span_with_its_leads() -> None:

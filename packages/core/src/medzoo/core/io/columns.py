@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from medzoo.core.errors import DataError
@@ -33,5 +34,11 @@ def columns_of(path: str | Path) -> list[str]:
         raise DataError(f"{path}:1", problem, "give the file of the labels")
     if not head:
         raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
-    mark = next((mark for mark in (";", "\t", ",") if mark in head), ",")
+    mark = separator_of(head) or ","
     return [csv_text(name.strip()) for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
+
+
+def separator_of(head: str) -> str:
+    """Return what separates the values of a table's first line, where it stands outside of quotes; empty if nothing."""
+    bare = re.sub(r'"[^"]*"', "", head)
+    return next((mark for mark in (";", "\t", ",") if mark in bare), "")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
+from medzoo.core.io.columns import separator_of
 from medzoo.core.io.types import check_plain
 from medzoo.core.names import csv_text
 from medzoo.core.spelling import nearest
@@ -178,7 +179,7 @@ def _records(path: str, text: str, skip: int) -> list[_Record]:
         problem = f"is a line of {len(whole[longest])} characters, expected at most {_MAX_LINE}"
         raise DataError(f"{path}:{longest + 1}", problem, _CURE)
     first = next(islice((line for line in whole if line.strip()), skip, None), "")
-    separator = next((mark for mark in (";", "\t", ",") if mark in first), " ")
+    separator = separator_of(first) or ("," if '"' in first else " ")
     if separator == " ":
         lines = enumerate(whole, 1)
         blanks = ((number, line.split()) for number, line in lines if line.strip())

@@ -269,8 +269,11 @@ def _save(
 
 
 def in_own_rate(heat: Tensor, length: int) -> Tensor:
-    """Bring a score map `(L, T)` to the number of samples that its stretch has in the record itself."""
-    return F.interpolate(heat[None], length, mode="linear", align_corners=False)[0]
+    """Bring a score map `(L, T)` to the samples that its stretch has in the record itself; both begin at one moment."""
+    last = heat.shape[-1] - 1
+    place = (torch.arange(length, device=heat.device, dtype=heat.dtype) * (heat.shape[-1] / length)).clamp(max=last)
+    before = place.long()
+    return torch.lerp(heat[:, before], heat[:, (before + 1).clamp(max=last)], place - before)
 
 
 def _picture(batch: Batch, index: int, heat: Tensor, known: bool) -> Picture:
