@@ -77,9 +77,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "checkpoints/last.ckpt"
 
 
-def test_every_image_has_a_row_and_a_second_run_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        run([str(checkpoint), "--first", "10", "--draws", "40", "--run_dir", str(tmp_path / name)])
+def test_every_image_has_a_row_and_a_second_run_in_other_batches_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    for name, more in (("a", []), ("b", ["--data.batch_size", "4"])):
+        run([str(checkpoint), "--first", "10", "--draws", "40", "--run_dir", str(tmp_path / name), *more])
     with (tmp_path / "a/certificates.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6

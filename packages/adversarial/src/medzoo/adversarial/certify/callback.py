@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -24,7 +25,7 @@ class Certifying(Callback):
 
     Args:
         smoothing: Settings.
-        seed: The noise depends on it, on the number of the batch and on the place in it.
+        seed: The noise depends on it and on the source and id of the image, not on its batch.
     """
 
     def __init__(self, smoothing: Smoothing, seed: int) -> None:
@@ -61,7 +62,8 @@ class Certifying(Callback):
         assert data is not None
         labels = model_labels(batch["label"], outputs, data.classes, data.multi_label)
         for i, image in enumerate(images):
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, 10_000 * batch_idx + i))
+            name = crc32(f"{batch['source'][i]}\0{batch['id'][i]}".encode())
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, name))
             found = certify(answer, image, self.smoothing, generator)
             names = outputs.classes
             self.rows.append(
