@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,10 +25,10 @@ needs_wfdb = pytest.mark.skipif(find_spec("wfdb") is None, reason="the library w
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real electrocardiograms in ../shared/data/ecg")
 
 
-def written(folder: Path, name: str = "p1", symbols: str = "") -> None:
-    made = twelve_leads(1, seconds=30.0, rate=250.0)
-    fine = {"fs": 250, "units": ["mV", "uV"], "sig_name": ["MLII", "V5"], "fmt": ["16"] * 2}
-    signal = made.signal[[1, 10]].T.astype(float) * np.array([1.0, 1000.0])
+def written(folder: Path, name: str = "p1", symbols: str = "", leads: Sequence[str] = ("MLII", "V5")) -> None:
+    made, rows = twelve_leads(1, seconds=30.0, rate=250.0), {"MLII": 1, "V1": 6, "V5": 10}
+    fine = {"fs": 250, "units": ["mV", "uV"], "sig_name": list(leads), "fmt": ["16"] * 2}
+    signal = made.signal[[rows[lead] for lead in leads]].T.astype(float) * np.array([1.0, 1000.0])
     wfdb().wrsamp(name, p_signal=signal, write_dir=str(folder), **fine)
     own = list(symbols.ljust(len(made.beats), "N"))
     wfdb().wrann(name, "atr", made.beats, own, write_dir=str(folder))
@@ -102,8 +104,9 @@ def test_a_missing_table_and_a_folder_without_tables(tmp_path: Path) -> None:
     assert "has 0 files *_TRAIN.tsv" in str(UcrBeats(str(tmp_path)).check()[0])
 
 
-@pytest.mark.skipif(find_spec("wfdb") is not None, reason="the library wfdb is installed")
-def test_without_the_library_a_line_says_what_to_install() -> None:
+def test_without_the_library_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wfdb", None)
+    monkeypatch.setitem(sys.modules, "wfdb.processing", None)
     with pytest.raises(ConfigError, match=r"medzoo-anomaly\[wfdb\]"):
         wfdb()
 
@@ -118,6 +121,21 @@ def test_stretches_are_marked_about_their_abnormal_beats(tmp_path: Path) -> None
     marked = [int(mask.any()) for mask in batch["mask"]]
     assert marked == batch["label"].tolist()
     assert sum(batch["kind"][i] == "V" for i in range(5)) == sum(marked)
+
+
+@needs_wfdb
+def test_leads_are_those_of_the_first_record_whatever_their_order_in_another(tmp_path: Path) -> None:
+    written(tmp_path, "a")
+    written(tmp_path, "b", leads=["V5", "MLII"])
+    data = WfdbFolder(str(tmp_path), test_fraction=0.5, val_fraction=0.0, seconds=10.0)
+    samples = data.dataset((*data.items.train, *data.items.test))
+    signals = {sample["id"]: sample["signal"] for sample in (samples[i] for i in range(len(samples)))}
+    torch.testing.assert_close(signals["a/0000"], signals["b/0000"], atol=1e-3, rtol=0)
+    written(tmp_path, "c", leads=["V1", "MLII"])
+    (fault,) = WfdbFolder(str(tmp_path)).check()
+    said = "c.hea: has leads V1, MLII where a has MLII, V5; take --data.leads [MLII], which all have"
+    assert str(fault).endswith(said)
+    assert WfdbFolder(str(tmp_path), leads=["MLII"]).check() == []
 
 
 @needs_wfdb

@@ -38,6 +38,14 @@ class Header:
     sig_len: int
     fs: float
     file_name: list[str] | None
+    sig_name: list[str] | None
+    units: list[str] | None
+
+
+def leads_of(header: Header) -> tuple[str, ...]:
+    """Return the names of the voltages of a record."""
+    pairs = zip(header.sig_name or (), header.units or (), strict=False)
+    return tuple(str(name) for name, unit in pairs if millivolts(str(unit)) is not None)
 
 
 def wfdb_header(path: Path) -> Header:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.signals.files import read_by_wfdb, wfdb, wfdb_header, wfdb_signal
+from medzoo.anomaly.signals.files import Header, leads_of, read_by_wfdb, wfdb, wfdb_header, wfdb_signal
 from medzoo.anomaly.signals.module import SECONDS, Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SignalOptions
 from medzoo.anomaly.signals.prepare import Record
@@ -40,7 +40,8 @@ class WfdbFolder(SignalDataModule):
     A stretch with a beat of AAMI's classes S, V, F or Q is abnormal, and so are its points about that beat. Training
     and validation take normal stretches. Records are split by patient (`metadata.csv`, else a patient a record, but for
     201 and 202 of MIT-BIH, who are one); one record alone is split in time, its first part to train on, which makes the
-    test an easy one.
+    test an easy one. All records must have the leads of the first, in any order, unless `--data.leads` says which to
+    take.
 
     Args:
         root: The folder.
@@ -66,17 +67,18 @@ class WfdbFolder(SignalDataModule):
         check_choice("data.split", split, ("fraction", "ds1-ds2"))
         self._root, self._annotator, self._split = Path(root), annotator, split
         self._fractions = test_fraction, val_fraction
+        self._first: tuple[str, ...] = ()
 
     @property
     def standard(self) -> tuple[str, ...]:
-        """Those of each record."""
-        return ()
+        """Those of the first record."""
+        return self._first
 
     def make_items(self) -> Items:
         """Read headers and annotations.
 
         Raises:
-            DataError: There is no record, or one lacks a file or has one that cannot be read.
+            DataError: There is no record, or one lacks a file, has one that cannot be read or lacks a lead.
         """
         headers = sorted(self._root.glob("*.hea"))
         if not headers:
@@ -84,7 +86,10 @@ class WfdbFolder(SignalDataModule):
         usual = self._split == "ds1-ds2"
         if usual and not {path.stem for path in headers} & {*DS1, *DS2}:
             raise DataError(self._root, "has no record of DS1 or DS2", "leave out --data.split ds1-ds2")
-        stretches = {path.stem: self._stretches(path) for path in headers if not usual or path.stem in (*DS1, *DS2)}
+        found = {path: wfdb_header(path) for path in headers if not usual or path.stem in (*DS1, *DS2)}
+        if not self._leads:
+            self._first = _same_leads(found)
+        stretches = {path.stem: self._stretches(path, header) for path, header in found.items()}
         test, val = self._fractions
         if usual:
             learnt = split_by_fraction([name for name in stretches if name in DS1], {}, 0.0, val, self.seed)
@@ -118,8 +123,7 @@ class WfdbFolder(SignalDataModule):
             lines.append(f"records of DS1: {counts[0]}, of DS2: {counts[1]}")
         return lines
 
-    def _stretches(self, path: Path) -> list[Item]:
-        header = wfdb_header(path)
+    def _stretches(self, path: Path, header: Header) -> list[Item]:
         at, symbols = _beats(path, self._annotator)
         wants = self.wants
         asked = wants.size[-1] / wants.rate if wants.size and wants.rate else SECONDS
@@ -135,6 +139,22 @@ class WfdbFolder(SignalDataModule):
             kind = "+".join(kinds)
             found.append(Item(name, patient, load, str(path), int(bool(kinds)), kind, self._root.name or "wfdb", start))
         return found
+
+
+def _same_leads(headers: Mapping[Path, Header]) -> tuple[str, ...]:
+    """Return the leads of the first record, in whose order those of all others are brought.
+
+    Raises:
+        DataError: Another record has other leads.
+    """
+    (first, *others), leads = list(headers), {path: leads_of(header) for path, header in headers.items()}
+    shared = [name for name in leads[first] if all(name in leads[path] for path in others)]
+    for path in others:
+        if set(leads[path]) != set(leads[first]):
+            have = f"has leads {', '.join(leads[path]) or 'none'} where {first.stem} has {', '.join(leads[first])}"
+            all_have = f"take --data.leads [{','.join(shared)}], which all have"
+            raise DataError(path, have, all_have if shared else "move it to a folder of its own")
+    return leads[first]
 
 
 def _beats(path: Path, annotator: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
