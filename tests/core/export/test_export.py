@@ -157,6 +157,8 @@ def test_what_is_not_a_graph_says_where(workdir: Path, capsys: pytest.CaptureFix
     [
         (["none.ckpt", "--format", "onnx"], "none.ckpt: does not exist"),
         (["none.ckpt"], "--format: expected onnx, pt2"),
+        (["none.ckpt", "-o", "x.onnx"], "none.ckpt: does not exist"),
+        (["none.ckpt", "-o", "x.tf"], "--format: expected onnx, pt2, got tf"),
         (["none.ckpt", "--format", "pt2", "-o", "x.onnx"], "expected a name that ends in .pt2"),
         (["--format", "pt2"], "needs one checkpoint or packed folder"),
         (["x", "--form", "pt2"], "did you mean --format"),

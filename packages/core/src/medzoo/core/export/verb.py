@@ -13,7 +13,8 @@ HELP = """usage: medzoo export X --format onnx|pt2 [-o FILE] [--check DIR] [--so
 Writes a trained model (a checkpoint, or a folder of medzoo pack) as one graph that runs without medzoo: images in
 [0, 1] of any size in, the answer in their pixels out. Resizing, normalisation, decoding and threshold are inside, names
 and a description go along.
-  --format NAME   onnx (needs pip install 'medzoo-core[export]'), or pt2 of torch.export
+  --format NAME   onnx (needs pip install 'medzoo-core[export]'), or pt2 of torch.export; the ending of FILE where not
+                  given
   -o, --out FILE  the file, MODEL.onnx or MODEL.pt2 where not given; it must not exist
   --check DIR     compare the file's answers with the model's on images of one's own, cut to 20 odd sizes or more;
                   the exit code is 4 where they differ by more than is allowed
@@ -44,9 +45,9 @@ def run(args: list[str]) -> None:
     words, values = words_and_values(args, _OPTIONS)
     if len(words) != 1:
         raise ConfigError(f"medzoo export needs one checkpoint or packed folder, got {' '.join(words) or 'none'}")
-    kind = values.get("--format", "none")
-    check_choice("format", kind, ("onnx", "pt2"))
     out = values.get("--out")
+    kind = values.get("--format") or (Path(out or "").suffix.lstrip(".") or "none")
+    check_choice("format", kind, ("onnx", "pt2"))
     if out is not None and Path(out).suffix != f".{kind}":
         raise ConfigError(f"-o {out}: expected a name that ends in .{kind}")
     _export(words[0], kind, None if out is None else Path(out), values.get("--check"), values.get("--source"))
