@@ -13,28 +13,13 @@ from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import Split, check_fractions, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import image_files
+from medzoo.core.phantoms.head import NAMES
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, point_table
 from medzoo.landmark.data.module import FolderDataModule, FolderOptions
 from medzoo.landmark.data.shots import named, resolve
 from medzoo.landmark.data.sources import FileImages, LandmarkSource, Points, Size
 
-NAMES = (
-    *(
-        "sella",
-        "nasion",
-        "orbitale",
-        "porion",
-        "subspinale",
-        "supramentale",
-        "pogonion",
-        "menton",
-        "gnathion",
-        "gonion",
-    ),
-    *("lower incisor", "upper incisor", "upper lip", "lower lip", "subnasale", "soft tissue pogonion"),
-    *("posterior nasal spine", "anterior nasal spine", "articulare"),
-)
 SPACING = 0.1
 """mm per pixel of the challenge's 1935 × 2400 images, along both axes."""
 LAYOUT = (
