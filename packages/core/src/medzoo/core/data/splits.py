@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, read_table
 from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
+
+_IMAGE = ("name", "id", "image", "filename", "file")
+"""Columns of the images in `metadata.csv`."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,27 @@ def read_patients(root: Path) -> dict[str, str]:
     """Return the patient of each image from `metadata.csv` in the root; empty without such a file or column.
 
     The image is the column `name`, `id`, `image`, `filename` or `file` (with or without suffix), the patient `patient`,
-    `patient_id`, `patientid` or `subject`.
+    `patient_id`, `patientid`, `subject` or `subject_id`, in any case and with `_`, `-` or a blank between the words.
+
+    Raises:
+        DataError: The table has patients and does not say of which images, or gives one name to two patients.
     """
     path = root / "metadata.csv"
     if not path.is_file():
         return {}
-    names = {name.casefold(): name for name in columns_of(path)}
-    image = next((names[name] for name in ("name", "id", "image", "filename", "file") if name in names), None)
-    patient = next((names[name] for name in ("patient", "patient_id", "patientid", "subject") if name in names), None)
-    if image is None or patient is None:
+    names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns_of(path)}
+    image = next((names[name] for name in _IMAGE if name in names), None)
+    patient = next((names[name] for name in ("patient", "patientid", "subject", "subjectid") if name in names), None)
+    if patient is None:
         return {}
+    if image is None:
+        problem = f"has patients in the column {patient!r}, and no column of their images"
+        raise DataError(path, problem, f"call that column {', '.join(_IMAGE[:-1])} or {_IMAGE[-1]}")
     table = read_table(path, [image, Column(patient, optional=True)])
-    pairs = zip(table.texts(image), table.texts(patient), strict=True)
-    return {stem(name): f"patient {person}" for name, person in pairs if person}
+    found: dict[str, str] = {}
+    for row, (name, person) in enumerate(zip(table.texts(image), table.texts(patient), strict=True)):
+        if person and found.setdefault(stem(name), f"patient {person}") != f"patient {person}":
+            problem = f"{patient} of {stem(name)!r} is {person!r}, further up {found[stem(name)].partition(' ')[2]!r}"
+            cure = "give each image a name of its own, for folders and endings do not count"
+            raise table.error(row, patient, problem, cure)
+    return found

@@ -12,7 +12,7 @@ from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.data.splits import check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_header, read_image, read_table
-from medzoo.core.io.listing import image_files, no_image, stem
+from medzoo.core.io.listing import image_files, no_image, same_content, stem, unread_images
 from medzoo.core.names import listed
 from medzoo.core.segmenter.data.module import Drawn, MaskDataModule, MaskItem
 
@@ -120,10 +120,14 @@ class MasksFolder(MaskDataModule):
         return read_table(path, ["id", Column("patient", optional=True)]).texts("patient")
 
     def check(self, stage: str | None = None) -> list[DataError]:
-        """Return what is wrong with folders and table, and images whose mask has another size."""
+        """Return what is wrong with folders and table, images of two parts, and those whose mask has another size."""
         found = super().check(stage)
         if found:
             return found
+        paths = {part: [item.path for item in items] for part, items in self.parts.items()}
+        found += unread_images(self.root / "images", KINDS)
+        found += same_content(paths["train"], paths["val"])
+        found += same_content([*paths["train"], *paths["val"]], paths["test"])
         for item in (item for items in self.parts.values() for item in items):
             try:
                 if read_header(item.path).size != read_header(item.mask).size:
