@@ -12,6 +12,7 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.evaluate.judged import UNKNOWN
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
+from medzoo.core.io.listing import stem
 from medzoo.core.names import listed
 from medzoo.core.spelling import nearest
 
@@ -133,6 +134,26 @@ def facts_of(facts: Mapping[Key, dict[str, str]], key: Key, groups: Sequence[str
     alike = (value for other, value in facts.items() if other[1] == key[1] and not (other[0] and key[0]))
     found = facts.get(key) or next(alike, None)
     return found or {"patient": "", **{f"group_{name}": UNKNOWN for name in groups}}
+
+
+def check_told(cases: File, options: Options, ids: Sequence[str], files: bool) -> list[str]:
+    """Return the cases that a table of cases has no row of.
+
+    Args:
+        cases: The table.
+        options: What to read of it.
+        ids: Those that are judged.
+        files: Whether these are names of files, which the table may have with their ending.
+
+    Raises:
+        DataError: It has a row of none, so that all that it says would be lost.
+    """
+    told = {stem(name) if files else name for _, name in about(cases, options)}
+    lost = [name for name in ids if name not in told]
+    if ids and len(lost) == len(ids):
+        problem = f"has no row of a case: it has {listed(sorted(told), 3)}, the truth {listed(ids, 3)}"
+        raise DataError(cases.path, problem, "give both the same ids")
+    return lost
 
 
 def source_column(file: File) -> str | None:

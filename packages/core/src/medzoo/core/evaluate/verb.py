@@ -61,7 +61,7 @@ def run(args: list[str]) -> None:
 
 
 def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tuple[str, ...]) -> None:
-    from medzoo.core.evaluate.cases import File, Options
+    from medzoo.core.evaluate.cases import File, Options, check_told
     from medzoo.core.evaluate.judged import lines, parts
     from medzoo.core.io import write_csv, write_json
     from medzoo.core.names import listed
@@ -101,6 +101,8 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
         own = ("--spacing", "--radii") if task == "points" else ("--label", *one_score, *called)
         _check_used(task, values, ("--id", "--patient", *own))
         judged = judge(guessed, known, cases or known, options)
+    ids = [str(row["id"]) for row in judged.rows]
+    untold = [] if cases is None else check_told(cases, options, ids, task == "masks")
     found = parts(judged, groups)
     folder = Path(values.get("--out", "evaluation"))
     figures = {
@@ -120,6 +122,8 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
     for what, names in strays.items():
         if names:
             say(f"left out, {what.replace('_', ' ')}: {len(names)} ({listed(names)})")
+    if untold:
+        say(f"without a row in {values['--cases']}, so that patient and groups are unknown: {listed(untold)}")
     say(f"written: {folder / 'evaluation.json'}, {folder / 'samples.csv'}")
 
 
