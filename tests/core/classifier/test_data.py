@@ -235,6 +235,7 @@ def test_labels_of_a_table_may_be_unknown(table: Path) -> None:
         ("f99,sick", "labels.csv:2:1: there is no image 'f99'"),
         ("../f1.png,sick", "leads out of"),
         ("f1.png,", "has only the class 'well'"),
+        ("f0.png,sick", "labels.csv:3:1: 'f0' is the image 'f0.png' again; remove one of the two"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_told_with_its_place(table: Path, row: str, told: str) -> None:

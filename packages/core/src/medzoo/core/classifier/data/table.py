@@ -80,16 +80,17 @@ class ClassesTable(FileClasses):
         known = image_files(root, KINDS)
         given: dict[str, list[Item]] = {part: [] for part in PARTS}
         unlabelled: list[Item] = []
+        taken: dict[Path, str] = {}
         for row, name in enumerate(table.texts(self._image)):
             part = columns[self._split][row].casefold() if self._split in columns else ""
             if part not in (*PARTS, ""):
                 raise table.error(row, self._split, f"{self._split} is {part!r}", f"use one of {', '.join(PARTS)}")
             groups = {g: self.group_names[g].index(columns[g][row]) if columns[g][row] else -1 for g in self._groups}
             patient = columns[self._patient][row] if self._patient in columns else ""
-            item = file_item(
-                self._path(table, row, name, known), self.colour, name,
-                label=labels[row], patient=patient, groups=groups,
-            )  # fmt: skip
+            path = self._path(table, row, name, known)
+            if (first := taken.setdefault(path, name)) != name:
+                raise table.error(row, self._image, f"{name!r} is the image {first!r} again", "remove one of the two")
+            item = file_item(path, self.colour, name, label=labels[row], patient=patient, groups=groups)
             (unlabelled if labels[row] is None else given[part or "train"]).append(item)
         parts = filled(given, *self.fractions, self.seed)
         channels = 3 if self.colour else 1
