@@ -176,6 +176,13 @@ def test_probabilities_of_several_classes_and_of_labels_that_hold_together(workd
     assert figures["auroc/a"][0] == pytest.approx(roc_auc_score(np.array(marks)[1:, 0], chances[1:, 0]))
 
 
+def test_labels_of_one_table_alone_are_left_out_aloud(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("p.csv", [{"id": k, "p_a": k / 9, "p_b": 1 - k / 9} for k in range(10)])
+    write_csv("t.csv", [{"id": k, "label_a": k % 2, "label_c": 0} for k in range(10)])
+    assert main(["evaluate", "p.csv", "t.csv"]) == 0
+    assert "left out, labels that only one of the tables has: b, c" in capsys.readouterr().out
+
+
 def test_masks_of_two_folders_have_the_overlap_that_counting_gives(workdir: Path) -> None:
     left, right = np.zeros((8, 10)), np.zeros((8, 10))
     left[2:6, 2:6], right[4:8, 2:6] = 1, 1  # 16 and 16 pixels, 8 in both

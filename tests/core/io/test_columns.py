@@ -20,6 +20,8 @@ from medzoo.core.io.columns import columns_of
         ('"last, first",x\n', ["last, first", "x"]),
         ("\ufeffid,x\n", ["id", "x"]),
         ("one\n", ["one"]),
+        ("id  x0 y0\na 1 2\n", ["id", "x0", "y0"]),
+        ('"last name"\n', ["last name"]),
     ],
 )
 def test_names_are_found_whatever_separates_them(tmp_path: Path, text: str, names: list[str]) -> None:

@@ -34,7 +34,9 @@ def columns_of(path: str | Path) -> list[str]:
         raise DataError(f"{path}:1", problem, "give the file of the labels")
     if not head:
         raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
-    mark = separator_of(head) or ","
+    mark = separator_of(head) or ("," if '"' in head else "")
+    if not mark:
+        return head.split()  # of blanks, as `read_table` takes them
     return [csv_text(name.strip()) for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
 
 
