@@ -208,6 +208,15 @@ def test_a_table_gives_classes_patients_parts_and_groups(table: Path) -> None:
     assert [len(kept[part]) for part in PARTS] == [12, 9, 9]
 
 
+def test_a_group_that_nobody_knows_is_none_however_the_table_says_so(table: Path) -> None:
+    labels = table / "labels.csv"
+    labels.write_text(labels.read_text().replace(",M,2\n", ",Unknown,2\n").replace(",M,4\n", ",-1,4\n"))
+    data = ClassesTable(str(table), groups=["sex"])
+    items = {item.id: item.groups["sex"] for part in PARTS for item in data.cases.parts[part]}
+    assert data.group_names == {"sex": ("F", "M")}
+    assert [items[f"f{i}.png"] for i in range(7)] == [-1, 0, -1, 0, -1, 0, 1]
+
+
 def test_labels_of_a_table_may_be_unknown(table: Path) -> None:
     rows = [f"f{i},{(1, 0, -1, '')[i % 4]},{(0, 1, 1, '')[i % 4]}" for i in range(30)]
     (table / "labels.csv").write_text("\n".join(["id,nodule,mesh", *rows]))

@@ -246,7 +246,10 @@ def test_a_table_of_cases_names_files_with_or_without_ending_and_what_it_lacks_i
 def test_groups_that_nobody_knows_are_one_row_and_intervals_draw_patients(workdir: Path) -> None:
     rng = np.random.default_rng(0)
     base = [{"id": i, "score": s, "label": i % 2} for i, s in enumerate(rng.normal(size=40).tolist())]
-    write_csv("once.csv", [{**row, "patient": row["id"], "group_sex": (-1, 0)[int(row["id"]) > 9]} for row in base])
+    write_csv(
+        "once.csv",
+        [{**row, "patient": row["id"], "group_sex": ("-1", "n/a", 0)[min(int(row["id"]) // 5, 2)]} for row in base],
+    )
     copies = [
         {**row, "id": f"{row['id']}-{k}", "patient": row["id"], "group_sex": ""} for row in base for k in range(9)
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from medzoo.core.data.groups import is_unknown
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.evaluate.judged import UNKNOWN
 from medzoo.core.io import Column, Table, read_table
@@ -162,8 +163,8 @@ def source_column(file: File) -> str | None:
 
 
 def known(value: object) -> str:
-    """Return the value of an attribute as text; empty and −1 are `unknown`."""
-    return UNKNOWN if str(value).strip() in ("", "-1") else str(value)
+    """Return the value of an attribute as text; whatever says that nobody knows, such as −1, is `unknown`."""
+    return UNKNOWN if is_unknown(str(value)) else str(value)
 
 
 Value = TypeVar("Value")

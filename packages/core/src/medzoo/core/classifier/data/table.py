@@ -9,6 +9,7 @@ from medzoo.core.classifier.data.folder import FileClasses, FileOptions
 from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_item, filled
 from medzoo.core.classifier.data.module import check_classes
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
@@ -32,7 +33,8 @@ class ClassesTable(FileClasses):
         labels: Columns of the labels.
         patient: Column of the patients, where there is one.
         split: Column of the parts (`train`, `val`, `test`), where there is one.
-        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order.
+        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order, those
+            that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         common: Options of all files of classification.
     """
 
@@ -76,7 +78,8 @@ class ClassesTable(FileClasses):
         labels, classes = self._marks(table) if multi else self._kinds(table)
         check_classes(self._file, classes)
         columns = {name: table.texts(name) for name in (*more, *self._groups)}
-        self.group_names = {name: tuple(sorted(set(columns[name]) - {""})) for name in self._groups}
+        numbers = {name: numbered(columns[name]) for name in self._groups}
+        self.group_names = {name: values for name, (values, _) in numbers.items()}
         known = image_files(root, KINDS)
         given: dict[str, list[Item]] = {part: [] for part in PARTS}
         unlabelled: list[Item] = []
@@ -85,7 +88,7 @@ class ClassesTable(FileClasses):
             part = columns[self._split][row].casefold() if self._split in columns else ""
             if part not in (*PARTS, ""):
                 raise table.error(row, self._split, f"{self._split} is {part!r}", f"use one of {', '.join(PARTS)}")
-            groups = {g: self.group_names[g].index(columns[g][row]) if columns[g][row] else -1 for g in self._groups}
+            groups = {name: codes[row] for name, (_, codes) in numbers.items()}
             patient = columns[self._patient][row] if self._patient in columns else ""
             path = self._path(table, row, name, known)
             if (first := taken.setdefault(path, name)) != name:

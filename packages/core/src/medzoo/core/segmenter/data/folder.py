@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import DataOptions, Unpack
 from medzoo.core.data.splits import check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
@@ -31,7 +32,8 @@ class MasksFolder(MaskDataModule):
     Args:
         root: Folder of both.
         colour: Read images in colour; otherwise in grey.
-        groups: Columns of sensitive attributes in `cases.csv`; their values are numbered in alphabetical order.
+        groups: Columns of sensitive attributes in `cases.csv`; their values are numbered in alphabetical order, those
+            that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         val_fraction: Part of the images for validation.
         test_fraction: Part of the images for the test.
         common: Options of all data modules.
@@ -106,10 +108,8 @@ class MasksFolder(MaskDataModule):
         found: dict[str, dict[str, int]] = {}
         self.group_names = {}
         for column in self._groups:
-            texts = table.texts(column)
-            values = tuple(sorted({text for text in texts if text}))
-            self.group_names[column] = values
-            found[column] = {n: values.index(t) if t else -1 for n, t in zip(names, texts, strict=True)}
+            self.group_names[column], codes = numbered(table.texts(column))
+            found[column] = dict(zip(names, codes, strict=True))
         return patients, found
 
     def _patients(self, path: Path, table: Table) -> list[str]:
