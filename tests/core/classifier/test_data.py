@@ -217,6 +217,32 @@ def test_a_group_that_nobody_knows_is_none_however_the_table_says_so(table: Path
     assert [items[f"f{i}.png"] for i in range(7)] == [-1, 0, -1, 0, -1, 0, 1]
 
 
+def test_patients_that_a_table_has_or_an_option_names_are_never_passed_over(table: Path) -> None:
+    labels = table / "labels.csv"
+    with pytest.raises(ConfigError, match=r"--data\.patient pid: .*labels\.csv has no such column; it has id, label"):
+        ClassesTable(str(table), patient="pid").check()
+    with pytest.raises(ConfigError, match=r"--data\.split part: .*labels\.csv has no such column"):
+        ClassesTable(str(table), split="part").check()
+    labels.write_text(labels.read_text().replace("patient", "Subject_ID"))
+    with pytest.raises(ConfigError, match=r"--data\.patient: .*labels\.csv has patients in its column 'Subject_ID'"):
+        ClassesTable(str(table)).check()
+    assert ClassesTable(str(table), patient="Subject_ID").check() == []
+
+
+def test_patients_of_a_table_without_them_are_those_of_metadata(table: Path) -> None:
+    rows = [line.split(",") for line in (table / "labels.csv").read_text().splitlines()]
+    (table / "labels.csv").write_text("\n".join(f"{row[0]},{row[1]}" for row in rows))
+    (table / "metadata.csv").write_text("\n".join(f"{row[0]},{row[2]}" for row in rows))
+    data = ClassesTable(str(table))
+    owners = [{item.patient for item in data.cases.parts[part]} for part in PARTS]
+    assert [len(own) for own in owners] == [7, 1, 2]
+    assert set.union(*owners) == {f"patient p{i}" for i in range(10)}
+    assert data.check() == []
+    (table / "metadata.csv").write_text("id,patient\nother,p\n")
+    (fault,) = ClassesTable(str(table)).check()
+    assert "metadata.csv: names no image of the folders" in str(fault)
+
+
 def test_labels_of_a_table_may_be_unknown(table: Path) -> None:
     rows = [f"f{i},{(1, 0, -1, '')[i % 4]},{(0, 1, 1, '')[i % 4]}" for i in range(30)]
     (table / "labels.csv").write_text("\n".join(["id,nodule,mesh", *rows]))

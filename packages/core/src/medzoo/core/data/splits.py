@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,16 @@ def _take(order: Sequence[str], members: Mapping[str, list[str]], target: int) -
     return taken
 
 
+def patient_column(columns: Iterable[str]) -> str | None:
+    """Return the column of a table that names patients, see `read_patients`; None where there is none."""
+    return _column(columns, ("patient", "patientid", "subject", "subjectid"))
+
+
+def _column(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
+    names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns}
+    return next((names[name] for name in wanted if name in names), None)
+
+
 def read_patients(root: Path) -> dict[str, str]:
     """Return the patient of each image from `metadata.csv` in the root; empty without such a file or column.
 
@@ -101,9 +111,8 @@ def read_patients(root: Path) -> dict[str, str]:
     path = root / "metadata.csv"
     if not path.is_file():
         return {}
-    names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns_of(path)}
-    image = next((names[name] for name in _IMAGE if name in names), None)
-    patient = next((names[name] for name in ("patient", "patientid", "subject", "subjectid") if name in names), None)
+    columns = columns_of(path)
+    image, patient = _column(columns, _IMAGE), patient_column(columns)
     if patient is None:
         return {}
     if image is None:
@@ -117,3 +126,20 @@ def read_patients(root: Path) -> dict[str, str]:
             cure = "give each image a name of its own, for folders and endings do not count"
             raise table.error(row, patient, problem, cure)
     return found
+
+
+def patients_of(root: Path, images: Container[str]) -> dict[str, str]:
+    """Return what `read_patients` does, of which at least one must be of an image.
+
+    Args:
+        root: The folder of the data.
+        images: Names of the images without ending.
+
+    Raises:
+        DataError: See `read_patients`; or the table names no image.
+    """
+    patients = read_patients(root)
+    if patients and not any(name in images for name in patients):
+        problem = f"names no image of the folders; its first is {next(iter(patients))!r}"
+        raise DataError(root / "metadata.csv", problem, "write the names of the image files")
+    return patients
