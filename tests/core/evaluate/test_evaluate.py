@@ -176,6 +176,13 @@ def test_probabilities_of_several_classes_and_of_labels_that_hold_together(workd
     assert figures["auroc/a"][0] == pytest.approx(roc_auc_score(np.array(marks)[1:, 0], chances[1:, 0]))
 
 
+@pytest.mark.parametrize("column", ["patient", "Subject_ID"])
+def test_patients_are_drawn_whole_however_their_column_is_called(column: str, workdir: Path) -> None:
+    write_csv("t.csv", [{"id": k, "score": k, "label": k % 2, column: k // 2} for k in range(10)])
+    assert main(["evaluate", "t.csv", "t.csv"]) == 0
+    assert evaluation()["figures"]["all"]["patients"] == 5
+
+
 def test_labels_of_one_table_alone_are_left_out_aloud(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_csv("p.csv", [{"id": k, "p_a": k / 9, "p_b": 1 - k / 9} for k in range(10)])
     write_csv("t.csv", [{"id": k, "label_a": k % 2, "label_c": 0} for k in range(10)])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import column_called, columns_of, patient_column
 from medzoo.core.io.listing import stem
 
 _IMAGE = ("name", "id", "image", "filename", "file")
@@ -89,16 +88,6 @@ def _take(order: Sequence[str], members: Mapping[str, list[str]], target: int) -
     return taken
 
 
-def patient_column(columns: Iterable[str]) -> str | None:
-    """Return the column of a table that names patients, see `read_patients`; None where there is none."""
-    return _column(columns, ("patient", "patientid", "subject", "subjectid"))
-
-
-def _column(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
-    names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns}
-    return next((names[name] for name in wanted if name in names), None)
-
-
 def read_patients(root: Path) -> dict[str, str]:
     """Return the patient of each image from `metadata.csv` in the root; empty without such a file or column.
 
@@ -112,7 +101,7 @@ def read_patients(root: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     columns = columns_of(path)
-    image, patient = _column(columns, _IMAGE), patient_column(columns)
+    image, patient = column_called(columns, _IMAGE), patient_column(columns)
     if patient is None:
         return {}
     if image is None:

@@ -12,7 +12,7 @@ from medzoo.core.data.groups import is_unknown
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.evaluate.judged import UNKNOWN
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import stem
 from medzoo.core.names import listed
 from medzoo.core.spelling import nearest
@@ -24,7 +24,7 @@ class Options:
 
     Attributes:
         id: Column that names a case in both.
-        patient: Column of the patient; None takes `patient` where there is one.
+        patient: Column of the patient; None takes that of `patient_column`, where there is one.
         groups: Attributes; `sex` is the column `sex` or `group_sex`.
         label: Column of the true class.
         score: Column of the predicted score of a class of two.
@@ -113,7 +113,9 @@ def about(file: File, options: Options) -> dict[Key, dict[str, str]]:
         ConfigError: A column is missing.
         DataError: Rows of one case differ in what they say of it.
     """
-    patient = file.need("--patient", options.patient) if options.patient else "patient" if file.has("patient") else None
+    others = {name.casefold() for name in (options.id, options.label, *options.groups)}
+    usual = patient_column(name for name in file.header if name.casefold() not in others)
+    patient = file.need("--patient", options.patient) if options.patient else usual
     groups = {
         name: f"group_{name}" if file.has(f"group_{name}") else file.need("--group", name) for name in options.groups
     }

@@ -17,7 +17,7 @@ Figures of predictions of any program beside the truth, with 95 % intervals from
   classes   PREDICTIONS with p_NAME for each class, or one score; TRUTH with the class in a column, or label_NAME
   masks     PNG, TIFF, NIfTI, DICOM: what is not zero is marked; Dice, IoU, sensitivity, precision
   --group COLUMN     also by group; may be repeated
-  --patient COLUMN   cases of one patient belong together (default: patient, where there is one)
+  --patient COLUMN   cases of one patient belong together (default: patient or subject_id, where there is one)
   --cases FILE       table with id, patients and groups (default: TRUTH)
   --id COLUMN        names a case (default: id)
   --label COLUMN     true class (default: label)

@@ -11,10 +11,10 @@ from medzoo.core.classifier.data.module import check_classes
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import patient_column, patients_of
+from medzoo.core.data.splits import patients_of
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import image_files, stem
 from medzoo.core.names import listed
 

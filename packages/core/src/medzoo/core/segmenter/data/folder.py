@@ -10,10 +10,10 @@ from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import DataOptions, Unpack
-from medzoo.core.data.splits import check_fractions, patient_column, patients_of, split_by_fraction
+from medzoo.core.data.splits import check_fractions, patients_of, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_header, read_image, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import image_files, no_image, same_content, stem, unread_images
 from medzoo.core.names import listed
 from medzoo.core.segmenter.data.module import Drawn, MaskDataModule, MaskItem
