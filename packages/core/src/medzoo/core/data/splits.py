@@ -112,7 +112,7 @@ def read_patients(root: Path) -> dict[str, str]:
     for row, (name, person) in enumerate(zip(table.texts(image), table.texts(patient), strict=True)):
         if person and found.setdefault(stem(name), f"patient {person}") != f"patient {person}":
             problem = f"{patient} of {stem(name)!r} is {person!r}, further up {found[stem(name)].partition(' ')[2]!r}"
-            cure = "give each image a name of its own, for folders and endings do not count"
+            cure = "remove one row, or give two images names of their own, for folders do not count"
             raise table.error(row, patient, problem, cure)
     return found
 
