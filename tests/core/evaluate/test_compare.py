@@ -61,6 +61,22 @@ def test_cases_of_one_patient_are_no_more_evidence_than_one(workdir: Path) -> No
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
+def test_patients_that_one_of_the_runs_names_are_those_of_both(workdir: Path) -> None:
+    rng = np.random.default_rng(4)
+    base, moved = np.tile(rng.gamma(2, 2, 10), 8), np.tile(rng.normal(0.3, 1, 10), 8)
+    write("b", base + moved, patients=10)
+    found = []
+    for named in (True, False):
+        write("a", base, patients=10)
+        if not named:
+            rows = [line.split(",") for line in Path("a/samples.csv").read_text().splitlines()]
+            place = rows[0].index("patient")
+            rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+            Path("a/samples.csv").write_text("\n".join(map(",".join, rows)))
+        found.append(differences(read_tested("a"), read_tested("b"))[0].change)
+    assert found[0] == found[1]
+
+
 def test_scores_are_compared_by_auroc_source_by_source_and_what_is_not_found_is_counted(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,7 @@ def differences(first: Tested, second: Tested, seed: int = 0, resamples: int = 1
     parts = {source or "all": [key for key in keys if key[0] == source] for source in sources}
     if len(sources) > 1 and len({first.units[key] for key in keys}) == 1:
         parts = {"all": keys, **parts}
+    patients = {key: first.patients[key] or second.patients[key] for key in keys}
     ranks = [_ranked(tested) for tested in (first, second)]
     ranked = [rank for rank in ranks if rank is not None]
     found = []
@@ -134,7 +135,7 @@ def differences(first: Tested, second: Tested, seed: int = 0, resamples: int = 1
             figures.append(("auroc", both_ranked, [_chosen(places, figure) for places, figure in ranked]))
         for name, cases, (one, other) in figures:
             if cases:
-                found.append(_difference(part, name, cases, one(cases), other(cases), first.patients, seed, resamples))
+                found.append(_difference(part, name, cases, one(cases), other(cases), patients, seed, resamples))
     return found
 
 
