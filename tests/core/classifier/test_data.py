@@ -208,6 +208,41 @@ def test_a_table_gives_classes_patients_parts_and_groups(table: Path) -> None:
     assert [len(kept[part]) for part in PARTS] == [12, 9, 9]
 
 
+def test_a_group_that_nobody_knows_is_none_however_the_table_says_so(table: Path) -> None:
+    labels = table / "labels.csv"
+    labels.write_text(labels.read_text().replace(",M,2\n", ",Unknown,2\n").replace(",M,4\n", ",-1,4\n"))
+    data = ClassesTable(str(table), groups=["sex"])
+    items = {item.id: item.groups["sex"] for part in PARTS for item in data.cases.parts[part]}
+    assert data.group_names == {"sex": ("F", "M")}
+    assert [items[f"f{i}.png"] for i in range(7)] == [-1, 0, -1, 0, -1, 0, 1]
+
+
+def test_patients_that_a_table_has_or_an_option_names_are_never_passed_over(table: Path) -> None:
+    labels = table / "labels.csv"
+    with pytest.raises(ConfigError, match=r"--data\.patient pid: .*labels\.csv has no such column; it has id, label"):
+        ClassesTable(str(table), patient="pid").check()
+    with pytest.raises(ConfigError, match=r"--data\.split part: .*labels\.csv has no such column"):
+        ClassesTable(str(table), split="part").check()
+    labels.write_text(labels.read_text().replace("patient", "Subject_ID"))
+    with pytest.raises(ConfigError, match=r"--data\.patient: .*labels\.csv has patients in its column 'Subject_ID'"):
+        ClassesTable(str(table)).check()
+    assert ClassesTable(str(table), patient="Subject_ID").check() == []
+
+
+def test_patients_of_a_table_without_them_are_those_of_metadata(table: Path) -> None:
+    rows = [line.split(",") for line in (table / "labels.csv").read_text().splitlines()]
+    (table / "labels.csv").write_text("\n".join(f"{row[0]},{row[1]}" for row in rows))
+    (table / "metadata.csv").write_text("\n".join(f"{row[0]},{row[2]}" for row in rows))
+    data = ClassesTable(str(table))
+    owners = [{item.patient for item in data.cases.parts[part]} for part in PARTS]
+    assert [len(own) for own in owners] == [7, 1, 2]
+    assert set.union(*owners) == {f"patient p{i}" for i in range(10)}
+    assert data.check() == []
+    (table / "metadata.csv").write_text("id,patient\nother,p\n")
+    (fault,) = ClassesTable(str(table)).check()
+    assert "metadata.csv: names no image of the folders" in str(fault)
+
+
 def test_labels_of_a_table_may_be_unknown(table: Path) -> None:
     rows = [f"f{i},{(1, 0, -1, '')[i % 4]},{(0, 1, 1, '')[i % 4]}" for i in range(30)]
     (table / "labels.csv").write_text("\n".join(["id,nodule,mesh", *rows]))
@@ -235,6 +270,7 @@ def test_labels_of_a_table_may_be_unknown(table: Path) -> None:
         ("f99,sick", "labels.csv:2:1: there is no image 'f99'"),
         ("../f1.png,sick", "leads out of"),
         ("f1.png,", "has only the class 'well'"),
+        ("f0.png,sick", "labels.csv:3:1: 'f0' is the image 'f0.png' again; remove one of the two"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_told_with_its_place(table: Path, row: str, told: str) -> None:

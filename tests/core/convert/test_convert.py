@@ -96,6 +96,22 @@ def test_labelme_and_cvat_count_from_the_corner_and_coco_as_medzoo_does(labels: 
     assert told["annotations"][0]["keypoints"] == [4.5, 6.0, 2, 10.0, 20.0, 2]
 
 
+@pytest.mark.parametrize("form", ["coco", "cvat", "csv"])
+def test_images_of_two_folders_that_are_called_alike_are_two_in_one_file(form: str, workdir: Path) -> None:
+    """As `medzoo predict CKPT a b` names them; of both the file name, none of them could be read back."""
+    for folder in "ab":
+        write_image(f"{folder}/film.png", np.zeros((30, 20)))
+    points = {"film": np.array([[1.0, 2.0]]), "film-12345678": np.array([[3.0, 4.0]])}
+    found = Found(LabelTable(("apex",), points), "", {"film": "a/film.png", "film-12345678": "b/film.png"})
+    writer, ending = WRITERS[form]
+    writer(found, Path(f"out{ending}"))
+    back = read(Path(f"out{ending}")).table.points
+    assert {name: place.tolist() for name, place in back.items()} == {
+        "film": [[1.0, 2.0]],
+        "film-12345678": [[3.0, 4.0]],
+    }
+
+
 def test_slicer_has_lps_millimetres_and_reads_ras_too(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert("set", "--to", "slicer", "-o", "marks") == 0
     assert "LPS millimetres, 1 mm a pixel for 1 images" in capsys.readouterr().out

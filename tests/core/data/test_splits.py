@@ -31,13 +31,29 @@ def test_the_smallest_of_large_patients_is_tested_on() -> None:
         ("Filename;Subject\na.dcm;x\n", {"a": "patient x"}),
         ("id,patient\na,\nb,3\n", {"b": "patient 3"}),
         ("name,age\na,7\n", {}),
-        ("patient\n7\n", {}),
+        ("Image,Subject_ID\na.png,x\n", {"a": "patient x"}),
+        ("File Name;Patient ID\na.dcm;x\nb/a.dcm;x\n", {"a": "patient x"}),
     ],
 )
 def test_patients_come_from_a_table_in_the_root(tmp_path: Path, table: str, found: dict[str, str]) -> None:
     assert read_patients(tmp_path) == {}
     (tmp_path / "metadata.csv").write_text(table, encoding="utf-8")
     assert read_patients(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("patient\n7\n", "has patients in the column 'patient', and no column of their images; call that column name"),
+        ("name,patient\nm/1.png,P1\nm/2.png,P1\nn/1.png,P2\n", r"csv:4:2: patient of '1' is 'P2', further up 'P1'"),
+    ],
+)
+def test_patients_that_cannot_be_given_to_images_are_an_error_and_no_split_that_parts_them(
+    tmp_path: Path, table: str, said: str
+) -> None:
+    (tmp_path / "metadata.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_patients(tmp_path)
 
 
 def test_the_folders_of_a_layout_are_named_in_their_errors(tmp_path: Path) -> None:

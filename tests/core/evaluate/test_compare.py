@@ -61,6 +61,22 @@ def test_cases_of_one_patient_are_no_more_evidence_than_one(workdir: Path) -> No
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
+def test_patients_that_one_of_the_runs_names_are_those_of_both(workdir: Path) -> None:
+    rng = np.random.default_rng(4)
+    base, moved = np.tile(rng.gamma(2, 2, 10), 8), np.tile(rng.normal(0.3, 1, 10), 8)
+    write("b", base + moved, patients=10)
+    found = []
+    for named in (True, False):
+        write("a", base, patients=10)
+        if not named:
+            rows = [line.split(",") for line in Path("a/samples.csv").read_text().splitlines()]
+            place = rows[0].index("patient")
+            rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+            Path("a/samples.csv").write_text("\n".join(map(",".join, rows)))
+        found.append(differences(read_tested("a"), read_tested("b"))[0].change)
+    assert found[0] == found[1]
+
+
 def test_scores_are_compared_by_auroc_source_by_source_and_what_is_not_found_is_counted(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,13 +104,32 @@ def test_scores_are_compared_by_auroc_source_by_source_and_what_is_not_found_is_
     assert (row["cases"], row["first"], row["second"]) == (2, 1.5, 1.25)
 
 
+def test_the_score_of_a_class_by_its_name_is_compared_too(workdir: Path) -> None:
+    labels = ["malignant" if k % 2 else "benign" for k in range(12)]
+    write_csv("truth.csv", [{"id": k, "label": label} for k, label in enumerate(labels)])
+    for name, gain in (("a", 0.0), ("b", 1.0)):
+        scores = [{"id": k, "score": 0.1 * (k % 5) + gain * (k % 2)} for k in range(12)]
+        write_csv(f"{name}.csv", scores)
+        assert main(["evaluate", f"{name}.csv", "truth.csv", "--positive", "malignant", "-o", name]) == 0
+    found = {part.figure: part for part in differences(read_tested("a"), read_tested("b"))}
+    assert found["auroc"].second == 1
+    assert found["auroc"].second > found["auroc"].first
+
+
 def test_what_cannot_be_compared_costs_one_line(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("a", np.ones(3))
     write("b", np.ones(3), source="t")
     write("c", np.ones(3), unit="px")
     Path("d").mkdir()
     write_csv("e/samples.csv", [{"id": "i0", "source": "s", "error": "bad"}])
-    wanted = {"b": "has no case of a/", "c": "in px, that of", "d": "has no samples.csv", "e": "expected a number"}
+    write_csv("f/samples.csv", [{"id": "i0", "source": "s", "error": value} for value in (1, 2)])
+    wanted = {
+        "f": "repeats id, source",
+        "b": "has no case of a/",
+        "c": "in px, that of",
+        "d": "has no samples.csv",
+        "e": "expected a number",
+    }
     for name, message in wanted.items():
         assert main(["compare", "a", name]) == 2
         err = capsys.readouterr().err.strip()

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from medzoo.core.cli import main
@@ -174,6 +176,20 @@ def test_probabilities_of_several_classes_and_of_labels_that_hold_together(workd
     assert figures["auroc/a"][0] == pytest.approx(roc_auc_score(np.array(marks)[1:, 0], chances[1:, 0]))
 
 
+@pytest.mark.parametrize("column", ["patient", "Subject_ID"])
+def test_patients_are_drawn_whole_however_their_column_is_called(column: str, workdir: Path) -> None:
+    write_csv("t.csv", [{"id": k, "score": k, "label": k % 2, column: k // 2} for k in range(10)])
+    assert main(["evaluate", "t.csv", "t.csv"]) == 0
+    assert evaluation()["figures"]["all"]["patients"] == 5
+
+
+def test_labels_of_one_table_alone_are_left_out_aloud(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("p.csv", [{"id": k, "p_a": k / 9, "p_b": 1 - k / 9} for k in range(10)])
+    write_csv("t.csv", [{"id": k, "label_a": k % 2, "label_c": 0} for k in range(10)])
+    assert main(["evaluate", "p.csv", "t.csv"]) == 0
+    assert "left out, labels that only one of the tables has: b, c" in capsys.readouterr().out
+
+
 def test_masks_of_two_folders_have_the_overlap_that_counting_gives(workdir: Path) -> None:
     left, right = np.zeros((8, 10)), np.zeros((8, 10))
     left[2:6, 2:6], right[4:8, 2:6] = 1, 1  # 16 and 16 pixels, 8 in both
@@ -193,10 +209,54 @@ def test_masks_of_two_folders_have_the_overlap_that_counting_gives(workdir: Path
     assert main(["evaluate", "p", "t"]) == 2
 
 
+def test_masks_that_lie_elsewhere_in_the_patient_have_no_overlap_to_count(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same voxels, saved without the affine of their image: read_image turns them by what the file says."""
+    mask = np.zeros((4, 6, 8), dtype=np.uint8)
+    mask[1:3, 1:3, 1:4] = 1
+    write_nifti(Path("t/vol.nii.gz"), mask, None, (1, 1, 2))
+    Path("p").mkdir()
+    nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), "p/vol.nii.gz")
+    assert main(["evaluate", "p", "t"]) == 2
+    assert "p/vol.nii.gz: lies up to" in capsys.readouterr().err
+
+
+def test_a_mask_in_jpeg_is_refused_for_the_noise_at_its_borders_would_be_marked(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[5:9, 5:9] = 255
+    for folder in "pt":
+        Path(folder).mkdir()
+    Image.fromarray(mask).save("p/one.png")
+    Image.fromarray(mask).save("t/one.jpg")
+    assert main(["evaluate", "p", "t"]) == 2
+    assert "t/one.jpg: is a JPEG file" in capsys.readouterr().err
+
+
+def test_a_table_of_cases_names_files_with_or_without_ending_and_what_it_lacks_is_said(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        for folder in "pt":
+            write_image(f"{folder}/{name}.png", np.ones((4, 4)))
+    write_csv("cases.csv", [{"id": "one.png", "sex": "f"}])
+    assert main(["evaluate", "p", "t", "--cases", "cases.csv", "--group", "sex"]) == 0
+    assert set(evaluation()["figures"]) == {"all", "sex=f", "sex=unknown"}
+    assert "without a row in cases.csv, so that patient and groups are unknown: two" in capsys.readouterr().out
+    write_csv("cases.csv", [{"id": "1", "sex": "f"}])
+    assert main(["evaluate", "p", "t", "--cases", "cases.csv", "--group", "sex"]) == 2
+    assert "cases.csv: has no row of a case: it has 1, the truth one, two" in capsys.readouterr().err
+
+
 def test_groups_that_nobody_knows_are_one_row_and_intervals_draw_patients(workdir: Path) -> None:
     rng = np.random.default_rng(0)
     base = [{"id": i, "score": s, "label": i % 2} for i, s in enumerate(rng.normal(size=40).tolist())]
-    write_csv("once.csv", [{**row, "patient": row["id"], "group_sex": (-1, 0)[int(row["id"]) > 9]} for row in base])
+    write_csv(
+        "once.csv",
+        [{**row, "patient": row["id"], "group_sex": ("-1", "n/a", 0)[min(int(row["id"]) // 5, 2)]} for row in base],
+    )
     copies = [
         {**row, "id": f"{row['id']}-{k}", "patient": row["id"], "group_sex": ""} for row in base for k in range(9)
     ]
@@ -219,6 +279,7 @@ def test_groups_that_nobody_knows_are_one_row_and_intervals_draw_patients(workdi
         (["pred.csv", "truth.csv", "--id", "name"], "--id name: pred.csv has no such column"),
         (["pred.csv", "truth.csv", "--spacing", "0"], "--spacing 0: expected a number above 0"),
         (["pred.csv", "other.csv"], "other.csv: has no case"),
+        (["pred.csv", "classes.csv"], "classes.csv: has no landmarks, as the predictions have"),
         (["score.csv", "truth.csv"], "--score score: score.csv has no such column"),
     ],
 )
@@ -227,6 +288,7 @@ def test_a_mistake_costs_one_line(
 ) -> None:
     point_tables(np.random.default_rng(0))
     write_csv("other.csv", [{"id": "x", "x0": 1, "y0": 1}])
+    write_csv("classes.csv", [{"id": "im0", "label": 1}])
     write_csv("score.csv", [{"id": "x", "value": 1}])
     message = message.replace("other.csv: has no case", "pred.csv: has no case")
     assert main(["evaluate", *arguments]) == 2

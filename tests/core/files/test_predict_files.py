@@ -339,6 +339,10 @@ def test_landmarks_are_written_for_other_programs_too_and_what_was_corrected_sta
     assert main(command) == 0
     assert Path("out/labelme/im0.json").read_text() == "corrected"
     assert Path("out/labelme/late.json").is_file()
+    capsys.readouterr()
+    Path("new/im0.png").write_bytes(Path("new/late.png").read_bytes())
+    assert main(command) == 0
+    assert "left as it is: out/labelme/im0.json is of an earlier state of its image" in capsys.readouterr().err
     assert len(json.loads(Path("out/coco.json").read_text())["images"]) == 4
     assert main(["predict", CKPT, "new", "-o", "more", "--format", "labelm"]) == 2
     assert "--format labelm: expected json, csv, nifti, labelme, coco, cvat, slicer" in capsys.readouterr().err

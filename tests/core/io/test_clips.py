@@ -60,6 +60,12 @@ def dicom(path: Path, frames: Frames, **attributes: Any) -> Path:
     return path
 
 
+def test_frames_that_are_numbered_without_leading_zeros_follow_each_other_by_number(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(tmp_path / f"f{number}_0.{number}.png")
+    assert read_clip(tmp_path)[1][:, 0, 0].tolist() == [20 * number for number in range(12)]
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "within"), [("a.avi", "mjpeg", 30.0), ("a.avi", "rawvideo", 1.0), ("a.mp4", "mpeg4", 40.0)]
 )

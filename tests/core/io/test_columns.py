@@ -9,6 +9,7 @@ import pytest
 from medzoo.core.errors import DataError
 from medzoo.core.io import read_object
 from medzoo.core.io.columns import columns_of
+from medzoo.core.io.point_tables import read_labels
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ from medzoo.core.io.columns import columns_of
         ('"last, first",x\n', ["last, first", "x"]),
         ("\ufeffid,x\n", ["id", "x"]),
         ("one\n", ["one"]),
+        ("id  x0 y0\na 1 2\n", ["id", "x0", "y0"]),
+        ('"last name"\n', ["last name"]),
     ],
 )
 def test_names_are_found_whatever_separates_them(tmp_path: Path, text: str, names: list[str]) -> None:
@@ -61,3 +64,10 @@ def test_json_without_names_is_refused_in_one_line(tmp_path: Path, text: str, ki
 def test_names_with_values_are_returned(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": [1, null]}', encoding="utf-8")
     assert read_object(tmp_path / "a.json") == {"a": [1, None]}
+
+
+@pytest.mark.parametrize("table", ["id,x0,y0,{}\na,1,2,p7\n", "id,landmark,x,y,{}\na,0,1,2,p7\n"])
+@pytest.mark.parametrize("name", ["patient", "Patient ID", "subject_id"])
+def test_patients_of_landmarks_are_read_however_their_column_is_called(name: str, table: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(table.format(name))
+    assert read_labels(tmp_path / "t.csv").patients == {"a": "patient p7"}

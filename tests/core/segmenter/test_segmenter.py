@@ -107,6 +107,45 @@ def test_a_row_of_no_image_or_of_one_twice_is_a_fault_for_its_patient_would_be_l
     assert "cases.csv:14:1" in str(found)
 
 
+@pytest.mark.parametrize("table", ["cases.csv", "metadata.csv"])
+def test_patients_are_found_under_the_names_that_other_folders_take(table: str, tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    text = (root / "cases.csv").read_text()
+    (root / "cases.csv").unlink()
+    (root / table).write_text(text.replace("patient", "Subject_ID"))
+    data = MasksFolder(str(root), size=16, test_fraction=0.3)
+    owners = [{item.patient for item in items} for items in data.parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == 6
+    (root / table).unlink()
+    (root / "metadata.csv").write_text("id,patient\nother,p\n")
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "metadata.csv: names no image of the folders" in str(found)
+
+
+def test_a_mask_without_an_image_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    write_image(root / "masks/n77.png", np.zeros((16, 16), dtype=np.float32))
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "masks: has 1 masks of no image: n77" in str(found)
+
+
+def test_the_same_image_in_two_parts_is_a_fault_for_a_test_on_it_shows_nothing(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    parts = MasksFolder(str(root), size=16).parts
+    known, tested = parts["train"][0], parts["test"][0]
+    for own, other in ((known.path, tested.path), (known.mask, tested.mask)):
+        Path(other).write_bytes(Path(own).read_bytes())
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert str(found).startswith(f"{tested.path}: is, byte for byte, the training image {known.path}")
+
+
+def test_images_in_folders_below_are_named_and_not_left_out_in_silence(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    write_image(root / "images/p9/n99.png", np.zeros((16, 16), dtype=np.float32))
+    (found,) = MasksFolder(str(root), size=16).check()
+    assert "images one level down that are not read, such as p9/n99.png" in str(found)
+
+
 def test_a_mask_in_jpeg_is_refused_for_its_borders_are_not_exact(tmp_path: Path) -> None:
     root = folder(tmp_path)
     with Image.open(root / "masks/n00.png") as mask:

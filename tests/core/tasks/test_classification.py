@@ -214,8 +214,11 @@ def test_classes_of_the_data_are_found_by_name_in_those_of_the_model() -> None:
 
 def test_a_logit_that_is_not_finite_is_told_with_its_image() -> None:
     batch = collate([sample(7, torch.tensor(0))], ClassificationSample)
+    lost = ClassificationOutputs(torch.full((1, 3), math.nan), NAMES)
     with pytest.raises(DataError, match="007: gets a score that is not finite"):
-        ClassificationEvaluation(NAMES).update(batch, ClassificationOutputs(torch.full((1, 3), math.nan), NAMES))
+        ClassificationEvaluation(NAMES).update(batch, lost)
+    with pytest.raises(DataError, match="007: gets a score that is not finite"):
+        predictions(batch, lost)
 
 
 def test_predictions_are_records_and_a_table(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from medzoo.core.errors import DataError
 from medzoo.core.sample import Batch, SignalSample, collate, misfit
 from medzoo.core.tasks.signals import SignalEvaluation, SignalOutputs, in_own_rate, predictions, spans
 
@@ -58,6 +59,15 @@ def test_figures_by_hand_for_any_batches(tmp_path: Path) -> None:
     kinds = {row["kind"]: float(row["auroc"]) for row in csv.DictReader((tmp_path / "kinds.csv").open())}
     assert kinds == {"pvc": 1.0, "af": 0.5}
     assert (tmp_path / "figures" / "ward_0.png").is_file()
+
+
+@pytest.mark.parametrize("lost", ["scores", "maps"])
+def test_a_record_with_a_score_that_is_not_finite_is_no_normal_one(lost: str) -> None:
+    batch, outputs = batch_of()
+    getattr(outputs, lost)[2] = math.nan
+    for judge in (SignalEvaluation().update, predictions):
+        with pytest.raises(DataError, match="c: gets a score that is not finite"):
+            judge(batch, outputs)
 
 
 def test_without_a_threshold_no_record_is_called_normal() -> None:

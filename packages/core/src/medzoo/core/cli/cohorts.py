@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from medzoo.core.distributed import print_once
 from medzoo.core.errors import ConfigError
 from medzoo.core.names import file_name
 
@@ -55,7 +56,9 @@ def take_test_sets(known: dict[str, str], config: dict[str, object], source: str
 
 
 def build_test_sets(cli: MedzooCLI, roots: Mapping[str, str]) -> dict[str, LightningDataModule]:
-    """Build the data module of the run once for each further folder, as an external cohort: all that it has is tested.
+    """Build the data module of the run once for each further folder, as an external cohort.
+
+    All that it has is tested where the data module has `all_test`, else its test part, which is said.
 
     Raises:
         ConfigError: The data module reads no folder.
@@ -64,5 +67,20 @@ def build_test_sets(cli: MedzooCLI, roots: Mapping[str, str]) -> dict[str, Light
     if roots and "root" not in settings:
         kind = str(cli.config.data.class_path).rpartition(".")[2]
         raise ConfigError(f"--test_set: {kind} reads no folder")
+    for root in roots.values():
+        say_part(settings, root)
     whole = {"all_test": True} if "all_test" in settings else {}
     return {name: cli.build_data({"root": root, **whole}) for name, root in roots.items()}
+
+
+def say_part(settings: Mapping[str, object], root: object) -> None:
+    """Say that only a part of a folder is tested, where its data module draws one and cannot test all.
+
+    Args:
+        settings: Those of the data module.
+        root: The folder.
+    """
+    share = settings.get("test_fraction")
+    if share is not None and "all_test" not in settings:
+        drawn = f"the {share} of --data.test_fraction that is drawn"
+        print_once(f"testing a part of {root}, not all of it: its own test part or, where it names none, {drawn}")

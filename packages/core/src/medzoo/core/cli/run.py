@@ -218,12 +218,18 @@ def _names_settings(request: Request, option: str = "") -> bool:
 
 def _test_all_of_another_set(request: Request, cli: MedzooCLI) -> None:
     """Have a test use all images of a folder that the checkpoint was not trained on, where no option says otherwise."""
+    from medzoo.core.cli.cohorts import say_part
+
     settings = cli.config.data.init_args
     given = any(argument.startswith("--data.all_test") for argument in request.arguments)
-    if request.verb != "test" or given or "all_test" not in settings or settings.get("root") is None:
+    if request.verb != "test" or given or settings.get("root") is None:
         return
     trained = request.trained_on
-    if trained is None or Path(trained).resolve() != Path(settings["root"]).resolve():
+    if trained is not None and Path(trained).resolve() == Path(settings["root"]).resolve():
+        return
+    if "all_test" not in settings:
+        say_part(settings, settings["root"])
+    else:
         settings["all_test"] = True
         print_once(
             f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only"

@@ -15,7 +15,7 @@ run:
   --ckpt_path FILE      take model, data settings, weights and the place in the training from a checkpoint
   --init_from FILE      start a new training with weights and (but for --config NAME) model settings of a checkpoint
   --freeze PART         keep the weights of a part of the model, such as backbone; commas or repeats for more
-  --test_set NAME=DIR   with test: also all images of another folder, figures as NAME/...; may be repeated
+  --test_set NAME=DIR   with test: also the images of another folder, figures as NAME/...; may be repeated
   --logger NAMES        log to csv (a row every few steps), tensorboard, wandb or mlflow too, into the run folder
   --quiet               no bars and no lines an epoch
   --debug               show where an error came from

@@ -12,6 +12,7 @@ from medzoo.core.convert.read import SLICER, Found
 from medzoo.core.convert.xml import cvat_text
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import file_name, replacing, write_csv, write_json
+from medzoo.core.io.listing import stem
 
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -34,8 +35,12 @@ def path_of(form: str, out: Path, name: str) -> Path:
 
 
 def file_of(found: Found, name: str) -> str:
-    """Return the file name of an image, its name alone where the file is not at hand."""
-    return Path(found.images[name]).name if name in found.images else name
+    """Return the file name of an image, its name alone where the file is not at hand or called otherwise.
+
+    Images of several folders may be called alike: `medzoo predict` gives such a name of its own.
+    """
+    file = Path(found.images[name]).name if name in found.images else name
+    return file if stem(file) == name else name
 
 
 def write_labelme(found: Found, out: Path) -> int:

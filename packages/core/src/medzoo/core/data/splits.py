@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import column_called, columns_of, patient_column
 from medzoo.core.io.listing import stem
+
+_IMAGE = ("name", "id", "image", "filename", "file")
+"""Columns of the images in `metadata.csv`."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +92,43 @@ def read_patients(root: Path) -> dict[str, str]:
     """Return the patient of each image from `metadata.csv` in the root; empty without such a file or column.
 
     The image is the column `name`, `id`, `image`, `filename` or `file` (with or without suffix), the patient `patient`,
-    `patient_id`, `patientid` or `subject`.
+    `patient_id`, `patientid`, `subject` or `subject_id`, in any case and with `_`, `-` or a blank between the words.
+
+    Raises:
+        DataError: The table has patients and does not say of which images, or gives one name to two patients.
     """
     path = root / "metadata.csv"
     if not path.is_file():
         return {}
-    names = {name.casefold(): name for name in columns_of(path)}
-    image = next((names[name] for name in ("name", "id", "image", "filename", "file") if name in names), None)
-    patient = next((names[name] for name in ("patient", "patient_id", "patientid", "subject") if name in names), None)
-    if image is None or patient is None:
+    columns = columns_of(path)
+    image, patient = column_called(columns, _IMAGE), patient_column(columns)
+    if patient is None:
         return {}
+    if image is None:
+        problem = f"has patients in the column {patient!r}, and no column of their images"
+        raise DataError(path, problem, f"call that column {', '.join(_IMAGE[:-1])} or {_IMAGE[-1]}")
     table = read_table(path, [image, Column(patient, optional=True)])
-    pairs = zip(table.texts(image), table.texts(patient), strict=True)
-    return {stem(name): f"patient {person}" for name, person in pairs if person}
+    found: dict[str, str] = {}
+    for row, (name, person) in enumerate(zip(table.texts(image), table.texts(patient), strict=True)):
+        if person and found.setdefault(stem(name), f"patient {person}") != f"patient {person}":
+            problem = f"{patient} of {stem(name)!r} is {person!r}, further up {found[stem(name)].partition(' ')[2]!r}"
+            cure = "remove one row, or give two images names of their own, for folders do not count"
+            raise table.error(row, patient, problem, cure)
+    return found
+
+
+def patients_of(root: Path, images: Container[str]) -> dict[str, str]:
+    """Return what `read_patients` does, of which at least one must be of an image.
+
+    Args:
+        root: The folder of the data.
+        images: Names of the images without ending.
+
+    Raises:
+        DataError: See `read_patients`; or the table names no image.
+    """
+    patients = read_patients(root)
+    if patients and not any(name in images for name in patients):
+        problem = f"names no image of the folders; its first is {next(iter(patients))!r}"
+        raise DataError(root / "metadata.csv", problem, "write the names of the image files")
+    return patients

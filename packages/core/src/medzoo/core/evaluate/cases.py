@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from medzoo.core.data.groups import is_unknown
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.evaluate.judged import UNKNOWN
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
+from medzoo.core.io.listing import stem
 from medzoo.core.names import listed
 from medzoo.core.spelling import nearest
 
@@ -22,7 +24,7 @@ class Options:
 
     Attributes:
         id: Column that names a case in both.
-        patient: Column of the patient; None takes `patient` where there is one.
+        patient: Column of the patient; None takes that of `patient_column`, where there is one.
         groups: Attributes; `sex` is the column `sex` or `group_sex`.
         label: Column of the true class.
         score: Column of the predicted score of a class of two.
@@ -111,7 +113,9 @@ def about(file: File, options: Options) -> dict[Key, dict[str, str]]:
         ConfigError: A column is missing.
         DataError: Rows of one case differ in what they say of it.
     """
-    patient = file.need("--patient", options.patient) if options.patient else "patient" if file.has("patient") else None
+    others = {name.casefold() for name in (options.id, options.label, *options.groups)}
+    usual = patient_column(name for name in file.header if name.casefold() not in others)
+    patient = file.need("--patient", options.patient) if options.patient else usual
     groups = {
         name: f"group_{name}" if file.has(f"group_{name}") else file.need("--group", name) for name in options.groups
     }
@@ -135,14 +139,34 @@ def facts_of(facts: Mapping[Key, dict[str, str]], key: Key, groups: Sequence[str
     return found or {"patient": "", **{f"group_{name}": UNKNOWN for name in groups}}
 
 
+def check_told(cases: File, options: Options, ids: Sequence[str], files: bool) -> list[str]:
+    """Return the cases that a table of cases has no row of.
+
+    Args:
+        cases: The table.
+        options: What to read of it.
+        ids: Those that are judged.
+        files: Whether these are names of files, which the table may have with their ending.
+
+    Raises:
+        DataError: It has a row of none, so that all that it says would be lost.
+    """
+    told = {stem(name) if files else name for _, name in about(cases, options)}
+    lost = [name for name in ids if name not in told]
+    if ids and len(lost) == len(ids):
+        problem = f"has no row of a case: it has {listed(sorted(told), 3)}, the truth {listed(ids, 3)}"
+        raise DataError(cases.path, problem, "give both the same ids")
+    return lost
+
+
 def source_column(file: File) -> str | None:
     """Return the column that says what a case comes from, if there is one."""
     return next((name for name in ("source", "domain") if file.has(name)), None)
 
 
 def known(value: object) -> str:
-    """Return the value of an attribute as text; empty and −1 are `unknown`."""
-    return UNKNOWN if str(value).strip() in ("", "-1") else str(value)
+    """Return the value of an attribute as text; whatever says that nobody knows, such as −1, is `unknown`."""
+    return UNKNOWN if is_unknown(str(value)) else str(value)
 
 
 Value = TypeVar("Value")

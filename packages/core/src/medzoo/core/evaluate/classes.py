@@ -70,6 +70,13 @@ def judge_classes(predictions: File, truth: File, cases: File, options: Options)
     return Judged(rows, figures, chosen, joined.unpredicted, joined.unknown)
 
 
+def unpaired(predictions: File, truth: File) -> list[str]:
+    """Return the labels that only one of two tables has, where they have some in common."""
+    pairs = ((predictions, "p_"), (truth, "label_"))
+    guessed, known = ({name.casefold() for name in file.starting(prefix)} for file, prefix in pairs)
+    return sorted(guessed ^ known) if guessed & known else []
+
+
 def _labels(truth: File, classes: tuple[str, ...], options: Options) -> dict[Key, list[float]]:
     keys = key_columns(truth, options)
     columns = [Column(f"label_{name}", "number", optional=True, low=0, high=1) for name in classes]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from medzoo.core.errors import DataError
 from medzoo.core.evaluate.cases import File, Key, Options, about, facts_of, join
 from medzoo.core.evaluate.judged import Figure, Floats, Judged, Row
-from medzoo.core.io import read_image
-from medzoo.core.io.listing import image_files, no_image
+from medzoo.core.io import read_header, read_image
+from medzoo.core.io.listing import image_files, no_image, stem
+from medzoo.core.io.nifti import offset_mm, same_place
 
 FIGURES = ("dice", "iou", "sensitivity", "precision")
 
@@ -30,11 +31,13 @@ def judge_masks(predictions: str, truth: str, cases: File | None, options: Optio
         options: What to read of it.
 
     Raises:
-        DataError: A folder holds no image, none is in both, a file cannot be read, or two differ in size.
+        DataError: A folder holds no image or a JPEG, no name is in both, a file cannot be read, or two differ in size
+            or in their place in the patient.
     """
     guessed, known = _files(Path(predictions)), _files(Path(truth))
     joined = join(guessed, known, predictions)
-    facts = about(cases, options) if cases is not None else {}
+    named = about(cases, options) if cases is not None else {}
+    facts = {(key[0], stem(key[1])): value for key, value in named.items()}
     rows: list[Row] = []
     values = np.empty((len(joined.keys), len(FIGURES)))
     for i, key in enumerate(joined.keys):
@@ -49,6 +52,9 @@ def _files(folder: Path) -> dict[Key, str]:
     files = {("", name): path for name, path in image_files(folder).items()}
     if not files:
         raise no_image(folder, "give the folder of the masks")
+    lossy = next((path for path in files.values() if path.lower().endswith((".jpg", ".jpeg"))), None)
+    if lossy is not None:
+        raise DataError(lossy, "is a JPEG file, whose pixels beside a border are not 0", "save masks as PNG")
     return files
 
 
@@ -56,12 +62,16 @@ def overlap(predicted: str, truth: str) -> tuple[float, float, float, float]:
     """Return the figures of two files, NaN where one has no value.
 
     Raises:
-        DataError: A file cannot be read, or the two differ in size.
+        DataError: A file cannot be read, or the two differ in size or in their place in the patient.
     """
     guess, target = (read_image(path).array != 0 for path in (predicted, truth))
     if guess.shape != target.shape:
         sizes = " × ".join(map(str, guess.shape[::-1])), " × ".join(map(str, target.shape[::-1]))
         raise DataError(predicted, f"is {sizes[0]}, its truth {sizes[1]}", "bring the mask to the grid of the original")
+    place, own = read_header(predicted), read_header(truth)
+    if not same_place(place, own):
+        problem = f"lies up to {offset_mm(place, own):.3g} mm from its truth, by the affines of both"
+        raise DataError(predicted, problem, "bring the mask to the grid of the original")
     shared, marked, wanted = (int(part.sum()) for part in (guess & target, guess, target))
     whole = marked + wanted
     dice = 2 * shared / whole if whole else 1.0

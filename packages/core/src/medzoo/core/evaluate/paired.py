@@ -71,7 +71,7 @@ def read_tested(path: str) -> Tested:
     """Read the `samples.csv` of a run folder, or of an evaluation's.
 
     Raises:
-        DataError: There is none, or an error in it is no number.
+        DataError: There is none, it has a case twice, or an error in it is no number.
     """
     if not Path(path).exists():
         raise DataError(path, "does not exist", "check the path")
@@ -83,7 +83,8 @@ def read_tested(path: str) -> Tested:
         raise DataError(place, "has no column 'error'", "give the samples.csv of a test or of an evaluation")
     columns = key_columns(file, Options())
     more = [name for name in ("patient", "unit") if file.has(name)]
-    table = file.read([*columns, Column("error", optional=True), *(Column(name, optional=True) for name in more)])
+    rest = [Column("error", optional=True), *(Column(name, optional=True) for name in more)]
+    table = file.read([*columns, *rest], [column.name for column in columns])
     tested = Tested(str(place), {}, {}, {}, file)
     for i, row in enumerate(table.rows):
         key = key_of(row, columns)
@@ -121,6 +122,7 @@ def differences(first: Tested, second: Tested, seed: int = 0, resamples: int = 1
     parts = {source or "all": [key for key in keys if key[0] == source] for source in sources}
     if len(sources) > 1 and len({first.units[key] for key in keys}) == 1:
         parts = {"all": keys, **parts}
+    patients = {key: first.patients[key] or second.patients[key] for key in keys}
     ranks = [_ranked(tested) for tested in (first, second)]
     ranked = [rank for rank in ranks if rank is not None]
     found = []
@@ -133,7 +135,7 @@ def differences(first: Tested, second: Tested, seed: int = 0, resamples: int = 1
             figures.append(("auroc", both_ranked, [_chosen(places, figure) for places, figure in ranked]))
         for name, cases, (one, other) in figures:
             if cases:
-                found.append(_difference(part, name, cases, one(cases), other(cases), first.patients, seed, resamples))
+                found.append(_difference(part, name, cases, one(cases), other(cases), patients, seed, resamples))
     return found
 
 
@@ -172,10 +174,16 @@ def _ranked(tested: Tested) -> tuple[dict[Key, int], Callable[[NDArray[np.intp]]
     if not file.has("label") or not (file.has("score") or file.starting("p_")):
         return None
     try:
-        judged = judge_classes(file, file, file, Options())
+        judged = judge_classes(file, file, file, Options(positive=_positive(file)))
     except DataError:  # labels of one kind only, or points, whose score is of something else
         return None
     return {(str(row["source"]), str(row["id"])): i for i, row in enumerate(judged.rows)}, judged.figure
+
+
+def _positive(file: File) -> str:
+    """Return the label that a single score is of: `X` where the other one is `not X`, as `medzoo evaluate` has it."""
+    labels = set(file.read([Column("label", optional=True)]).texts("label"))
+    return next((label for label in sorted(labels) if label and f"not {label}" in labels), Options().positive)
 
 
 def _chosen(places: Mapping[Key, int], figure: Callable[[NDArray[np.intp]], Figure]) -> Chosen:

@@ -17,6 +17,7 @@ from medzoo.core.io import Column
 _RADII = {"mm": (2.0, 2.5, 3.0, 4.0), "px": (4.0, 8.0, 16.0)}
 _SLACK = 1e-6
 """Relative width of the boundary of a radius, as in `medzoo.core.metrics.landmark`."""
+_COLUMNS = "landmark, x, y, or x0, y0, x1, y1, …"
 _NOWHERE = (math.nan, math.nan)
 Points = dict[Key, dict[str, tuple[float, float]]]
 
@@ -56,6 +57,8 @@ def judge_points(predictions: File, truth: File, cases: File, options: Options) 
     """
     joined = join(_read(predictions, options), _read(truth, options), predictions.path)
     names = list(dict.fromkeys(name for points in joined.truth for name in points))
+    if not names:
+        raise DataError(truth.path, "has no landmarks, as the predictions have", f"give columns {_COLUMNS}")
     if not set(names) & {name for points in joined.predicted for name in points}:
         first = next(iter(joined.predicted[0]), "none")
         problem = f"has no landmark of the truth, such as {names[0]!r}, but {first!r}"

@@ -17,7 +17,7 @@ Figures of predictions of any program beside the truth, with 95 % intervals from
   classes   PREDICTIONS with p_NAME for each class, or one score; TRUTH with the class in a column, or label_NAME
   masks     PNG, TIFF, NIfTI, DICOM: what is not zero is marked; Dice, IoU, sensitivity, precision
   --group COLUMN     also by group; may be repeated
-  --patient COLUMN   cases of one patient belong together (default: patient, where there is one)
+  --patient COLUMN   cases of one patient belong together (default: patient or subject_id, where there is one)
   --cases FILE       table with id, patients and groups (default: TRUTH)
   --id COLUMN        names a case (default: id)
   --label COLUMN     true class (default: label)
@@ -61,7 +61,7 @@ def run(args: list[str]) -> None:
 
 
 def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tuple[str, ...]) -> None:
-    from medzoo.core.evaluate.cases import File, Options
+    from medzoo.core.evaluate.cases import File, Options, check_told
     from medzoo.core.evaluate.judged import lines, parts
     from medzoo.core.io import write_csv, write_json
     from medzoo.core.names import listed
@@ -83,6 +83,7 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
         if not Path(path).exists():
             raise DataError(path, "does not exist", "check the path")
     cases = File(values["--cases"]) if "--cases" in values else None
+    alone: list[str] = []
     if Path(predictions).is_dir() and Path(truth).is_dir():
         from medzoo.core.evaluate.masks import judge_masks
 
@@ -91,7 +92,7 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
         _check_used("masks", values, () if cases is None else ("--id", "--patient"))
         task, judged = "masks", judge_masks(predictions, truth, cases, options)
     else:
-        from medzoo.core.evaluate.classes import judge_classes
+        from medzoo.core.evaluate.classes import judge_classes, unpaired
         from medzoo.core.evaluate.points import is_points, judge_points
 
         guessed, known = File(predictions), File(truth)
@@ -101,6 +102,9 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
         own = ("--spacing", "--radii") if task == "points" else ("--label", *one_score, *called)
         _check_used(task, values, ("--id", "--patient", *own))
         judged = judge(guessed, known, cases or known, options)
+        alone = unpaired(guessed, known) if task == "classes" else []
+    ids = [str(row["id"]) for row in judged.rows]
+    untold = [] if cases is None else check_told(cases, options, ids, task == "masks")
     found = parts(judged, groups)
     folder = Path(values.get("--out", "evaluation"))
     figures = {
@@ -120,6 +124,10 @@ def _evaluate(predictions: str, truth: str, values: dict[str, str], groups: tupl
     for what, names in strays.items():
         if names:
             say(f"left out, {what.replace('_', ' ')}: {len(names)} ({listed(names)})")
+    if alone:
+        say(f"left out, labels that only one of the tables has: {', '.join(alone)}")
+    if untold:
+        say(f"without a row in {values['--cases']}, so that patient and groups are unknown: {listed(untold)}")
     say(f"written: {folder / 'evaluation.json'}, {folder / 'samples.csv'}")
 
 

@@ -87,7 +87,7 @@ def _mask(path: str) -> NDArray[np.bool_]:
     return read_image(path, "grey").array > 0
 
 
-def write_forms(folder: Path, forms: tuple[str, ...]) -> None:
+def write_forms(folder: Path, forms: tuple[str, ...]) -> list[tuple[str, Path]]:
     """Write the points of `predictions.json` as `labelme/`, `slicer/`, `coco.json` and `cvat.xml`.
 
     A file of an image that is there stays, for somebody may have corrected it; the others are those of all answers.
@@ -95,13 +95,20 @@ def write_forms(folder: Path, forms: tuple[str, ...]) -> None:
     Args:
         folder: Of the predictions.
         forms: See `formats`.
+
+    Returns:
+        Id and file of the images whose files stayed.
     """
+    kept: list[tuple[str, Path]] = []
     for form in (form for form in forms if form in WRITERS):
         writer, ending = WRITERS[form]
         target = folder / f"{form}{ending}"
         found = read(folder)
         if not ending:
-            there = [name for name in found.table.points if path_of(form, target, name).exists()]
-            for name in there:
+            there = [(name, path_of(form, target, name)) for name in found.table.points]
+            there = [(name, path) for name, path in there if path.exists()]
+            for name, _ in there:
                 del found.table.points[name]
+            kept += there
         writer(found, target)
+    return kept

@@ -132,8 +132,9 @@ def _predict(checkpoint: str, paths: list[str], values: dict[str, str]) -> None:
     predictor.model.report_predictions(ledger.records, folder)
     if NIFTI in forms:
         failed |= write_maps(ledger.records)
-    if forms and ledger.records:
-        write_forms(folder, forms)
+    for name, kept in write_forms(folder, forms) if forms and ledger.records else ():
+        if by_id.get(name) in known:  # the image has changed, and was answered anew
+            say(f"left as it is: {kept} is of an earlier state of its image; remove it and call again", error=True)
     for form in predictor.forms.keys() & set(forms):
         predictor.forms[form](ledger.records, folder)
     table = folder / "failed.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def clip_header(path: str | Path) -> ClipHeader:
     """Read what a clip says of itself, and check that it may be decoded.
 
     Args:
-        path: A folder of pictures, which follow each other in the order of their names, or a file.
+        path: A folder of pictures, which follow each other in the order of their names (`f2` before `f10`), or a file.
 
     Raises:
         DataError: It is no clip, has less than 2 frames or more than 4096, more than 2²⁸ pixels in all, or is cut
@@ -84,7 +85,7 @@ def read_clip(path: str | Path) -> tuple[ClipHeader, NDArray[np.uint8]]:
     header, name = clip_header(path), os.fspath(path)
     out = np.empty((header.frames, *header.size[::-1]), np.uint8)
     if os.path.isdir(name):
-        for place, picture in zip(out, files_in(Path(name), PICTURES), strict=True):
+        for place, picture in zip(out, _pictures(Path(name)), strict=True):
             place[:] = np.round(255 * read_image(picture).array)
         return header, out
     with reading(name):
@@ -111,8 +112,18 @@ def _file_header(name: str) -> ClipHeader:
     raise DataError(name, "is no clip", f"give a folder of pictures or a file that ends in {', '.join(CLIP_FILES)}")
 
 
+def _pictures(folder: Path) -> list[Path]:
+    """Return the frames; programs that number them without leading zeros would have the tenth behind the first."""
+    return sorted(files_in(folder, PICTURES), key=lambda path: _numbered(path.name))
+
+
+def _numbered(name: str) -> list[tuple[str, int]]:
+    """Return the texts of a name, each with the number behind it."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
+
+
 def _header_of_pictures(folder: Path) -> ClipHeader:
-    paths = files_in(folder, PICTURES)
+    paths = _pictures(folder)
     headers = [read_header(path) for path in paths[: MOST + 1]]
     if not headers:
         raise DataError(folder, f"has 0 pictures, expected {FEWEST} to {MOST}", "give a folder with the clip's frames")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medzoo.core.errors import DataError
@@ -34,8 +35,24 @@ def columns_of(path: str | Path) -> list[str]:
         raise DataError(f"{path}:1", problem, "give the file of the labels")
     if not head:
         raise DataError(path, "is empty", "give a header line such as id,x0,y0,x1,y1")
-    mark = separator_of(head) or ","
+    mark = separator_of(head) or ("," if '"' in head else "")
+    if not mark:
+        return head.split()  # of blanks, as `read_table` takes them
     return [csv_text(name.strip()) for name in next(csv.reader([head.strip()], delimiter=mark, skipinitialspace=True))]
+
+
+def patient_column(columns: Iterable[str]) -> str | None:
+    """Return the column that names patients: `patient`, `patient_id`, `subject` or `subject_id`; None without one.
+
+    Case does not count, nor what stands between the words: `Patient ID`, `patientid`.
+    """
+    return column_called(columns, ("patient", "patientid", "subject", "subjectid"))
+
+
+def column_called(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
+    """Return the first column that has one of the wanted names, written in any way; None where there is none."""
+    names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns}
+    return next((names[name] for name in wanted if name in names), None)
 
 
 def separator_of(head: str) -> str:

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.core.errors import DataError
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import stem
 from medzoo.core.io.tables import Column, Table, read_table
 
@@ -80,7 +81,8 @@ def read_labels(path: Path) -> LabelTable:
     Wide: a column of names (`id`, `name`, `image`, `filename` or `file`) and two columns a landmark, `x0,y0,x1,y1,…` or
     `<landmark>_x,<landmark>_y`. Long: the columns `<names>,landmark,x,y`, one row a point. Points may be missing: an
     empty cell, `nan` or no row. Further columns that are read where present: `spacing_x,spacing_y` or `spacing` (mm
-    per pixel), `split` (train, val or test), `patient`, `annotator` (then a row or a point for each).
+    per pixel), `split` (train, val or test), `patient` (see `patient_column`), `annotator` (then a row or a point for
+    each).
 
     Raises:
         DataError: The table has another form, two rows for one point, rows of one image that contradict each other, or
@@ -109,7 +111,8 @@ def _extras(path: Path, header: dict[str, str]) -> list[Column]:
         raise DataError(f"{path}:1", f"has {alone} alone", "give spacing_x and spacing_y, or spacing for both")
     names = [name for name in ("spacing", "spacing_x", "spacing_y") if name in header]
     spacing = [Column(header[name], "number", True, low=1e-6) for name in names]
-    texts = [Column(header[name], optional=True) for name in ("split", "patient") if name in header]
+    patient = patient_column(header.values())
+    texts = [Column(name, optional=True) for name in (header.get("split"), patient) if name]
     return spacing + texts + [Column(header[name]) for name in ("annotator",) if name in header]
 
 
@@ -189,6 +192,9 @@ def _read_long(path: Path, image: str, header: dict[str, str], extras: list[Colu
     return labels
 
 
+_patients = cache(patient_column)  # it is asked for in each of millions of rows
+
+
 def _annotator(table: Table, row: int) -> str:
     """Return who placed the points of a row; nobody where the table does not say."""
     return next((str(value) for column, value in table.rows[row].items() if column.casefold() == "annotator"), "")
@@ -199,6 +205,8 @@ def _take_extras(labels: LabelTable, table: Table, row: int, name: str) -> None:
     known = name in labels.places
     labels.places.setdefault(name, f"{table.path}:{table.lines[row]}")
     columns = {column.casefold(): column for column in table.rows[row]}
+    if (patients := _patients(tuple(columns.values()))) is not None:
+        columns["patient"] = patients
     cells = {folded: table.rows[row][column] for folded, column in columns.items()}
     both = cells.get("spacing", math.nan)
     xy = (float(cells.get("spacing_x", both)), float(cells.get("spacing_y", both)))

@@ -20,6 +20,7 @@ from medzoo.core.metrics.anomaly import PixelAnomalyMetrics, auroc, auroc_interv
 from medzoo.core.plots import HeatPicture, heat_grid, save
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
+from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.values import Row
 
 _SHOWN = 4  # abnormal images with a picture
@@ -56,9 +57,15 @@ class AnomalyEvaluation(Evaluation[AnomalyOutputs]):
         self.pictures: dict[str, list[HeatPicture]] = {name: [] for name in names}
 
     def update(self, batch: Batch, outputs: AnomalyOutputs) -> None:
-        """Add a batch of one category, see `medzoo.core.sample.MaskSample`; masks have their images' size."""
+        """Add a batch of one category, see `medzoo.core.sample.MaskSample`; masks have their images' size.
+
+        Raises:
+            DataError: An image has a score or a map that is not finite.
+        """
         name = batch["source"][0]
         scores, maps = outputs.scores.detach(), outputs.maps.detach()
+        for values in (scores, maps):
+            require_finite(list(values), places(batch))
         for heat, mask in zip(maps, batch.get("mask", ()), strict="mask" in batch):
             self.pixels[name].update(enlarged(heat, mask.shape)[None], mask[None])
         for index, value in enumerate(scores.tolist()):
@@ -148,7 +155,12 @@ def predictions(batch: Batch, outputs: AnomalyOutputs) -> list[Prediction]:
     Args:
         batch: A batch of one category.
         outputs: What the model gives for it.
+
+    Raises:
+        DataError: An image has a score or a map that is not finite, which lies above no threshold.
     """
+    for values in (outputs.scores, outputs.maps):
+        require_finite(list(values.detach()), places(batch))
     category, limit = batch["source"][0], outputs.threshold
     found = []
     for index, value in enumerate(outputs.scores.tolist()):

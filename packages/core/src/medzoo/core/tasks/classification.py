@@ -239,9 +239,15 @@ class ClassRecord(TypedDict):
 
 
 def predictions(batch: Batch, outputs: ClassificationOutputs) -> list[Prediction]:
-    """Return the class of each image, or its labels, and all probabilities."""
+    """Return the class of each image, or its labels, and all probabilities.
+
+    Raises:
+        DataError: An image has a probability that is not finite, which no class can be chosen by.
+    """
+    probabilities = outputs.probabilities.detach().double().cpu()
+    require_finite(list(probabilities), places(batch))
     found = []
-    for index, chances in enumerate(outputs.probabilities.detach().double().cpu().tolist()):
+    for index, chances in enumerate(probabilities.tolist()):
         called = [name for name, yes in zip(outputs.classes, _called(chances, outputs.multi_label), strict=True) if yes]
         record: ClassRecord = {
             "id": batch["id"][index],

@@ -23,6 +23,7 @@ from medzoo.core.plots.ecg import ecg_paper
 from medzoo.core.plots.figures import save
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction, identity
+from medzoo.core.tasks.finite import places, require_finite
 from medzoo.core.values import Row
 
 _SHOWN = 3  # abnormal records with a picture, of each source
@@ -73,9 +74,15 @@ class SignalEvaluation(Evaluation[SignalOutputs]):
         self.pictures: dict[str, list[Picture]] = {}
 
     def update(self, batch: Batch, outputs: SignalOutputs) -> None:
-        """Add a batch of one source, see `medzoo.core.sample.SignalSample`."""
+        """Add a batch of one source, see `medzoo.core.sample.SignalSample`.
+
+        Raises:
+            DataError: A record has a score that is not finite, or a point of it.
+        """
         name = batch["source"][0]
         scores, maps = outputs.scores.detach(), outputs.maps.detach()
+        for values in (scores, maps):
+            require_finite(list(values), places(batch))
         for heat, mask in zip(maps, batch.get("mask", ()), strict="mask" in batch):
             metric = self.points.setdefault(name, PointAnomalyMetrics().to(self.device))
             metric.update(in_own_rate(heat, mask.shape[-1]), mask.to(heat.device))
@@ -199,7 +206,12 @@ def predictions(batch: Batch, outputs: SignalOutputs) -> list[Prediction]:
     Args:
         batch: A batch of one source.
         outputs: What the model gives for it.
+
+    Raises:
+        DataError: A record has a score that is not finite, or a point of it: they lie above no threshold.
     """
+    for values in (outputs.scores, outputs.maps):
+        require_finite(list(values.detach()), places(batch))
     limit = outputs.threshold
     found = []
     for index, value in enumerate(outputs.scores.tolist()):

@@ -9,11 +9,14 @@ from medzoo.core.classifier.data.folder import FileClasses, FileOptions
 from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_item, filled
 from medzoo.core.classifier.data.module import check_classes
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import Unpack
+from medzoo.core.data.splits import patients_of
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import image_files, stem
+from medzoo.core.names import listed
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
 
@@ -30,9 +33,10 @@ class ClassesTable(FileClasses):
         table: CSV file, in `root` or anywhere.
         image: Column of the images: names with or without ending, or places below `root`.
         labels: Columns of the labels.
-        patient: Column of the patients, where there is one.
+        patient: Column of the patients, where there is one; else `metadata.csv` in `root` may name them.
         split: Column of the parts (`train`, `val`, `test`), where there is one.
-        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order.
+        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order, those
+            that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         common: Options of all files of classification.
     """
 
@@ -67,8 +71,9 @@ class ClassesTable(FileClasses):
         multi = len(self._labels) > 1
         kind = Column(self._labels[0], optional=True)
         marks = [Column(name, "number", optional=True, low=_UNSURE, high=1) for name in self._labels]
-        there = {name.casefold() for name in columns_of(self._file)}
-        more = [name for name in (self._patient, self._split) if name.casefold() in there]
+        there = columns_of(self._file)
+        self._check_named(there)
+        more = [name for name in (self._patient, self._split) if name.casefold() in map(str.casefold, there)]
         rest = [Column(name, optional=True) for name in (*more, *self._groups)]
         table = read_table(self._file, [self._image, *(marks if multi else [kind]), *rest], unique=[self._image])
         if not len(table):
@@ -76,24 +81,43 @@ class ClassesTable(FileClasses):
         labels, classes = self._marks(table) if multi else self._kinds(table)
         check_classes(self._file, classes)
         columns = {name: table.texts(name) for name in (*more, *self._groups)}
-        self.group_names = {name: tuple(sorted(set(columns[name]) - {""})) for name in self._groups}
+        numbers = {name: numbered(columns[name]) for name in self._groups}
+        self.group_names = {name: values for name, (values, _) in numbers.items()}
         known = image_files(root, KINDS)
+        patients = {} if self._patient in columns else patients_of(root, {stem(n) for n in table.texts(self._image)})
         given: dict[str, list[Item]] = {part: [] for part in PARTS}
         unlabelled: list[Item] = []
+        taken: dict[Path, str] = {}
         for row, name in enumerate(table.texts(self._image)):
             part = columns[self._split][row].casefold() if self._split in columns else ""
             if part not in (*PARTS, ""):
                 raise table.error(row, self._split, f"{self._split} is {part!r}", f"use one of {', '.join(PARTS)}")
-            groups = {g: self.group_names[g].index(columns[g][row]) if columns[g][row] else -1 for g in self._groups}
-            patient = columns[self._patient][row] if self._patient in columns else ""
-            item = file_item(
-                self._path(table, row, name, known), self.colour, name,
-                label=labels[row], patient=patient, groups=groups,
-            )  # fmt: skip
+            groups = {name: codes[row] for name, (_, codes) in numbers.items()}
+            patient = columns[self._patient][row] if self._patient in columns else patients.get(stem(name), "")
+            path = self._path(table, row, name, known)
+            if (first := taken.setdefault(path, name)) != name:
+                raise table.error(row, self._image, f"{name!r} is the image {first!r} again", "remove one of the two")
+            item = file_item(path, self.colour, name, label=labels[row], patient=patient, groups=groups)
             (unlabelled if labels[row] is None else given[part or "train"]).append(item)
         parts = filled(given, *self.fractions, self.seed)
         channels = 3 if self.colour else 1
         return Cases(root.resolve().name, classes, parts, multi, channels, self.asked() or tuple(unlabelled))
+
+    def _check_named(self, there: list[str]) -> None:
+        """Refuse an option that names no column, and patients that the table has and no option names.
+
+        Raises:
+            ConfigError: There is one; what it says would be lost, and patients would lie in two parts.
+        """
+        known = set(map(str.casefold, there))
+        for option, column in (("patient", self._patient), ("split", self._split)):
+            if column != option and column.casefold() not in known:
+                problem = f"{self._file} has no such column; it has {listed(there, 20)}"
+                raise ConfigError(f"--data.{option} {column}: {problem}")
+        others = set(map(str.casefold, (self._image, *self._labels, self._split, *self._groups)))
+        found = patient_column(name for name in there if name.casefold() not in others)
+        if found is not None and self._patient.casefold() not in known:
+            raise ConfigError(f"--data.patient: {self._file} has patients in its column {found!r}; name it")
 
     def _kinds(self, table: Table) -> tuple[list[int | tuple[float, ...] | None], tuple[str, ...]]:
         """Return the class of each row and the names of all."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import DataOptions, Unpack
-from medzoo.core.data.splits import check_fractions, split_by_fraction
+from medzoo.core.data.splits import check_fractions, patients_of, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_header, read_image, read_table
-from medzoo.core.io.listing import image_files, no_image, stem
+from medzoo.core.io.columns import columns_of, patient_column
+from medzoo.core.io.listing import image_files, no_image, same_content, stem, unread_images
 from medzoo.core.names import listed
 from medzoo.core.segmenter.data.module import Drawn, MaskDataModule, MaskItem
 
@@ -25,13 +27,14 @@ class MasksFolder(MaskDataModule):
     """Images in `images/` and masks in `masks/`, which are called as they are, or so with `_mask` or `_segmentation`.
 
     A mask has the size of its image; what is not 0 in it is the structure, which a JPEG file cannot hold. `cases.csv`,
-    where it is there, has a row an image: `id` and, where they are known, `patient` and the columns of `groups`. All
-    parts are drawn, by patient.
+    where it is there, has a row an image: `id` and, where they are known, `patient` and the columns of `groups`; else
+    `metadata.csv` may name the patients, as in other folders. All parts are drawn, by patient.
 
     Args:
         root: Folder of both.
         colour: Read images in colour; otherwise in grey.
-        groups: Columns of sensitive attributes in `cases.csv`; their values are numbered in alphabetical order.
+        groups: Columns of sensitive attributes in `cases.csv`; their values are numbered in alphabetical order, those
+            that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         val_fraction: Part of the images for validation.
         test_fraction: Part of the images for the test.
         common: Options of all data modules.
@@ -90,7 +93,7 @@ class MasksFolder(MaskDataModule):
         if not path.is_file():
             if self._groups:
                 raise DataError(path, "does not exist", f"write a row an image with id, {', '.join(self._groups)}")
-            return {}, {}
+            return patients_of(self.root, images), {}
         wanted = [Column("id"), *(Column(name, optional=True) for name in self._groups)]
         table = read_table(path, wanted, unique=["id"])
         names = [stem(name) for name in table.texts("id")]
@@ -103,27 +106,35 @@ class MasksFolder(MaskDataModule):
                 raise table.error(row, "id", f"repeats image {name}", "remove one of the two")
             seen.add(name)
         patients = dict(zip(names, self._patients(path, table), strict=True))
+        if not any(patients.values()):
+            patients = patients_of(self.root, images)
         found: dict[str, dict[str, int]] = {}
         self.group_names = {}
         for column in self._groups:
-            texts = table.texts(column)
-            values = tuple(sorted({text for text in texts if text}))
-            self.group_names[column] = values
-            found[column] = {n: values.index(t) if t else -1 for n, t in zip(names, texts, strict=True)}
+            self.group_names[column], codes = numbered(table.texts(column))
+            found[column] = dict(zip(names, codes, strict=True))
         return patients, found
 
     def _patients(self, path: Path, table: Table) -> list[str]:
-        from medzoo.core.io.columns import columns_of
-
-        if "patient" not in {name.casefold() for name in columns_of(path)}:
+        column = patient_column(columns_of(path))
+        if column is None:
             return [""] * len(table)
-        return read_table(path, ["id", Column("patient", optional=True)]).texts("patient")
+        return read_table(path, ["id", Column(column, optional=True)]).texts(column)
 
     def check(self, stage: str | None = None) -> list[DataError]:
-        """Return what is wrong with folders and table, and images whose mask has another size."""
+        """Return what is wrong with folders and table, images of two parts, and those whose mask has another size."""
         found = super().check(stage)
         if found:
             return found
+        paths = {part: [item.path for item in items] for part, items in self.parts.items()}
+        found += unread_images(self.root / "images", KINDS)
+        used = {item.mask for items in self.parts.values() for item in items}
+        alone = [name for name, path in image_files(self.root / "masks", KINDS).items() if path not in used]
+        if alone:
+            problem = f"has {len(alone)} masks of no image: {listed(alone)}"
+            found.append(DataError(self.root / "masks", problem, "add their images, or remove them"))
+        found += same_content(paths["train"], paths["val"])
+        found += same_content([*paths["train"], *paths["val"]], paths["test"])
         for item in (item for items in self.parts.values() for item in items):
             try:
                 if read_header(item.path).size != read_header(item.mask).size:
