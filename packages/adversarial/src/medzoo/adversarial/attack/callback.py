@@ -13,13 +13,13 @@ from torch import Tensor
 
 from medzoo.adversarial.attack.change import Answer, answer_of
 from medzoo.adversarial.attack.goals import Setting, aim_at
+from medzoo.adversarial.attack.looking import own_generators
 from medzoo.adversarial.engine import Attack, Attacked, Loss, MethodVictim
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import file_name, replacing
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
-from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import identity
 from medzoo.core.values import Row
 
@@ -54,7 +54,8 @@ class UnderAttack(Callback):
         make: Makes the attack for a loss.
         bounds: Lowest and highest value of an image.
         tolerance: Of landmarks, in pixels of the network's image.
-        seed: What is random depends on it and on the number of the batch.
+        seed: What is random depends on it and on the source and id of the image, not on its batch; that of the
+            package behind `AutoAttack` alone is drawn for a batch.
         keep: Folder for the attacked images as NumPy files; None keeps none.
         twin: Model that the attack looks at instead of the tested one, with outputs of the same kind.
     """
@@ -95,14 +96,14 @@ class UnderAttack(Callback):
         clean = batch["image"]
         self._check_bounds(clean)
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))
+        generators = own_generators(self.seed, batch)
         attack, inside = self.make(aim.loss), clean.clamp(*self.bounds)
         if self.twin is None:
-            found = attack(victim, inside, aim.goal, generator)
+            found = attack(victim, inside, aim.goal, generators)
         else:
-            found = self._of_twin(self.twin.to(clean.device), batch, inside, setting, generator)
-            found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generator))
-        rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generator)
+            found = self._of_twin(self.twin.to(clean.device), batch, inside, setting, generators)
+            found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generators))
+        rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generators)
         batch["image"] = found.images.to(clean)
         shown = range(min(len(clean), _SHOWN - len(self.examples)))
         self._seen = [(clean[i].cpu(), answer_of(outputs, i)) for i in shown]
@@ -116,13 +117,13 @@ class UnderAttack(Callback):
                     np.save(file, batch["image"][i].cpu().numpy())
 
     def _of_twin(
-        self, twin: Method, batch: Batch, images: Tensor, setting: Setting, generator: torch.Generator
+        self, twin: Method, batch: Batch, images: Tensor, setting: Setting, generators: tuple[torch.Generator, ...]
     ) -> Attacked:
         """Attack the twin with an aim of its own, for its classes and landmarks may stand in another order."""
         with torch.no_grad():
             aim = aim_at(twin.outputs(batch), batch, setting)
         victim = MethodVictim(twin, batch, aim.pick, bounds=self.bounds)
-        return self.make(aim.loss)(victim, images, aim.goal, generator)
+        return self.make(aim.loss)(victim, images, aim.goal, generators)
 
     def on_test_batch_end(
         self,
