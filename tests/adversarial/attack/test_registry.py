@@ -115,9 +115,9 @@ def batch() -> Batch:
     }
 
 
-def under_attack(eps: float, steps: int = 3) -> UnderAttack:
+def under_attack(eps: float, steps: int = 3, bounds: tuple[float, float] = (0.0, 1.0)) -> UnderAttack:
     make = lambda loss: BIM(eps=eps, steps=steps, loss=loss)  # noqa: E731
-    return UnderAttack(make, (0.0, 1.0), 2.0, 0)
+    return UnderAttack(make, bounds, 2.0, 0)
 
 
 TRAINER: Any = SimpleNamespace(datamodule=None)
@@ -152,11 +152,12 @@ def test_more_steps_are_never_weaker() -> None:
     assert counts == sorted(counts)
 
 
-def test_a_change_below_half_a_grey_level_is_gone_in_a_file() -> None:
-    one = batch()
-    one["image"] = (one["image"] * 255).round() / 255
-    attack = under_attack(0.4 / 255)
-    clean = under_attack(0.0)
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_a_change_below_half_a_grey_level_is_gone_in_a_file(bounds: tuple[float, float]) -> None:
+    one, (low, high) = batch(), bounds
+    one["image"] = low + (one["image"] * 255).round() / 255 * (high - low)
+    attack = under_attack(0.4 / 255 * (high - low), bounds=bounds)
+    clean = under_attack(0.0, bounds=bounds)
     attack.on_test_batch_start(TRAINER, Foreign(), dict(one), 0)
     clean.on_test_batch_start(TRAINER, Foreign(), dict(one), 0)
     assert [row["success_rounded"] for row in attack.rows] == [row["success"] for row in clean.rows]

@@ -24,6 +24,7 @@ from medzoo.core.tasks.base import identity
 from medzoo.core.values import Row
 
 _SHOWN = 4
+_LEVELS = 255
 _SLACK = 1e-3
 """Part of the bounds that resampled images may overshoot them by."""
 
@@ -154,9 +155,10 @@ class UnderAttack(Callback):
             )
 
     def _as_saved(self, images: Tensor) -> Tensor:
-        """Return images as a file would hold them: 256 grey levels, or whole numbers where that is the unit."""
-        levels = 255 if self.bounds == (0.0, 1.0) else 1
-        return ((images * levels).round() / levels).clamp(*self.bounds)
+        """Return images as a file would hold them: whole numbers, or 256 grey levels where the bounds are narrower."""
+        low, high = self.bounds
+        levels = 1 if high - low >= _LEVELS else _LEVELS / (high - low)
+        return (low + ((images - low) * levels).round() / levels).clamp(low, high)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the rows of all processes together."""
