@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,9 +109,12 @@ class UnderAttack(Callback):
         batch["image"] = found.images.to(clean)
         shown = range(min(len(clean), _SHOWN - len(self.examples)))
         self._seen = [(clean[i].cpu(), answer_of(outputs, i)) for i in shown]
+        known = _known(aim.goal)
         for i, name in enumerate(batch["id"]):
             figures = {key: float(getattr(found, key)[i]) for key in ("success", "linf", "l2", "queries")}
             figures["success_rounded"] = float(rounded[i])
+            if not known[i]:
+                figures |= dict.fromkeys(("success", "success_rounded"), math.nan)
             self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
             if self.keep is not None:
                 target = self.keep / f"{file_name(name)}.npy"
@@ -163,3 +167,11 @@ class UnderAttack(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the rows of all processes together."""
         self.rows = gather_all(self.rows)
+
+
+def _known(goal: Tensor) -> list[bool]:
+    """Return for which images some of the truth is known: an attack can lead no other astray, nor does it withstand."""
+    if not goal.is_floating_point():
+        return [True] * len(goal)
+    known: list[bool] = (~goal.isnan()).reshape(len(goal), -1).any(dim=1).tolist()
+    return known

@@ -125,4 +125,4 @@ class _Logits(nn.Module):
         self.problem = problem
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.problem.victim(images, self.problem.generator)
+        return self.problem.victim(images, shared(self.problem.generator))
