@@ -109,6 +109,7 @@ def test_corruptions_have_a_row_each_and_their_means(
         (["--attack", "magic"], "--attack: expected fgsm, bim"),
         (["--esp", "1/255"], "no option --esp; did you mean --eps?"),
         (["--steps", "2.5"], "--steps: expected a whole number, 1 or more, got 2.5"),
+        (["--tolerance", "-1"], "--tolerance: expected pixels above 0, got -1"),
         (["--eps", "0"], "--eps: expected budgets above 0, got 0"),
         (["--eps", "1/0"], "--eps: expected a number or a fraction such as 1/255, got 1/0"),
         (["--eps", "2"], "eps: expected 0 to 1, in the unit of the images, got 2"),

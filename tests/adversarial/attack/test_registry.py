@@ -212,7 +212,9 @@ def test_an_image_of_which_no_label_is_known_is_neither_led_astray_nor_withstand
     trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(classes=("bright", "round"), multi_label=True))
     attack, one = under_attack(1.0, 20), batch()
     one["label"] = torch.tensor([[1.0, torch.nan]] * 3 + [[torch.nan, torch.nan]] * 3)
+    one["source"] = ["north"] * 3 + ["south"] * 3
     attack.on_test_batch_start(trainer, Labels(), one, 0)
+    assert [row["source"] for row in attack.rows] == one["source"]
     assert [math.isnan(row["success"]) for row in attack.rows] == [False] * 3 + [True] * 3
     figures = Attempt({"eps": 1.0}, {}, attack.rows).figures()
     assert figures["success"] == figures["success_rounded"] == 1

@@ -115,7 +115,7 @@ class UnderAttack(Callback):
             figures["success_rounded"] = float(rounded[i])
             if not known[i]:
                 figures |= dict.fromkeys(("success", "success_rounded"), math.nan)
-            self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
+            self.rows.append({**identity(batch, i, batch["source"][i]), **figures})
             if self.keep is not None:
                 target = self.keep / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:

@@ -65,7 +65,7 @@ class Certifying(Callback):
             names = outputs.classes
             self.rows.append(
                 {
-                    **identity(batch, i, batch["source"][0]),
+                    **identity(batch, i, batch["source"][i]),
                     "label": names[int(labels[i])],
                     "called": "abstains" if found.called < 0 else names[found.called],
                     "correct": int(found.called == int(labels[i])),
