@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medzoo.adversarial.attack.command import run
@@ -62,6 +63,20 @@ def test_the_same_seed_gives_the_same_table(checkpoint: Path, tmp_path: Path) ->
     assert (tmp_path / "a/samples.csv").read_bytes() == (tmp_path / "b/samples.csv").read_bytes()
 
 
+def test_an_image_is_attacked_from_the_same_start_in_any_batch(checkpoint: Path, tmp_path: Path) -> None:
+    if "padim" not in str(checkpoint):
+        pytest.skip("one model is enough")
+    found = []
+    for size in ("1", "4"):
+        out = tmp_path / size
+        more = ["--eps", "1/255", "--steps", "1", "--keep_images", "--data.test", "3", "--data.batch_size", size]
+        run([str(checkpoint), *more, "--run_dir", str(out)])
+        found.append({str(path.relative_to(out)): np.load(path) for path in out.rglob("*.npy")})
+    assert found[0].keys() == found[1].keys()
+    for name, image in found[0].items():
+        np.testing.assert_allclose(image, found[1][name], atol=1e-6, err_msg=name)
+
+
 def test_corruptions_have_a_row_each_and_their_means(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +109,7 @@ def test_corruptions_have_a_row_each_and_their_means(
         (["--attack", "magic"], "--attack: expected fgsm, bim"),
         (["--esp", "1/255"], "no option --esp; did you mean --eps?"),
         (["--steps", "2.5"], "--steps: expected a whole number, 1 or more, got 2.5"),
+        (["--tolerance", "-1"], "--tolerance: expected pixels above 0, got -1"),
         (["--eps", "0"], "--eps: expected budgets above 0, got 0"),
         (["--eps", "1/0"], "--eps: expected a number or a fraction such as 1/255, got 1/0"),
         (["--eps", "2"], "eps: expected 0 to 1, in the unit of the images, got 2"),

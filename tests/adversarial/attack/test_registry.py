@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from medzoo.adversarial.attack.callback import UnderAttack
 from medzoo.adversarial.attack.command import run
 from medzoo.adversarial.attack.goals import Aim, Setting, aim_at
+from medzoo.adversarial.attack.report import Attempt
 from medzoo.adversarial.engine import BIM, CrossEntropy, Noise
 from medzoo.core import list_models
 from medzoo.core.cli import main
@@ -115,9 +117,9 @@ def batch() -> Batch:
     }
 
 
-def under_attack(eps: float, steps: int = 3) -> UnderAttack:
+def under_attack(eps: float, steps: int = 3, bounds: tuple[float, float] = (0.0, 1.0)) -> UnderAttack:
     make = lambda loss: BIM(eps=eps, steps=steps, loss=loss)  # noqa: E731
-    return UnderAttack(make, (0.0, 1.0), 2.0, 0)
+    return UnderAttack(make, bounds, 2.0, 0)
 
 
 TRAINER: Any = SimpleNamespace(datamodule=None)
@@ -152,11 +154,13 @@ def test_more_steps_are_never_weaker() -> None:
     assert counts == sorted(counts)
 
 
-def test_a_change_below_half_a_grey_level_is_gone_in_a_file() -> None:
-    one = batch()
-    one["image"] = (one["image"] * 255).round() / 255
-    attack = under_attack(0.4 / 255)
-    clean = under_attack(0.0)
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_a_change_below_half_a_grey_level_is_gone_in_a_file(bounds: tuple[float, float]) -> None:
+    one, (low, high) = batch(), bounds
+    one["image"] = low + (one["image"] * 255).round() / 255 * (high - low)
+    attack = under_attack(0.4 / 255 * (high - low), bounds=bounds)
+    torch.testing.assert_close(attack._as_saved(one["image"]), one["image"])
+    clean = under_attack(0.0, bounds=bounds)
     attack.on_test_batch_start(TRAINER, Foreign(), dict(one), 0)
     clean.on_test_batch_start(TRAINER, Foreign(), dict(one), 0)
     assert [row["success_rounded"] for row in attack.rows] == [row["success"] for row in clean.rows]
@@ -195,6 +199,25 @@ class Classes(Foreign):
 
     def outputs(self, batch: Batch) -> Any:
         return ClassificationOutputs(self.layer(batch["image"].flatten(1)), self.names)
+
+
+class Labels(Foreign):
+    """A classifier of several labels."""
+
+    def outputs(self, batch: Batch) -> Any:
+        return ClassificationOutputs(self.layer(batch["image"].flatten(1)), ("bright", "round"), True)
+
+
+def test_an_image_of_which_no_label_is_known_is_neither_led_astray_nor_withstands() -> None:
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(classes=("bright", "round"), multi_label=True))
+    attack, one = under_attack(1.0, 20), batch()
+    one["label"] = torch.tensor([[1.0, torch.nan]] * 3 + [[torch.nan, torch.nan]] * 3)
+    one["source"] = ["north"] * 3 + ["south"] * 3
+    attack.on_test_batch_start(trainer, Labels(), one, 0)
+    assert [row["source"] for row in attack.rows] == one["source"]
+    assert [math.isnan(row["success"]) for row in attack.rows] == [False] * 3 + [True] * 3
+    figures = Attempt({"eps": 1.0}, {}, attack.rows).figures()
+    assert figures["success"] == figures["success_rounded"] == 1
 
 
 @pytest.mark.parametrize("names", [("dark", "bright"), ("bright", "dark")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from sklearn.neighbors import KernelDensity as Oracle
 from torch import Tensor, nn
 
 from medzoo.adversarial.detectors import (
+    DETECTORS,
     DropoutVariance,
     KernelDensity,
     Likelihood,
@@ -117,6 +119,27 @@ def test_all_detectors_have_one_interface_and_a_state_that_is_enough(world: Worl
             assert torch.allclose(parts, found[:4], rtol=1e-3, atol=1e-4), f"{name} depends on the batch"
             again[name].state = detector.state
             assert torch.allclose(again[name].score(world.new), found), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_learns_where_the_classifier_is(world: World, name: str) -> None:
+    network = copy.deepcopy(world.watched.module).cuda()
+    watched = Watched(network, network)
+    train, normal, attacked, new = (
+        watched.look_at(seen.images.cuda(), seen.labels.cuda())
+        for seen in (world.train, world.normal, world.attacked, world.new)
+    )
+    detector = suite(watched, [name])[name]
+    detector.fit(train, normal, attacked)
+    with torch.no_grad():
+        found = detector.score(new)
+    assert found.device == new.images.device
+    assert found.isfinite().all()
+    again = suite(watched, [name])[name]
+    again.state = {key: value.cuda() for key, value in detector.state.items()}  # as from a checkpoint
+    with torch.no_grad():
+        assert torch.allclose(again.score(new), found)
 
 
 @pytest.mark.parametrize("by", ["error", "answer"])

@@ -23,8 +23,11 @@ from medzoo.adversarial.engine import (
     TIM,
     Attack,
     Bounded,
+    Corruption,
     CWLinf,
+    Ensemble,
     Margin,
+    Noise,
     Square,
     Victim,
 )
@@ -151,15 +154,29 @@ def test_victim_is_left_as_it_was(name: str, network: Callable[..., nn.Sequentia
     assert all(torch.equal(value, state[key]) for key, value in victim.state_dict().items())
 
 
-@pytest.mark.parametrize("name", sorted({*ATTACKS} - {"pgd", "dim", "apgd", "square"}))
-def test_batch_of_n_is_n_batches_of_one(name: str, trained: Any) -> None:
-    attack = quick(name)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        *(quick(name) for name in ATTACKS),
+        PGD(eps=2.0, norm="l2", steps=3, restarts=3),
+        APGD(eps=EPS / 2, steps=3, restarts=3),
+        Ensemble(eps=EPS / 2, steps=3, queries=10),
+        Noise(eps=EPS),
+        *(Corruption(kind=kind, severity=5) for kind in ("gaussian-noise", "shot-noise", "impulse-noise")),
+    ],
+    ids=repr,
+)
+def test_batch_of_n_is_n_batches_of_one_where_each_image_draws_for_itself(attack: Attack, trained: Any) -> None:
     images, labels = trained.images[:5], trained.labels[:5]
     network = trained.network
-    one = Victim(lambda x: torch.cat([network(each) for each in x.split(1)]), module=network)  # no rounding of batches
-    whole = attack(one, images, labels)
+    one = Victim(
+        lambda x: torch.cat([network(each) for each in x.split(1)]),  # no rounding of batches
+        module=network,
+        before=lambda x, generator: x + 0.01 * torch.rand(x.shape, generator=generator),
+    )
+    whole = attack(one, images, labels, tuple(seeded(i) for i in range(5)))
     for i in range(5):
-        single = attack(one, images[i : i + 1], labels[i : i + 1])
+        single = attack(one, images[i : i + 1], labels[i : i + 1], (seeded(i),))
         assert torch.equal(single.images[0], whole.images[i])
         assert bool(single.success[0]) is bool(whole.success[i])
         assert int(single.queries[0]) == int(whole.queries[i])

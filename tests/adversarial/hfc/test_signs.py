@@ -12,8 +12,9 @@ from torch import Tensor
 from medzoo.adversarial.detectors import Mahalanobis, Mixtures, Seen, Watched
 from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS, BIM, Victim
-from medzoo.adversarial.hfc.diagnostics import directions, stress
+from medzoo.adversarial.hfc.diagnostics import directions, some_of, stress
 from medzoo.adversarial.hfc.losses import FeatureConstraint, OnLogits
+from medzoo.adversarial.hfc.report import HidingEvaluation
 from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
 from medzoo.adversarial.targets import other_classes
 from medzoo.core.errors import ConfigError
@@ -140,6 +141,23 @@ def test_the_stress_test_moves_every_layer_both_ways(world: World) -> None:
         assert row["trail"] > 0
     spread = [(row["highest"] - row["lowest"]) / row["clean"] for row in rows]
     assert spread[1] > spread[0], "deeper layers move farther"
+
+
+def test_the_images_of_the_diagnostics_have_two_classes_where_a_batch_has_them() -> None:
+    mixed, sorted_, alone = torch.tensor([0, 1] * 10), torch.tensor([0] * 12 + [1] * 8), torch.zeros(6).long()
+    assert some_of(mixed, 4).tolist() == [0, 1, 2, 3]
+    assert some_of(sorted_, 4).tolist() == [0, 1, 12, 13]
+    assert some_of(alone, 4).tolist() == [0, 1, 2, 3]
+
+
+def test_a_folder_that_stands_class_by_class_has_a_trail_in_the_end(world: World) -> None:
+    victim = Victim(world.watched.flat, module=world.watched.module)
+    evaluation = HidingEvaluation(["a", "b", "c"], {}, {})
+    for labels in ([0], [0, 1]):
+        part = world.test.at(torch.isin(world.test.labels, torch.tensor(labels)))
+        part = part.at(some_of(part.labels, 8))
+        evaluation.diagnostics = {"stress": stress(world.watched, victim, part, 4 / 255, 2)}
+        assert evaluation.lacks_trail == (labels == [0])
 
 
 def test_noise_is_not_nothing_and_goals_are_other_classes() -> None:

@@ -50,6 +50,17 @@ def test_several_classes_are_compared_as_a_loop_does(seed: int) -> None:
     assert found.eom == pytest.approx((tpr.min(0) / tpr.max(0)).mean())
 
 
+def test_a_group_with_too_few_positives_has_no_say_in_the_equality_of_opportunity() -> None:
+    labels = np.array([1, 0] * 30 + [1] + [0] * 19)
+    codes = np.repeat([0, 1, 2], [30, 30, 20])
+    right = labels.astype(bool)
+    right[[0, 2, 4]], right[60] = False, False  # three of fifteen missed in the first group, the only one in the third
+    called = np.stack([~right, right], 1)
+    found = one_versus_rest(called * 1.0, called, np.eye(2)[labels], codes, 3, minimum=10)
+    assert found.values["tpr"][2, 1] == 0
+    assert found.eom == pytest.approx((12 / 15 + 1) / 2)
+
+
 def test_other_names_and_another_order_change_no_gap() -> None:
     scores, called, labels, codes = drawn(5)
     found = one_versus_rest(scores, called, labels, codes, 3).mean_gaps

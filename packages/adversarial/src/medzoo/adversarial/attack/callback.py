@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,18 @@ from torch import Tensor
 
 from medzoo.adversarial.attack.change import Answer, answer_of
 from medzoo.adversarial.attack.goals import Setting, aim_at
+from medzoo.adversarial.attack.looking import own_generators
 from medzoo.adversarial.engine import Attack, Attacked, Loss, MethodVictim
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.io import file_name, replacing
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
-from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import identity
 from medzoo.core.values import Row
 
 _SHOWN = 4
+_LEVELS = 255
 _SLACK = 1e-3
 """Part of the bounds that resampled images may overshoot them by."""
 
@@ -54,7 +56,8 @@ class UnderAttack(Callback):
         make: Makes the attack for a loss.
         bounds: Lowest and highest value of an image.
         tolerance: Of landmarks, in pixels of the network's image.
-        seed: What is random depends on it and on the number of the batch.
+        seed: What is random depends on it and on the source and id of the image, not on its batch; that of the
+            package behind `AutoAttack` alone is drawn for a batch.
         keep: Folder for the attacked images as NumPy files; None keeps none.
         twin: Model that the attack looks at instead of the tested one, with outputs of the same kind.
     """
@@ -95,34 +98,37 @@ class UnderAttack(Callback):
         clean = batch["image"]
         self._check_bounds(clean)
         victim = MethodVictim(pl_module, batch, aim.pick, bounds=self.bounds)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, batch_idx))
+        generators = own_generators(self.seed, batch)
         attack, inside = self.make(aim.loss), clean.clamp(*self.bounds)
         if self.twin is None:
-            found = attack(victim, inside, aim.goal, generator)
+            found = attack(victim, inside, aim.goal, generators)
         else:
-            found = self._of_twin(self.twin.to(clean.device), batch, inside, setting, generator)
-            found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generator))
-        rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generator)
+            found = self._of_twin(self.twin.to(clean.device), batch, inside, setting, generators)
+            found = replace(found, success=attack.succeeds(victim, found.images, aim.goal, generators))
+        rounded = attack.succeeds(victim, self._as_saved(found.images), aim.goal, generators)
         batch["image"] = found.images.to(clean)
         shown = range(min(len(clean), _SHOWN - len(self.examples)))
         self._seen = [(clean[i].cpu(), answer_of(outputs, i)) for i in shown]
+        known = _known(aim.goal)
         for i, name in enumerate(batch["id"]):
             figures = {key: float(getattr(found, key)[i]) for key in ("success", "linf", "l2", "queries")}
             figures["success_rounded"] = float(rounded[i])
-            self.rows.append({**identity(batch, i, batch["source"][0]), **figures})
+            if not known[i]:
+                figures |= dict.fromkeys(("success", "success_rounded"), math.nan)
+            self.rows.append({**identity(batch, i, batch["source"][i]), **figures})
             if self.keep is not None:
                 target = self.keep / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:
                     np.save(file, batch["image"][i].cpu().numpy())
 
     def _of_twin(
-        self, twin: Method, batch: Batch, images: Tensor, setting: Setting, generator: torch.Generator
+        self, twin: Method, batch: Batch, images: Tensor, setting: Setting, generators: tuple[torch.Generator, ...]
     ) -> Attacked:
         """Attack the twin with an aim of its own, for its classes and landmarks may stand in another order."""
         with torch.no_grad():
             aim = aim_at(twin.outputs(batch), batch, setting)
         victim = MethodVictim(twin, batch, aim.pick, bounds=self.bounds)
-        return self.make(aim.loss)(victim, images, aim.goal, generator)
+        return self.make(aim.loss)(victim, images, aim.goal, generators)
 
     def on_test_batch_end(
         self,
@@ -153,10 +159,19 @@ class UnderAttack(Callback):
             )
 
     def _as_saved(self, images: Tensor) -> Tensor:
-        """Return images as a file would hold them: 256 grey levels, or whole numbers where that is the unit."""
-        levels = 255 if self.bounds == (0.0, 1.0) else 1
-        return ((images * levels).round() / levels).clamp(*self.bounds)
+        """Return images as a file would hold them: whole numbers, or 256 grey levels where the bounds are narrower."""
+        low, high = self.bounds
+        levels = 1 if high - low >= _LEVELS else _LEVELS / (high - low)
+        return (low + ((images - low) * levels).round() / levels).clamp(low, high)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the rows of all processes together."""
         self.rows = gather_all(self.rows)
+
+
+def _known(goal: Tensor) -> list[bool]:
+    """Return for which images some of the truth is known: an attack can lead no other astray, nor does it withstand."""
+    if not goal.is_floating_point():
+        return [True] * len(goal)
+    known: list[bool] = (~goal.isnan()).reshape(len(goal), -1).any(dim=1).tolist()
+    return known

@@ -77,6 +77,9 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
     bounds = [number("--bounds", text) for text in values.get("--bounds", "0,1").split(",")]
     if len(bounds) != 2:
         raise ConfigError(f"--bounds: expected LOW,HIGH, got {values['--bounds']}")
+    tolerance = number("--tolerance", values.get("--tolerance", "5"))
+    if not 0 < tolerance < float("inf"):
+        raise ConfigError(f"--tolerance: expected pixels above 0, got {values['--tolerance']}")
     seed, batches = whole("--seed", values.get("--seed", "0"), 0), values.get("--batches")
     _quiet_libraries()
     model = load_checkpoint(path)
@@ -93,7 +96,7 @@ def _attack(path: str, values: dict[str, str], options: list[str], keep: bool) -
             attack = UnderAttack(
                 make,
                 (bounds[0], bounds[1]),
-                number("--tolerance", values.get("--tolerance", "5")),
+                tolerance,
                 seed,
                 folder / "images" / "-".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in label.values())
                 if keep

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
+import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from medzoo.core.runs.callbacks import StopSignals
+from medzoo.core.sample import Batch
+from medzoo.core.seeding import derive_seed
 
 
 def looked_at(
@@ -45,3 +49,9 @@ def looked_at(
         )
         trainer.test(model, datamodule=datamodule, verbose=False)
     return trainer
+
+
+def own_generators(seed: int, batch: Batch) -> tuple[torch.Generator, ...]:
+    """Return a generator for each image of a batch, that hangs on seed, source and id and not on the batch."""
+    names = [f"{source}\0{name}" for source, name in zip(batch["source"], batch["id"], strict=True)]
+    return tuple(torch.Generator().manual_seed(derive_seed(seed, crc32(name.encode()))) for name in names)

@@ -41,12 +41,13 @@ class Attempt:
         """Return label, share of images that come out wrong and its interval, the share once saved, sizes, metrics."""
         own: Row = dict(self.label)
         if self.rows:
-            success = torch.tensor([row["success"] for row in self.rows])
-            _, patient = np.unique([row["patient"] or row["id"] for row in self.rows], return_inverse=True)
+            known = [row for row in self.rows if not np.isnan(row["success"])] or self.rows
+            success = torch.tensor([row["success"] for row in known])
+            _, patient = np.unique([row["patient"] or row["id"] for row in known], return_inverse=True)
             low, high = group_interval(success, torch.from_numpy(np.asarray(patient)))
             own |= {"success": float(success.mean()), "success_low": low, "success_high": high}
-            means = ("success_rounded", "linf", "l2", "queries")
-            own |= {name: float(np.mean([row[name] for row in self.rows])) for name in means}
+            own["success_rounded"] = float(np.mean([row["success_rounded"] for row in known]))
+            own |= {name: float(np.mean([row[name] for row in self.rows])) for name in ("linf", "l2", "queries")}
         return own | dict(self.metrics)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from zlib import crc32
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from medzoo.adversarial.attack.looking import own_generators
 from medzoo.adversarial.certify.certificate import Smoothing, certify
 from medzoo.adversarial.robust.module import RobustClassifier
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
-from medzoo.core.seeding import derive_seed
 from medzoo.core.tasks.base import identity
 from medzoo.core.tasks.classification import ClassificationOutputs, model_labels
 
@@ -61,14 +60,12 @@ class Certifying(Callback):
             raise ConfigError("the test images have no 'label', and certified accuracy needs one; give labelled ones")
         assert data is not None
         labels = model_labels(batch["label"], outputs, data.classes, data.multi_label)
-        for i, image in enumerate(images):
-            name = crc32(f"{batch['source'][i]}\0{batch['id'][i]}".encode())
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, name))
+        for i, (image, generator) in enumerate(zip(images, own_generators(self.seed, batch), strict=True)):
             found = certify(answer, image, self.smoothing, generator)
             names = outputs.classes
             self.rows.append(
                 {
-                    **identity(batch, i, batch["source"][0]),
+                    **identity(batch, i, batch["source"][i]),
                     "label": names[int(labels[i])],
                     "called": "abstains" if found.called < 0 else names[found.called],
                     "correct": int(found.called == int(labels[i])),

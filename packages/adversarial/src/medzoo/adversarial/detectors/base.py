@@ -67,17 +67,18 @@ def logistic(normal: Tensor, attacked: Tensor) -> dict[str, Tensor]:
     """
     from sklearn.linear_model import LogisticRegression
 
-    both = torch.cat([normal, attacked])
+    both = torch.cat([normal, attacked]).cpu()
     mean, spread = both.mean(dim=0), both.std(dim=0, correction=0).clamp_min(1e-12)
     label = torch.cat([torch.zeros(len(normal)), torch.ones(len(attacked))])
     model = LogisticRegression(max_iter=1000, class_weight="balanced")
     model.fit(((both - mean) / spread).numpy(), label.numpy())
-    return {
+    found = {
         "mean": mean.float(),
         "spread": spread.float(),
         "weights": torch.from_numpy(model.coef_[0]).float(),
         "bias": torch.tensor(float(model.intercept_[0])),
     }
+    return {name: value.to(normal.device) for name, value in found.items()}
 
 
 class TwoSided(Detector):

@@ -20,17 +20,18 @@ class SupportVectors(Detector):
         """Fit normal against attacked with the settings of scikit-learn, on standardised features."""
         from sklearn.svm import SVC
 
-        both = torch.cat([normal.pooled[-1], attacked.pooled[-1]]).double()
+        both = torch.cat([normal.pooled[-1], attacked.pooled[-1]]).double().cpu()
         mean, spread = both.mean(dim=0), both.std(dim=0, correction=0).clamp_min(1e-12)
         label = [0] * len(normal) + [1] * len(attacked)
         machine = SVC(kernel="rbf", gamma=1 / both.shape[1]).fit(((both - mean) / spread).numpy(), label)
-        self.state = {
+        found = {
             "mean": mean.float(),
             "spread": spread.float(),
             "vectors": torch.from_numpy(machine.support_vectors_).float(),
             "weights": torch.from_numpy(machine.dual_coef_[0]).float(),
             "bias": torch.tensor(float(machine.intercept_[0])),
         }
+        self.state = {name: value.to(normal.images.device) for name, value in found.items()}
 
     def score(self, seen: Seen) -> Tensor:
         """Return the decision value, above 0 where it says attacked."""
@@ -74,10 +75,10 @@ class LayerNetworks(Detector):
         """Train by Adam on as many normal as attacked images."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            networks = self._build(self._sizes(normal.images[:1]))
+            networks = self._build(self._sizes(normal.images[:1])).to(normal.images.device)
         optimiser = torch.optim.Adam(networks.parameters(), _RATE, weight_decay=_DECAY)
         generator = torch.Generator().manual_seed(self.seed)
-        label = torch.cat([torch.zeros(_HALF), torch.ones(_HALF)])
+        label = torch.cat([torch.zeros(_HALF), torch.ones(_HALF)]).to(normal.images.device)
         for _ in range(_STEPS):
             parts = [
                 seen.images[torch.randint(len(seen), (_HALF,), generator=generator)] for seen in (normal, attacked)

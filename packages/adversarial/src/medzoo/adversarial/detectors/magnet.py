@@ -34,12 +34,12 @@ class MagNet(Detector):
         """Train the autoencoder on clean training images with a little noise."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = _autoencoder(train.images.shape[1])
+            network = _autoencoder(train.images.shape[1]).to(train.images.device)
         generator = torch.Generator().manual_seed(self.seed)
         optimiser = torch.optim.Adam(network.parameters(), _RATE)
         for _ in range(_STEPS):
             clean = train.images[torch.randint(len(train), (_BATCH,), generator=generator)]
-            noisy = clean + _NOISE * torch.randn(clean.shape, generator=generator)
+            noisy = clean + _NOISE * torch.randn(clean.shape, generator=generator).to(clean)
             loss = F.mse_loss(_cut(network(noisy), clean), clean)
             optimiser.zero_grad()
             loss.backward()

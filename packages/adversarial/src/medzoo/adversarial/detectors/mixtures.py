@@ -56,7 +56,9 @@ class Mixtures:
                 f"--data: class {int(counts.argmin())} has {int(counts.min())} training images, mixtures need {need}"
             )
         for layer in self.layers:
-            found = [self._estimate(seen.pooled[layer][seen.labels == k].double().numpy()) for k in range(classes)]
+            found = [
+                self._estimate(seen.pooled[layer][seen.labels == k].double().cpu().numpy()) for k in range(classes)
+            ]
             for name, values in zip(("weights", "means", "whiten"), zip(*found, strict=True), strict=True):
                 self.state[f"{layer}.{name}"] = torch.from_numpy(np.stack(values)).float()
 

@@ -151,9 +151,9 @@ class Mahalanobis(Combined):
             features = layer.double()
             means = torch.stack([features[train.labels == k].mean(dim=0) for k in range(train.logits.shape[1])])
             centred = features - means[train.labels]
-            values, vectors = np.linalg.eigh(np.asarray(pinvh((centred.T @ centred / len(features)).numpy())))
+            values, vectors = np.linalg.eigh(np.asarray(pinvh((centred.T @ centred / len(features)).cpu().numpy())))
             root = vectors * np.sqrt(np.maximum(values, 0))
-            self.state |= {f"means.{i}": means.float(), f"root.{i}": torch.from_numpy(root).float()}
+            self.state |= {f"means.{i}": means.float(), f"root.{i}": torch.from_numpy(root).float().to(means.device)}
 
     def _layers(self, seen: Seen) -> list[tuple[int, Tensor]]:
         return list(enumerate(seen.pooled))[-1 if self.last else 0 :]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from medzoo.adversarial.engine.draws import Source
 from medzoo.adversarial.engine.frozen import differentiable, frozen
 from medzoo.adversarial.engine.losses import CrossEntropy, Loss
 from medzoo.adversarial.engine.norms import NORMS, Norm, NormName, per_sample
@@ -55,16 +56,15 @@ class Attack(ABC):
     targeted: bool = False
     penalty: Penalty | None = None
 
-    def __call__(
-        self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None = None
-    ) -> Attacked:
+    def __call__(self, victim: Victim, images: Tensor, goal: Tensor, generator: Source | None = None) -> Attacked:
         """Attack a batch; the victim is as before afterwards.
 
         Args:
             victim: The model.
             images: `(n, C, *S)` floating point, within the victim's bounds.
             goal: A row an image, as the loss takes it: the truth, or with `targeted` the attacker's wish.
-            generator: What all that is random comes from; None takes one of seed 0.
+            generator: What all that is random comes from; None takes one of seed 0. With a tuple, one for each image,
+                what is found for an image does not hang on the batch it is in.
 
         Raises:
             ConfigError: Images out of bounds, an impossible budget or goal, a victim without gradients.
@@ -72,9 +72,7 @@ class Attack(ABC):
         with self.opened(victim, images, goal, generator) as problem:
             return result(problem, self.run(problem))
 
-    def succeeds(
-        self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def succeeds(self, victim: Victim, images: Tensor, goal: Tensor, generator: Source | None = None) -> Tensor:
         """Return for which images the aim is reached as they are, `(n,)` bool: clean, rounded to 8 bits, or of a twin.
 
         Arguments and errors are those of a call.
@@ -83,9 +81,7 @@ class Attack(ABC):
             return problem.judge(problem.images).success
 
     @contextmanager
-    def opened(
-        self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None
-    ) -> Iterator[Problem]:
+    def opened(self, victim: Victim, images: Tensor, goal: Tensor, generator: Source | None) -> Iterator[Problem]:
         """Check what is given, and freeze the victim as long as its problem is worked on.
 
         Raises:
@@ -96,6 +92,8 @@ class Attack(ABC):
         if len(goal) != len(images):
             raise ConfigError(f"goal: expected a row for each of the {len(images)} images, got {len(goal)}")
         generator = torch.Generator().manual_seed(0) if generator is None else generator
+        if isinstance(generator, tuple) and len(generator) != len(images):
+            raise ConfigError(f"generator: expected one for each of the {len(images)} images, got {len(generator)}")
         with frozen(victim.module), differentiable(images.device):
             # Clones: tensors made in inference mode cannot be saved for a backward pass.
             images, goal = images.clone(), goal.to(images.device).clone()

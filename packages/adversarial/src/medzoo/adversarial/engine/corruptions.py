@@ -16,36 +16,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.adversarial.engine.attack import Attack, Best
-from medzoo.adversarial.engine.norms import normal, uniform
+from medzoo.adversarial.engine.draws import Source, normal, parts, uniform
 from medzoo.adversarial.engine.problem import Problem
 from medzoo.core.errors import ConfigError, check_choice
 
 SEVERITIES = (1, 2, 3, 4, 5)
-Change = Callable[[Tensor, float, torch.Generator], Tensor]
+Change = Callable[[Tensor, float, Source], Tensor]
 """From images `(n, C, *S)` in [0, 1], an amount and what draws to changed images, which may leave [0, 1]."""
 
 
-def _noise(x: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    return x + spread * normal(x, generator)
+def _noise(x: Tensor, spread: float, source: Source) -> Tensor:
+    return x + spread * normal(x, source)
 
 
-def _speckle(x: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    return x * (1 + spread * normal(x, generator))
+def _speckle(x: Tensor, spread: float, source: Source) -> Tensor:
+    return x * (1 + spread * normal(x, source))
 
 
-def _shot(x: Tensor, photons: float, generator: torch.Generator) -> Tensor:
-    drawn = torch.poisson((x * photons).to(generator.device), generator=generator)
-    return drawn.to(x) / photons
+def _shot(x: Tensor, photons: float, source: Source) -> Tensor:
+    drawn = [torch.poisson((part * photons).to(own.device), generator=own) for part, own in parts(x, source)]
+    return torch.cat(drawn).to(x) / photons
 
 
-def _impulse(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    drawn = uniform(x, generator)
+def _impulse(x: Tensor, share: float, source: Source) -> Tensor:
+    drawn = uniform(x, source)
     return torch.where(drawn < share / 2, 0.0, torch.where(drawn < share, 1.0, x))
 
 
-def _blur(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def _blur(x: Tensor, share: float, source: Source) -> Tensor:
     """Gaussian, its standard deviation a share of the longest side and 0.3 pixels; borders are continued."""
-    del generator
+    del source
     sigma = 0.3 + share * max(x.shape[2:])
     radius = max(1, math.ceil(3 * sigma))
     place = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
@@ -58,14 +58,14 @@ def _blur(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return x
 
 
-def _pixelate(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    del generator
+def _pixelate(x: Tensor, share: float, source: Source) -> Tensor:
+    del source
     small = [max(1, round(n * share)) for n in x.shape[2:]]
     return F.interpolate(F.interpolate(x, small, mode="area"), x.shape[2:], mode="nearest")
 
 
-def _jpeg(x: Tensor, quality: float, generator: torch.Generator) -> Tensor:
-    del generator
+def _jpeg(x: Tensor, quality: float, source: Source) -> Tensor:
+    del source
     from PIL import Image
 
     out = []
@@ -78,19 +78,19 @@ def _jpeg(x: Tensor, quality: float, generator: torch.Generator) -> Tensor:
     return torch.stack(out).to(x) / 255
 
 
-def _shift(x: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-    del generator
+def _shift(x: Tensor, amount: float, source: Source) -> Tensor:
+    del source
     return x + amount
 
 
-def _contrast(x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-    del generator
+def _contrast(x: Tensor, factor: float, source: Source) -> Tensor:
+    del source
     mean = x.flatten(1).mean(dim=1).reshape(-1, *[1] * (x.ndim - 1))
     return mean + factor * (x - mean)
 
 
-def _gamma(x: Tensor, power: float, generator: torch.Generator) -> Tensor:
-    del generator
+def _gamma(x: Tensor, power: float, source: Source) -> Tensor:
+    del source
     return x.clamp_min(0) ** power
 
 

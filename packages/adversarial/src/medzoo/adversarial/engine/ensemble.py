@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from medzoo.adversarial.engine.attack import Best, Bounded
 from medzoo.adversarial.engine.autopgd import APGD
+from medzoo.adversarial.engine.draws import shared
 from medzoo.adversarial.engine.losses import ClassLoss, CrossEntropy, Margin
 from medzoo.adversarial.engine.problem import Problem
 from medzoo.adversarial.engine.square import Square
@@ -102,7 +103,7 @@ class AutoAttack(Bounded):
             classes = model(problem.images[:1]).shape[1]
         if classes < LEAST:
             raise ConfigError(f"autoattack: it needs {LEAST} classes, the victim has {classes}; take ensemble")
-        seed = int(torch.randint(2**31, (), generator=problem.generator))
+        seed = int(torch.randint(2**31, (), generator=shared(problem.generator)))
         norm = "Linf" if self.norm == "linf" else "L2"
         attack = importlib.import_module("pyautoattack").AutoAttack(
             model, eps=self.eps, norm=norm, seed=seed, device=str(problem.images.device)
@@ -124,4 +125,4 @@ class _Logits(nn.Module):
         self.problem = problem
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.problem.victim(images, self.problem.generator)
+        return self.problem.victim(images, shared(self.problem.generator))

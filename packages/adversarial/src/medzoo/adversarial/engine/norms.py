@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-import torch
 from torch import Tensor
+
+from medzoo.adversarial.engine.draws import Source, normal, uniform
 
 NormName = Literal["linf", "l2"]
 _TINY = 1e-12
@@ -28,7 +29,7 @@ class Norm(ABC):
         """Return the perturbation of norm 1 that raises a function of this gradient most."""
 
     @abstractmethod
-    def random(self, like: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    def random(self, like: Tensor, eps: float, source: Source) -> Tensor:
         """Return perturbations drawn uniformly from the ball."""
 
 
@@ -47,9 +48,9 @@ class Linf(Norm):
         """Return the sign."""
         return slope.sign()
 
-    def random(self, like: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    def random(self, like: Tensor, eps: float, source: Source) -> Tensor:
         """Draw each pixel from [−eps, eps]."""
-        return (2 * uniform(like, generator) - 1) * eps
+        return (2 * uniform(like, source) - 1) * eps
 
 
 class L2(Norm):
@@ -67,10 +68,10 @@ class L2(Norm):
         """Return the gradient of length 1; zero where it is zero."""
         return slope / self.size(slope).clamp_min(_TINY).reshape(per_sample(slope))
 
-    def random(self, like: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    def random(self, like: Tensor, eps: float, source: Source) -> Tensor:
         """Draw a direction and a radius."""
-        direction = self.steepest(normal(like, generator))
-        radius = uniform(like[:, :1].flatten(1)[:, :1], generator)[:, 0] ** (1 / like[0].numel())
+        direction = self.steepest(normal(like, source))
+        radius = uniform(like[:, :1].flatten(1)[:, :1], source)[:, 0] ** (1 / like[0].numel())
         return direction * (eps * radius).reshape(per_sample(like))
 
 
@@ -80,13 +81,3 @@ NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
 def per_sample(x: Tensor) -> tuple[int, ...]:
     """Return the shape in which `(B,)` values multiply `(B, C, *S)`."""
     return (-1,) + (1,) * (x.ndim - 1)
-
-
-def uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return numbers from [0, 1) of a tensor's shape; drawn where the generator is, equal on every device after it."""
-    return torch.rand(like.shape, generator=generator, device=generator.device).to(like.device)
-
-
-def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return numbers from the normal distribution of a tensor's shape."""
-    return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)

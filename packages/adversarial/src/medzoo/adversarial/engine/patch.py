@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medzoo.adversarial.engine.draws import uniform
 from medzoo.adversarial.engine.problem import Problem
 from medzoo.adversarial.engine.shared import Box, OneForAll
 from medzoo.core.errors import ConfigError
@@ -47,7 +48,7 @@ class Patch(OneForAll):
         Raises:
             ConfigError: The patch does not fit.
         """
-        space, generator = problem.images.shape[2:], problem.generator
+        space = problem.images.shape[2:]
         ends = [first + n for first, n in zip(self.corner or (0,) * len(self.size), self.size, strict=True)]
         if len(ends) != len(space) or any(end > n for end, n in zip(ends, space, strict=True)):
             at = "" if self.corner is None else f" at {self.corner}"
@@ -55,7 +56,7 @@ class Patch(OneForAll):
         if self.corner is not None:
             corners = [self.corner] * len(problem.images)
         else:
-            draws = torch.rand(len(problem.images), len(space), generator=generator, device=generator.device)
+            draws = uniform(problem.images.new_empty(len(problem.images), len(space)), problem.generator)
             free = torch.tensor([n - m + 1 for n, m in zip(space, self.size, strict=True)])
             corners = [tuple(corner) for corner in (draws.cpu() * free).long().tolist()]
         return [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from medzoo.adversarial.engine.draws import Source, source_of
 from medzoo.adversarial.engine.losses import Loss
 from medzoo.adversarial.engine.victim import Victim
 from medzoo.core.errors import ConfigError
@@ -48,7 +49,7 @@ class Problem:
         loss: How far outputs are from the goal.
         targeted: Whether the goal is to be reached or to be left.
         penalty: A further cost that the attacker lowers.
-        generator: What is random in the attack and in the victim.
+        generator: What is random in the attack and in the victim comes from it; a tuple has one for each image.
     """
 
     victim: Victim
@@ -57,7 +58,7 @@ class Problem:
     loss: Loss
     targeted: bool
     penalty: Penalty | None
-    generator: torch.Generator
+    generator: Source
     rows: Tensor = field(init=False)
     ledger: _Ledger = field(init=False)
 
@@ -74,7 +75,7 @@ class Problem:
             self.loss,
             self.targeted,
             self.penalty,
-            self.generator,
+            source_of(self.generator, rows),
         )
         part.rows, part.ledger = self.rows[rows], self.ledger
         return part

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medzoo.adversarial.engine.attack import Attack, Attacked, Best, result
+from medzoo.adversarial.engine.draws import Source, shared
 from medzoo.adversarial.engine.problem import Problem
 from medzoo.adversarial.engine.victim import Victim
 from medzoo.core.errors import ConfigError
@@ -35,7 +36,7 @@ class OneForAll(Attack):
         if self.epochs < 1 or self.batch < 1:
             raise ConfigError(f"epochs, batch: expected at least 1, got {self.epochs} and {self.batch}")
 
-    def fit(self, victim: Victim, images: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def fit(self, victim: Victim, images: Tensor, goal: Tensor, generator: Source | None = None) -> Tensor:
         """Learn from images and return what was learned; arguments as for a call.
 
         Raises:
@@ -45,7 +46,7 @@ class OneForAll(Attack):
             return self._learn(problem)
 
     def apply(
-        self, victim: Victim, images: Tensor, goal: Tensor, learned: Tensor, generator: torch.Generator | None = None
+        self, victim: Victim, images: Tensor, goal: Tensor, learned: Tensor, generator: Source | None = None
     ) -> Attacked:
         """Put what `fit` returned into images, such as those of other patients, and judge it.
 
@@ -76,9 +77,9 @@ class OneForAll(Attack):
         """Return what was learned after a step along the gradient."""
 
     def _learn(self, problem: Problem) -> Tensor:
-        learned, count = self.first(problem), len(problem.images)
+        learned, count, own = self.first(problem), len(problem.images), shared(problem.generator)
         for _ in range(self.epochs):
-            order = torch.randperm(count, generator=problem.generator, device=problem.generator.device)
+            order = torch.randperm(count, generator=own, device=own.device)
             for rows in order.to(problem.images.device).split(self.batch):
                 part = problem.at(rows)
                 x, boxes = self._shown(part, learned)

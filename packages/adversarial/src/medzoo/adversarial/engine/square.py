@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medzoo.adversarial.engine.attack import Best, Bounded
+from medzoo.adversarial.engine.draws import parts, uniform
 from medzoo.adversarial.engine.losses import Loss, Margin
 from medzoo.adversarial.engine.problem import Problem
 from medzoo.core.errors import ConfigError
@@ -72,10 +73,7 @@ class Square(Bounded):
             count *= n
         side = max(1, round((share * count) ** (1 / len(size))))
         signs = self._signs([*x.shape[:2], *(1 for _ in size)], problem)
-        generator = problem.generator
-        for i, places in enumerate(
-            torch.rand(len(x), len(size), generator=generator, device=generator.device).tolist()
-        ):
+        for i, places in enumerate(uniform(x.new_empty(len(x), len(size)), problem.generator).tolist()):
             box: list[int | slice] = [i, slice(None)]
             for n, place in zip(size, places, strict=True):
                 width = min(side, n)
@@ -85,6 +83,8 @@ class Square(Bounded):
         return problem.clip(x)
 
     def _signs(self, shape: list[int], problem: Problem) -> Tensor:
-        generator = problem.generator
-        coins = torch.randint(0, 2, shape, generator=generator, device=generator.device)
-        return ((2 * coins - 1) * self.eps).to(problem.images)
+        coins = [
+            torch.randint(0, 2, part.shape, generator=own, device=own.device)
+            for part, own in parts(problem.images.new_empty(shape), problem.generator)
+        ]
+        return ((2 * torch.cat(coins) - 1) * self.eps).to(problem.images)

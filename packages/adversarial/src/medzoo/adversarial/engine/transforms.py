@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medzoo.adversarial.engine.draws import Source, uniform
+
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _SIGMAS = 3.0
 
 
-def resized_and_padded(
-    images: Tensor, probability: float, shrink: float, fill: float, generator: torch.Generator
-) -> Tensor:
+def resized_and_padded(images: Tensor, probability: float, shrink: float, fill: float, source: Source) -> Tensor:
     """Return images of which some, drawn one by one, are shrunk and put at a random place of an empty image.
 
     Args:
@@ -20,12 +20,12 @@ def resized_and_padded(
         probability: That an image is changed.
         shrink: Least size as a share of the image's; the size is drawn between it and the whole.
         fill: Value of the empty image.
-        generator: Where the draws come from.
+        source: Where the draws come from.
     """
     size = images.shape[2:]
     out = []
-    for image in images.split(1):
-        chosen, scale, *places = torch.rand(2 + len(size), generator=generator, device=generator.device).tolist()
+    draws = uniform(images.new_empty(len(images), 2 + len(size)), source).tolist()
+    for image, (chosen, scale, *places) in zip(images.split(1), draws, strict=True):
         if chosen >= probability:
             out.append(image)
             continue

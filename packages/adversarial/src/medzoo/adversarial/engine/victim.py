@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medzoo.adversarial.engine.draws import Source, parts
 from medzoo.core.errors import ConfigError
 from medzoo.core.method import Method
 from medzoo.core.sample import Batch
@@ -54,14 +55,14 @@ class Victim:
         self.model, self.bounds, self.before, self.draws = model, bounds, before, draws
         self.module = model if module is None and isinstance(model, nn.Module) else module
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: Source) -> Tensor:
         """Return the outputs `(B, …)` of one draw, with gradients to the images.
 
         Raises:
             ConfigError: The model did not return a tensor with a row an image.
         """
         if self.before is not None:
-            images = self.before(images, generator)
+            images = torch.cat([self.before(part, own) for part, own in parts(images, generator)])
         outputs: Any = self.model(self._normalised(images))
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(images):
             got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__

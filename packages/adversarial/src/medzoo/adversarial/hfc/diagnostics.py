@@ -14,6 +14,23 @@ from medzoo.core.errors import ConfigError
 from medzoo.core.values import Row
 
 
+def some_of(labels: Tensor, count: int) -> Tensor:
+    """Return places of the first images, `(count,)` at most; where these have one class, of as many of each class.
+
+    The trail needs two classes, and a folder's images may stand class by class.
+
+    Args:
+        labels: `(N,)` int64.
+        count: Images at most.
+    """
+    first = torch.arange(min(len(labels), count), device=labels.device)
+    kinds = labels.unique()
+    if len(kinds) < 2 or len(labels[first].unique()) > 1:
+        return first
+    each = max(1, count // len(kinds))
+    return torch.cat([torch.nonzero(labels == kind)[:each, 0] for kind in kinds.tolist()])
+
+
 def stress(watched: Watched, victim: Victim, seen: Seen, eps: float, steps: int = 10) -> list[Row]:
     """Return, layer by layer, how far the mean activation can be moved with no label involved, and its trail.
 

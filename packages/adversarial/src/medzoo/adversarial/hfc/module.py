@@ -11,7 +11,7 @@ from medzoo.adversarial.detectors import DETECTORS, Mixtures, Seen, Watched, sui
 from medzoo.adversarial.detectors.mixtures import Covariance
 from medzoo.adversarial.detectors.seen import joined
 from medzoo.adversarial.engine import ATTACKS
-from medzoo.adversarial.hfc.diagnostics import directions, stress
+from medzoo.adversarial.hfc.diagnostics import directions, some_of, stress
 from medzoo.adversarial.hfc.learning import NOISE, learn
 from medzoo.adversarial.hfc.report import HidingEvaluation
 from medzoo.adversarial.hfc.trials import Experiment, Plan, noisy
@@ -156,9 +156,10 @@ class HFC(OnClassifier):
         generator = torch.Generator().manual_seed(derive_seed(h["seed"], 2 + batch_idx))
         goal = self._goals(seen, generator)
         noise = experiment.watched.look_at(noisy(seen.images, NOISE, generator), seen.labels)
-        if not evaluation.diagnostics:
-            few = seen.at(torch.arange(min(len(seen), _LOOKED), device=seen.logits.device))
-            where = directions(experiment.watched, few, goal[: len(few)], h["eps"])
+        chosen = some_of(seen.labels, _LOOKED)
+        few = seen.at(chosen)
+        if not evaluation.diagnostics or (evaluation.lacks_trail and len(few.labels.unique()) > 1):
+            where = directions(experiment.watched, few, goal[chosen], h["eps"])
             evaluation.diagnostics = {
                 "stress": stress(experiment.watched, experiment.victim, few, h["eps"]),
                 "directions": [where],

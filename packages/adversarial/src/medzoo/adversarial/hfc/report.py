@@ -59,6 +59,11 @@ class HidingEvaluation(ClassificationEvaluation):
         self.patients: list[str] = []
         self.table: list[Hidden] = []
 
+    @property
+    def lacks_trail(self) -> bool:
+        """Whether the stress test has seen one class only, and so no distance between classes."""
+        return all(row["trail"] != row["trail"] for row in self.diagnostics.get("stress", ()))  # NaN
+
     def add(self, names: Sequence[str], normal: dict[str, Tensor], trials: Sequence[Trial]) -> None:
         """Add a batch of images that the classifier gets right.
 

@@ -28,6 +28,7 @@ class OneVersusRest:
         cases: `(G,)`.
         overall_auc: `(C,)` of all cases whose group is known.
         minimum: Cases that a group needs for its accuracy to take part in a comparison.
+        compared_tpr: `(G, C)` TPR of the groups with enough positives, NaN of the others.
     """
 
     values: dict[str, Floats]
@@ -35,7 +36,8 @@ class OneVersusRest:
     accuracy: Floats
     cases: NDArray[np.int64]
     overall_auc: Floats
-    minimum: int = 1
+    minimum: int
+    compared_tpr: Floats
 
     @property
     def compared_accuracy(self) -> Floats:
@@ -56,7 +58,7 @@ class OneVersusRest:
     @property
     def eom(self) -> float:
         """Equality of opportunity measure: mean over classes of smallest over largest TPR of the groups."""
-        tpr = self.values["tpr"]
+        tpr = self.compared_tpr
         two = (~np.isnan(tpr)).sum(0) >= 2
         least, most = (reduce(tpr[:, two]) for reduce in (_low, _high))
         return _mean(ratio(least, most))
@@ -113,7 +115,7 @@ def one_versus_rest(
         gaps["dp_variation"] = np.full(count, max(pairs) if pairs else np.nan)
     known = ~np.isnan(labels) & (codes >= 0)[:, None]
     whole = np.array([auc(ScoreCounts.of(scores[t, c], labels[t, c])) for c, t in enumerate(known.T)], dtype=float)
-    return OneVersusRest(values, gaps, accuracy, cases, whole, minimum)
+    return OneVersusRest(values, gaps, accuracy, cases, whole, minimum, compared["tpr"])
 
 
 def shortcut_auc(scores: ArrayLike, labels: ArrayLike, bias: ArrayLike) -> dict[str, float]:

@@ -166,7 +166,8 @@ class FairAdaBN(GroupMethod):
                 (outputs.probabilities >= 0.5) == (label == 1) if label.ndim == 2 else outputs.logits.argmax(1) == label
             )
             known = ~label.isnan() if label.ndim == 2 else torch.ones_like(own)
-            self.swapped += [(batch["source"][0], right) for right in own[known].float().tolist()]
+            for row, right, there in zip(rows.tolist(), own.float(), known, strict=True):
+                self.swapped += [(batch["source"][row], each) for each in right[there].tolist()]
 
     def on_test_epoch_end(self) -> None:
         """Log all figures, and the accuracy under swapped groups."""
