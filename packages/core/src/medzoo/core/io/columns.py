@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medzoo.core.errors import DataError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.types import check_plain
-from medzoo.core.names import csv_text
+from medzoo.core.names import csv_text, listed
 
 _LONGEST = 2**20
 
@@ -53,6 +53,30 @@ def column_called(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
     """Return the first column that has one of the wanted names, written in any way; None where there is none."""
     names = {re.sub(r"[\s_-]", "", name.casefold()): name for name in columns}
     return next((names[name] for name in wanted if name in names), None)
+
+
+def check_named(path: str | Path, there: Sequence[str], patient: str, split: str, others: Sequence[str]) -> None:
+    """Refuse an option that names no column, and patients that a table has and no option names.
+
+    Args:
+        path: The table.
+        there: Its columns.
+        patient: Value of `--data.patient`; `patient`, the default, need not be there.
+        split: Value of `--data.split`, likewise.
+        others: Columns that other options name.
+
+    Raises:
+        ConfigError: There is one; what it says would be lost, and patients would lie in two parts.
+    """
+    known = set(map(str.casefold, there))
+    for option, column in (("patient", patient), ("split", split)):
+        if column != option and column.casefold() not in known:
+            problem = f"{path} has no such column; it has {listed(there, 20)}"
+            raise ConfigError(f"--data.{option} {column}: {problem}")
+    taken = {name.casefold() for name in (*others, split)}
+    found = patient_column(name for name in there if name.casefold() not in taken)
+    if found is not None and patient.casefold() not in known:
+        raise ConfigError(f"--data.patient: {path} has patients in its column {found!r}; name it")
 
 
 def separator_of(head: str) -> str:

@@ -10,12 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.core.data.groups import is_unknown
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Table
 from medzoo.core.names import listed
 
-UNKNOWN = frozenset(("", "nan", "na", "n/a", "none", "null", "unknown", "unk", "?", "-1", "-1.0"))
-"""Values, in any case of letters, that say that an attribute is not known."""
 MOST = 50
 """Groups of an attribute at most."""
 
@@ -119,7 +118,7 @@ def group(table: Table, attribute: Attribute, keep: NDArray[np.intp]) -> Groups:
 def _codes(table: Table, part: Part, keep: NDArray[np.intp]) -> tuple[NDArray[np.int64], list[str]]:
     texts = [str(table.rows[row][part.column]) for row in keep]
     kinds = sorted(set(texts))
-    known = [text for text in kinds if text.casefold() not in UNKNOWN]
+    known = [text for text in kinds if not is_unknown(text)]
     if not part.cuts:
         known = sorted(known, key=_natural)
         places = {text: place for place, text in enumerate(known)}

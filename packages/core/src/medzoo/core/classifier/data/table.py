@@ -14,9 +14,8 @@ from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import patients_of
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of, patient_column
+from medzoo.core.io.columns import check_named, columns_of
 from medzoo.core.io.listing import image_files, stem
-from medzoo.core.names import listed
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
 
@@ -72,7 +71,7 @@ class ClassesTable(FileClasses):
         kind = Column(self._labels[0], optional=True)
         marks = [Column(name, "number", optional=True, low=_UNSURE, high=1) for name in self._labels]
         there = columns_of(self._file)
-        self._check_named(there)
+        check_named(self._file, there, self._patient, self._split, (self._image, *self._labels, *self._groups))
         more = [name for name in (self._patient, self._split) if name.casefold() in map(str.casefold, there)]
         rest = [Column(name, optional=True) for name in (*more, *self._groups)]
         table = read_table(self._file, [self._image, *(marks if multi else [kind]), *rest], unique=[self._image])
@@ -102,22 +101,6 @@ class ClassesTable(FileClasses):
         parts = filled(given, *self.fractions, self.seed)
         channels = 3 if self.colour else 1
         return Cases(root.resolve().name, classes, parts, multi, channels, self.asked() or tuple(unlabelled))
-
-    def _check_named(self, there: list[str]) -> None:
-        """Refuse an option that names no column, and patients that the table has and no option names.
-
-        Raises:
-            ConfigError: There is one; what it says would be lost, and patients would lie in two parts.
-        """
-        known = set(map(str.casefold, there))
-        for option, column in (("patient", self._patient), ("split", self._split)):
-            if column != option and column.casefold() not in known:
-                problem = f"{self._file} has no such column; it has {listed(there, 20)}"
-                raise ConfigError(f"--data.{option} {column}: {problem}")
-        others = set(map(str.casefold, (self._image, *self._labels, self._split, *self._groups)))
-        found = patient_column(name for name in there if name.casefold() not in others)
-        if found is not None and self._patient.casefold() not in known:
-            raise ConfigError(f"--data.patient: {self._file} has patients in its column {found!r}; name it")
 
     def _kinds(self, table: Table) -> tuple[list[int | tuple[float, ...] | None], tuple[str, ...]]:
         """Return the class of each row and the names of all."""
