@@ -247,6 +247,35 @@ def test_a_folder_of_records_is_answered_and_bad_ones_end_nothing(workdir: Path)
 
 
 @needs_wfdb
+def test_a_model_of_other_leads_than_the_standard_finds_them_by_name_in_records_and_in_folders(workdir: Path) -> None:
+    signal = phantom()[[6, 10]]
+    for folder, order in (("known", (0, 1)), ("turned", (1, 0))):
+        Path(folder).mkdir()
+        names = [("V1", "V5")[row] for row in order]
+        kind = {"fs": RATE, "units": ["mV"] * 2, "sig_name": names, "fmt": ["16"] * 2, "write_dir": folder}
+        wfdb().wrsamp("r", p_signal=signal[list(order)].T.astype(float), **kind)
+        beats = twelve_leads(3, rate=RATE).beats
+        wfdb().wrann("r", "atr", beats, ["N"] * len(beats), write_dir=folder)
+        np.savez(f"{folder}.npz", signal=signal[list(order)], leads=np.array(names), rate=RATE)
+    small = "--model.length 320 --model.widths [4,4,4,4,4] --model.hidden 6 --model.batch 3 --model.epochs 1"
+    data = "--data wfdb-folder --data.root known --data.test_fraction 0.3 --data.val_fraction 0.3"
+    args = f"fit --model mcf --model.leads 2 {small} {data} --trainer.max_epochs 1 --run_dir run --quiet"
+    assert main(args.split()) == 0
+    checkpoint = "run/checkpoints/last.ckpt"
+    assert main(["predict", checkpoint, "known.npz", "turned.npz", "-o", "out"]) == 0
+    known, turned = json.loads(Path("out/predictions.json").read_text())["predictions"]
+    assert turned["score"] == pytest.approx(known["score"], rel=1e-5)
+    assert "leads were brought into the order of the network" in turned["notes"]
+    scores = []
+    for folder in ("known", "turned"):
+        again = f"test --ckpt_path {checkpoint} --data.root {folder} --run_dir {folder}-test --quiet"
+        assert main(again.split()) == 0
+        rows = csv.DictReader(Path(f"{folder}-test/samples.csv").read_text().splitlines())
+        scores.append([float(row["score"]) for row in rows])
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+@needs_wfdb
 def test_annotations_mark_what_is_abnormal_in_samples_of_the_record(tmp_path: Path) -> None:
     record: dict[str, object] = {
         "id": "ward/p 1.csv", "start": 3.4, "rate": 250.0, "score": 1.5, "threshold": 1.0, "prediction": ["pvc"],

@@ -42,7 +42,7 @@ class WfdbFolder(SignalDataModule):
     stretches. Records are split by patient (`metadata.csv`, else a patient a record, but for
     201 and 202 of MIT-BIH, who are one); one record alone is split in time, its first part to train on, which makes the
     test an easy one. All records must have the leads of the first, in any order, unless `--data.leads` says which to
-    take.
+    take, or the model which it was trained with.
 
     Args:
         root: The folder.
@@ -88,7 +88,7 @@ class WfdbFolder(SignalDataModule):
         if usual and not {path.stem for path in headers} & {*DS1, *DS2}:
             raise DataError(self._root, "has no record of DS1 or DS2", "leave out --data.split ds1-ds2")
         found = {path: wfdb_header(path) for path in headers if not usual or path.stem in (*DS1, *DS2)}
-        if not self._leads:
+        if not (self._leads or self.wants.leads):
             self._first = _same_leads(found)
         patients = self._patients([path.stem for path in found])
         owners = {path: patients.get(path.stem, path.stem) for path in found}
