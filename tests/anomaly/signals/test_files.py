@@ -171,6 +171,11 @@ def test_leads_are_those_of_the_first_record_whatever_their_order_in_another(tmp
     said = "c.hea: has leads V1, MLII where a has MLII, V5; take --data.leads [MLII], which all have"
     assert str(fault).endswith(said)
     assert WfdbFolder(str(tmp_path), leads=["MLII"]).check() == []
+    for part in ("c.hea", "c.dat", "c.atr"):
+        (tmp_path / part).unlink()
+    header = tmp_path / "b.hea"
+    header.write_text(header.read_text().replace(" V5", " ECG V5"))  # as another device writes it
+    assert WfdbFolder(str(tmp_path)).check() == []
 
 
 @needs_wfdb

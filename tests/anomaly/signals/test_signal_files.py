@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.files import wfdb
 from medzoo.anomaly.signals.formats import companions, read_record
-from medzoo.anomaly.signals.prepare import STANDARD
+from medzoo.anomaly.signals.prepare import STANDARD, chosen_leads, lead_names
 from medzoo.anomaly.signals.quality import remarks
 from medzoo.core.cli import main
 from medzoo.core.errors import DataError
@@ -107,6 +107,24 @@ def test_a_record_is_the_same_from_any_format(tmp_path: Path, ending: str) -> No
         assert (found.age, found.sex) == (61.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("Lead I (Einthoven)", "I"), ("aVR, augmented voltage, right", "aVR"), ("ECG_v1", "V1"), ("EKG-II", "II"),
+     ("MDC_ECG_LEAD_AVF", "aVF"), ("MLII", "MLII"), ("ECG", "ECG"), (" ECG Lead III ", "III")],
+)  # fmt: skip
+def test_leads_have_their_own_names_whatever_a_device_adds(label: str, name: str) -> None:
+    assert lead_names([label]) == (name,)
+    signal = np.arange(4, dtype=np.float32)[None]
+    np.testing.assert_array_equal(chosen_leads(signal, [label], [name.lower()], "r"), signal)
+    np.testing.assert_array_equal(chosen_leads(signal, [name], [label], "r"), signal)
+    assert not any("computed" in note for note in remarks(signal, RATE, [name], [label], 9))
+
+
+def test_a_limb_lead_is_computed_by_whatever_name_it_is_asked_for() -> None:
+    signal = phantom()[:2]
+    np.testing.assert_array_equal(*(chosen_leads(signal, ["I", "II"], [name], "r") for name in ("avf", "aVF")))
+
+
 def damaged(folder: Path, how: str) -> Path:
     path, signal = folder / "r.csv", phantom()
     if how == "clock":
@@ -117,6 +135,12 @@ def damaged(folder: Path, how: str) -> Path:
     text = path.read_text()
     if how == "word":
         path.write_text(text.replace("\n0.004,", "\n0.004x,"))
+    if how == "commas":
+        path.write_text(text.replace(",", ";").replace(".", ","))
+    if how == "headless":
+        path.write_text(text[text.index("\n") + 1 :])
+    if how == "milliseconds":
+        path.write_text(text.replace("time_s", "time_ms"))
     if how == "short":
         path.write_text(text[: text.rindex(",")] + "\n")
     if how == "times":
@@ -135,6 +159,8 @@ def damaged(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "said"),
     [("clock", "does not say its samples a second"), ("adc", "mV in lead"), ("word", "not a table of numbers"),
+     ("commas", "write each number with a decimal point"), ("headless", "has numbers in its first line"),
+     ("milliseconds", "has 250000 samples a second, .*; correct the rate or the times"),
      ("short", "has no 13 values in line 2501"), ("times", "do not grow evenly"), ("scp", "is SCP-ECG"),
      ("pickle", "cannot be read"), ("dicom", "r.dcm: ")],
 )  # fmt: skip

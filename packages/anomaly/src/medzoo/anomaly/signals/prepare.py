@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,10 @@ _LIMB: dict[str, tuple[str, str, float, float]] = {
     "I": ("II", "III", 1.0, -1.0), "II": ("I", "III", 1.0, 1.0), "III": ("II", "I", 1.0, -1.0),
     "aVR": ("I", "II", -0.5, -0.5), "aVL": ("I", "II", 1.0, -0.5), "aVF": ("II", "I", 1.0, -0.5),
 }  # fmt: skip
+
+
+_DEVICE = re.compile(r"^((mdc|ecg|ekg|lead)[\s_-]+)+|\s*(\(.*\)|,.*)$", re.I)
+"""What devices put before and behind the name of a lead."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class Record:
     sex: float = float("nan")
 
 
+def lead_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of leads without what devices add, such as `ECG I`, `MDC_ECG_LEAD_II` or `Lead aVR`.
+
+    DICOM's own names are of that kind too: `Lead I (Einthoven)` and `aVR, augmented voltage, right` (PS3.16, CID 3001).
+    """
+    bare = [_DEVICE.sub("", label.strip()).strip() for label in labels]
+    usual = {name.casefold(): name for name in STANDARD}
+    return tuple(usual.get(name.casefold(), name) for name in bare)
+
+
 def chosen_leads(signal: Samples, leads: Sequence[str], wanted: Sequence[str], place: str) -> Samples:
     """Return the wanted leads in their order, found by name whatever their order in the record.
 
@@ -57,7 +72,7 @@ def chosen_leads(signal: Samples, leads: Sequence[str], wanted: Sequence[str], p
 
     Args:
         signal: `(L, n)`.
-        leads: Names of its rows; case does not matter.
+        leads: Names of its rows; neither case nor what devices add matters, see `lead_names`.
         wanted: Names of the rows to return.
         place: File, for messages.
 
@@ -73,7 +88,7 @@ def chosen_marks(mask: NDArray[np.bool_], leads: Sequence[str], wanted: Sequence
 
     Args:
         mask: `(L, n)`.
-        leads: Names of its rows; case does not matter.
+        leads: Names of its rows; neither case nor what devices add matters, see `lead_names`.
         wanted: Names of the rows to return.
         place: File, for messages.
 
@@ -85,11 +100,11 @@ def chosen_marks(mask: NDArray[np.bool_], leads: Sequence[str], wanted: Sequence
 
 def _sources(leads: Sequence[str], wanted: Sequence[str], place: str) -> list[list[tuple[int, float]]]:
     """Return of each wanted lead the rows that it is the sum of, with their factors."""
-    rows: Mapping[str, int] = {name.casefold(): row for row, name in enumerate(leads)}
+    rows: Mapping[str, int] = {name.casefold(): row for row, name in enumerate(lead_names(leads))}
     if len(rows) < len(leads):
         raise DataError(place, f"has two leads of one name: {', '.join(leads)}", "name each lead once")
     found = []
-    for name in wanted:
+    for name in lead_names(wanted):
         if name.casefold() in rows:
             found.append([(rows[name.casefold()], 1.0)])
             continue
