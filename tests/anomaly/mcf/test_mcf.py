@@ -83,12 +83,24 @@ def test_masks_of_a_test_hide_nine_tenths_in_three_passes() -> None:
 
 def test_masks_of_a_training_hide_their_share_of_each_sample() -> None:
     torch.manual_seed(0)
-    seen = random_patches(torch.ones(4, 1, 960), 0.3)
-    assert (seen == 0).sum((1, 2)).tolist() == [30 * 9] * 4
+    seen = random_patches(torch.ones(4, 1, 4800), 0.3)
+    assert (seen == 0).sum((1, 2)).tolist() == [1440] * 4
     assert not torch.equal(seen[0], seen[1])
+    torch.manual_seed(0)
+    order = torch.rand(4, 100).argsort(1)
+    assert torch.equal(seen[:, 0] == 0, (order < 30).repeat_interleave(48, 1))
     run = random_run(torch.ones(50, 1, 480), 0.3)
     assert (run == 0).sum((1, 2)).tolist() == [144] * 50
     assert ((run.diff(dim=-1) != 0).sum((1, 2)) == 2).all()
+
+
+@pytest.mark.parametrize("length", [100, 320, 960, 999])
+def test_masks_of_any_length_hide_their_share_up_to_the_last_sample(length: int) -> None:
+    torch.manual_seed(0)
+    seen = random_patches(torch.ones(400, 1, length), 0.3)
+    hidden = (seen == 0).float()
+    assert float(hidden.mean()) == pytest.approx(0.3, abs=0.005)
+    assert float(hidden[..., -1].mean()) == pytest.approx(0.3, abs=0.08)
 
 
 def test_norms() -> None:
