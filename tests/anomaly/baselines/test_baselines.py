@@ -152,6 +152,12 @@ def test_the_threshold_comes_from_supports_scored_by_the_others() -> None:
     assert np.isnan(net.threshold_of(supports[:1]))
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_no_threshold_promises_no_false_alarm_or_nothing_but_them(share: float) -> None:
+    with pytest.raises(ConfigError, match="false_alarms: expected between 0 and 1"):
+        PaDiM(**SMALL, channels=10, false_alarms=share)
+
+
 def test_no_support_is_scored_by_another_of_its_patient() -> None:
     torch.manual_seed(0)
     net = PaDiM(**SMALL, channels=10).eval()

@@ -64,9 +64,10 @@ class FewShot(Method, Generic[Reference]):
         if score not in RULES:
             raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
         self.size, self.batch, self.smooth, self.false_alarms = sides("model.size", size), batch, smooth, false_alarms
-        for option, value, most in (("smooth", smooth, float(max(self.size))), ("false_alarms", false_alarms, 1.0)):
-            if not 0 <= value <= most:
-                raise ConfigError(f"--model.{option}: expected 0 to {most:g}, got {value}")
+        if not 0 <= smooth <= max(self.size):
+            raise ConfigError(f"--model.smooth: expected 0 to {max(self.size)}, got {smooth}")
+        if not 0 < false_alarms < 1:
+            raise ConfigError(f"--model.false_alarms: expected between 0 and 1, got {false_alarms}")
         if batch < 1:
             raise ConfigError(f"--model.batch: expected at least 1, got {batch}")
         self.rule = score
