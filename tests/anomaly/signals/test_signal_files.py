@@ -45,7 +45,7 @@ def write_npz(path: Path, signal: Signal) -> Path:
     return path
 
 
-def write_dicom(path: Path, signal: Signal) -> Path:
+def write_dicom(path: Path, signal: Signal, age: str = "061Y") -> Path:
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage
 
@@ -54,7 +54,7 @@ def write_dicom(path: Path, signal: Signal) -> Path:
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     data.SOPClassUID, data.SOPInstanceUID, data.Modality = TwelveLeadECGWaveformStorage, "1.2.3", "ECG"
-    data.PatientAge, data.PatientSex = "061Y", "F"
+    data.PatientAge, data.PatientSex = age, "F"
     group = Dataset()
     group.WaveformOriginality, group.NumberOfWaveformChannels = "ORIGINAL", len(signal)
     group.NumberOfWaveformSamples, group.SamplingFrequency = signal.shape[1], RATE
@@ -105,6 +105,12 @@ def test_a_record_is_the_same_from_any_format(tmp_path: Path, ending: str) -> No
     np.testing.assert_allclose(found.signal, signal, atol=0.0015)
     if ending in (".dcm", ".npz"):
         assert (found.age, found.sex) == (61.0, 1.0)
+
+
+@pytest.mark.parametrize(("said", "years"), [("018M", 1.5), ("004W", 0.077), ("002D", 0.005), ("105Y", 105.0)])
+def test_the_age_of_a_child_may_be_in_months_weeks_or_days(tmp_path: Path, said: str, years: float) -> None:
+    found = read_record(write_dicom(tmp_path / "r.dcm", phantom()[:, :500], said))
+    assert found.age == pytest.approx(years, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 _TIMES = {"time_s": 1.0, "time": 1.0, "time_ms": 1e3}
 """Columns of time in a table, with their parts of a second."""
+_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+"""Units of DICOM's age strings."""
 _MOST = 50.0
 """Millivolts between least and greatest value that no lead of a heart has."""
 
@@ -186,8 +188,8 @@ def _dicom(path: Path, rate: float | None) -> Record:
     labels: Sequence[str] = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in channels]
     units = [str(channel.ChannelSensitivityUnitsSequence[0].CodeValue) for channel in channels]
     signal, labels = in_millivolts(data.waveform_array(index).T.astype(np.float32), units, labels, path)
-    years = re.fullmatch(r"(\d+)Y", str(data.get("PatientAge") or ""))
-    age = float(years[1]) if years else np.nan
+    said = re.fullmatch(r"(\d+)([YMWD])", str(data.get("PatientAge") or "").strip())
+    age = int(said[1]) * _YEARS[said[2]] if said else np.nan
     sex = {"M": 0.0, "F": 1.0}.get(str(data.get("PatientSex") or ""), np.nan)
     return Record(signal, float(group.SamplingFrequency), lead_names(labels), age=age, sex=sex)
 
