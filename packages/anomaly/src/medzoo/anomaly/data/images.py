@@ -232,8 +232,8 @@ def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """Read a mask: of two values the higher is marked, of more those from half of the highest on.
 
-    A mask of one value marks all, or, where that is 0, nothing. JPEG and smoothed drawings put many values around an edge, which at "above 0" would make a region half as large
-    again.
+    A mask of one value marks all, or, where that is 0, nothing. JPEG and smoothed drawings put many values around an
+    edge, which at "above 0" would make a region half as large again.
 
     Raises:
         DataError: Half of the highest is no edge: the values are several labels, or a soft map.
