@@ -10,7 +10,7 @@ import torch
 from medzoo.anomaly.ecg_ssl.module import EcgSSL
 from medzoo.anomaly.restoration.attributes import AttributeHead, attribute_loss, attributes
 from medzoo.anomaly.restoration.printout import ROWS, printout, unprinted
-from medzoo.anomaly.signals.prepare import STANDARD
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.core.sample import Batch
 
 SMALL = {"rate": 100.0, "length": 320, "beat": 96, "widths": [4, 4, 4, 4, 4], "hidden": 6, "tail": 3, "head": [8]}

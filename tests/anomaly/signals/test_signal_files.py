@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.files import wfdb
 from medzoo.anomaly.signals.formats import companions, read_record
-from medzoo.anomaly.signals.prepare import STANDARD, chosen_leads, lead_names
+from medzoo.anomaly.signals.leads import STANDARD, lead_names
+from medzoo.anomaly.signals.prepare import chosen_leads
 from medzoo.anomaly.signals.quality import remarks
 from medzoo.core.cli import main
 from medzoo.core.errors import DataError

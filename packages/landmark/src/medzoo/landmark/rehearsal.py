@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -117,8 +116,7 @@ class Rehearsals:
     def share_done(self) -> float:
         """Share of the epochs of this training that came before the current one."""
         trainer = self._method.trainer
-        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # of an epoch
-        return float(self._method.current_epoch * steps / trainer.estimated_stepping_batches)
+        return float(self._method.current_epoch * trainer.num_training_batches / trainer.estimated_stepping_batches)
 
     @property
     def running(self) -> bool:

@@ -11,7 +11,7 @@ from medzoo.anomaly.restoration.method import Restoration, RestorationOptions
 from medzoo.anomaly.restoration.network import Restored
 from medzoo.anomaly.restoration.printout import printout as printed
 from medzoo.anomaly.restoration.printout import unprinted
-from medzoo.anomaly.signals.prepare import STANDARD
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.wants import Wants
 from medzoo.core.sample import Batch

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.anomaly.signals.prepare import lead_names
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 Read = TypeVar("Read")

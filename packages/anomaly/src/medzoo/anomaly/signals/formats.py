@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.anomaly.signals.files import in_millivolts, millivolts, wfdb_header, wfdb_signal
-from medzoo.anomaly.signals.prepare import Record, lead_names
+from medzoo.anomaly.signals.leads import lead_names
+from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 _TIMES = {"time_s": 1.0, "time": 1.0, "time_ms": 1e3}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.prepare import (
-    STANDARD,
     Record,
     Samples,
     chosen_leads,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as filters
 
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.core.errors import DataError
 
 Samples = NDArray[np.float32]
 
-STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-"""Names and order of the 12 leads."""
 _LONGEST_GAP = 0.2
 """Seconds of missing values that are bridged by a straight line."""
 _LEAST_RATE = 200.0
@@ -26,10 +24,6 @@ _LIMB: dict[str, tuple[str, str, float, float]] = {
     "I": ("II", "III", 1.0, -1.0), "II": ("I", "III", 1.0, 1.0), "III": ("II", "I", 1.0, -1.0),
     "aVR": ("I", "II", -0.5, -0.5), "aVL": ("I", "II", 1.0, -0.5), "aVF": ("II", "I", 1.0, -0.5),
 }  # fmt: skip
-
-
-_DEVICE = re.compile(r"^((mdc|ecg|ekg|lead)[\s_-]+)+|\s*(\(.*\)|,.*)$", re.I)
-"""What devices put before and behind the name of a lead."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +47,6 @@ class Record:
     mask: NDArray[np.bool_] | None = None
     age: float = float("nan")
     sex: float = float("nan")
-
-
-def lead_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of leads without what devices add, such as `ECG I`, `MDC_ECG_LEAD_II` or `Lead aVR`.
-
-    DICOM's own names are of that kind too: `Lead I (Einthoven)` and `aVR, augmented voltage, right` (PS3.16, CID 3001).
-    """
-    bare = [_DEVICE.sub("", label.strip()).strip() for label in labels]
-    usual = {name.casefold(): name for name in STANDARD}
-    return tuple(usual.get(name.casefold(), name) for name in bare)
 
 
 def chosen_leads(signal: Samples, leads: Sequence[str], wanted: Sequence[str], place: str) -> Samples:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medzoo.anomaly.signals.prepare import Samples, lead_names
+from medzoo.anomaly.signals.leads import lead_names
+from medzoo.anomaly.signals.prepare import Samples
 
 _FEW = 4
 """Fewest beats that a score by beats is worth something with."""

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.formats import READERS, companions, read_record
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.module import Item, Items, SignalDataModule
-from medzoo.anomaly.signals.prepare import STANDARD
 
 
 class SignalFiles(SignalDataModule):
