@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medzoo.anomaly.signals.prepare import STANDARD
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.core.phantoms.ecg import twelve_leads
 
 DISTINCT, RATE = 100, 500.0

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
+from PIL import Image
 from scipy import ndimage
 
 from medzoo.anomaly.images.coreset import coreset, neighbours
@@ -149,6 +150,50 @@ def test_the_threshold_comes_from_supports_scored_by_the_others() -> None:
     own = net.score(net.reference(supports), supports)[0].max().item()
     assert level > 1.5 * own  # an image is closer to a reference that has seen it
     assert np.isnan(net.threshold_of(supports[:1]))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_no_threshold_promises_no_false_alarm_or_nothing_but_them(share: float) -> None:
+    with pytest.raises(ConfigError, match="false_alarms: expected between 0 and 1"):
+        PaDiM(**SMALL, channels=10, false_alarms=share)
+
+
+def test_no_support_is_scored_by_another_of_its_patient() -> None:
+    torch.manual_seed(0)
+    net = PaDiM(**SMALL, channels=10).eval()
+    three = torch.rand(3, 3, 32, 32)
+    twice = three.repeat_interleave(2, 0)  # two equal images of each of three patients
+    level = net.threshold_of(twice, patients=[0, 0, 1, 1, 2, 2])
+    apart = [float(net.score(net.reference(twice[[i for i in range(6) if i // 2 != k]]), three[k : k + 1])[0])
+             for k in range(3)]  # fmt: skip
+    assert level == pytest.approx(max(apart), rel=1e-4)
+    assert level > 1.5 * net.threshold_of(twice)
+    assert np.isnan(net.threshold_of(twice, patients=[4] * 6))
+    assert net.threshold_of(three, patients=[0, 1, 2]) == net.threshold_of(three)
+
+
+def test_a_threshold_that_is_chosen_again_knows_the_patients_of_the_supports(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, kinds in (("train", ("NORMAL",)), ("test", ("NORMAL", "DRUSEN"))):
+        for kind in kinds:
+            (tmp_path / split / kind).mkdir(parents=True)
+            for i in range(4):
+                number = 10 + i // 2 if split == "train" else 20 + i
+                image = rng.integers(0, 255, (32, 32)).astype(np.uint8)
+                Image.fromarray(image).save(tmp_path / split / kind / f"{kind}-{number}-{i}.png")
+    from medzoo.core.cli import main
+
+    data = f"--data class-folder --data.root {tmp_path} --data.shots null --trainer.accelerator cpu"
+    fit = f"fit --model padim {data} --model.size 32 --model.widths [8,12,16]"
+    first, second = (["--model.score", rule] for rule in ("max", "mean"))
+    main([*fit.split(), *first, "--run_dir", str(tmp_path / "one")])
+    main([*fit.split(), *second, "--run_dir", str(tmp_path / "other")])
+    path = str(tmp_path / "one" / "checkpoints" / "last.ckpt")
+    saved = torch.load(path, weights_only=False)
+    assert saved["support_patients"] == {tmp_path.name: [0, 0, 1, 1]}
+    main(["test", "--ckpt_path", path, *second, "--run_dir", str(tmp_path / "again")])
+    once, again = ((tmp_path / run / "samples.csv").read_text() for run in ("other", "again"))
+    assert again == once
 
 
 @pytest.mark.parametrize("model", ["padim", "patchcore"])

@@ -157,6 +157,12 @@ def test_masks_of_two_values_mark_the_higher_whatever_it_is(tmp_path: Path, top:
     assert np.array_equal(read_mask(saved_mask(tmp_path / "m.png", disc() * top)), disc())
 
 
+def test_of_two_values_above_zero_the_higher_is_marked_and_of_one_all(tmp_path: Path) -> None:
+    assert np.array_equal(read_mask(saved_mask(tmp_path / "m.png", np.where(disc(), 2, 1))), disc())
+    assert read_mask(saved_mask(tmp_path / "m.png", np.full(disc().shape, 255))).all()
+    assert not read_mask(saved_mask(tmp_path / "m.png", np.zeros(disc().shape))).any()
+
+
 def test_a_smoothed_mask_is_cut_at_half(tmp_path: Path) -> None:
     small = Image.fromarray((disc(256, 50.0) * 255).astype(np.uint8)).resize((64, 64), Image.Resampling.BOX)
     soft = np.asarray(small)

@@ -10,6 +10,7 @@ import torch
 from medzoo.anomaly.ecg_ssl.module import EcgSSL
 from medzoo.anomaly.restoration.attributes import AttributeHead, attribute_loss, attributes
 from medzoo.anomaly.restoration.printout import ROWS, printout, unprinted
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.core.sample import Batch
 
 SMALL = {"rate": 100.0, "length": 320, "beat": 96, "widths": [4, 4, 4, 4, 4], "hidden": 6, "tail": 3, "head": [8]}
@@ -50,6 +51,11 @@ def test_a_printout_shows_each_lead_in_its_quarter_and_can_be_taken_apart() -> N
             assert torch.equal(back[lead, part], signal[0, lead, part])
     assert torch.equal(back[1], signal[0, 1])  # the strip
     assert torch.equal(back[0, 80:], shown[0].mean(0)[80:])  # not shown
+
+
+def test_a_printout_asks_for_the_standard_order_whatever_that_of_the_data() -> None:
+    assert small().wants().leads == STANDARD
+    assert small(printout=False).wants().leads == ()
 
 
 def test_attributes_are_scaled_and_unknown_where_they_are() -> None:

@@ -8,9 +8,9 @@ import torch
 
 from medzoo.anomaly.mcf.module import MCF
 from medzoo.anomaly.restoration.network import Restored
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.module import Item, SignalDataset
 from medzoo.anomaly.signals.phantoms import phantom_item
-from medzoo.anomaly.signals.prepare import STANDARD
 from medzoo.core.sample import Batch, SignalSample, collate
 
 QUICK = {

@@ -83,9 +83,15 @@ def test_masks_of_a_test_hide_nine_tenths_in_three_passes() -> None:
 
 def test_masks_of_a_training_hide_their_share_of_each_sample() -> None:
     torch.manual_seed(0)
-    seen = random_patches(torch.ones(4, 1, 960), 0.3)
-    assert (seen == 0).sum((1, 2)).tolist() == [30 * 9] * 4
+    seen = random_patches(torch.ones(4, 1, 4800), 0.3)
+    assert (seen == 0).sum((1, 2)).tolist() == [1440] * 4
     assert not torch.equal(seen[0], seen[1])
+    torch.manual_seed(0)
+    order = torch.rand(4, 100).argsort(1)
+    assert torch.equal(seen[:, 0] == 0, (order < 30).repeat_interleave(48, 1))
+    rest = random_patches(torch.ones(4, 1, 960), 0.3)  # 100 patches of 9 samples
+    assert (rest == 0).sum((1, 2)).tolist() == [270] * 4
+    assert rest[..., 900:].all()
     run = random_run(torch.ones(50, 1, 480), 0.3)
     assert (run == 0).sum((1, 2)).tolist() == [144] * 50
     assert ((run.diff(dim=-1) != 0).sum((1, 2)) == 2).all()

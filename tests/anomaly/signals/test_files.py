@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from medzoo.anomaly.signals.files import wfdb
+from medzoo.anomaly.signals.files import wfdb, wfdb_header
 from medzoo.anomaly.signals.formats import read_record
 from medzoo.anomaly.signals.module import SignalDataModule
 from medzoo.anomaly.signals.prepare import r_peaks
@@ -124,6 +124,41 @@ def test_stretches_are_marked_about_their_abnormal_beats(tmp_path: Path) -> None
 
 
 @needs_wfdb
+@pytest.mark.parametrize("shift", [-0.2, 0.2])
+def test_a_stretch_that_the_beat_of_its_neighbour_reaches_is_abnormal_too(tmp_path: Path, shift: float) -> None:
+    written(tmp_path, symbols="NNNNNV")
+    peak = twelve_leads(1, seconds=30.0, rate=250.0).beats[5] / 250
+    data = WfdbFolder(str(tmp_path), test_fraction=0.9, val_fraction=0.0, seconds=float(peak + shift))
+    items = data._stretches(tmp_path / "p1.hea", wfdb_header(tmp_path / "p1.hea"), "p1")
+    whole = data.dataset(items)
+    marked = [int(whole[i]["mask"].any()) for i in range(len(whole))]
+    assert marked[:2] == [1, 1]
+    assert [item.label for item in items] == marked
+    assert [item.kind for item in items[:3]] == ["V", "V", ""]
+    assert not any(item.label for item in (*data.items.train, *data.items.val))
+
+
+@needs_wfdb
+def test_a_record_of_whole_stretches_loses_none_to_rounding(tmp_path: Path) -> None:
+    written(tmp_path)
+    for seconds in (30 / count for count in range(1, 60)):
+        data = WfdbFolder(str(tmp_path), test_fraction=0.9, val_fraction=0.0, seconds=seconds)
+        header = wfdb_header(tmp_path / "p1.hea")
+        assert len(data._stretches(tmp_path / "p1.hea", header, "p1")) == round(30 / seconds)
+
+
+@needs_wfdb
+def test_a_table_of_patients_that_names_no_record_costs_one_line(tmp_path: Path) -> None:
+    written(tmp_path, "a")
+    written(tmp_path, "b")
+    (tmp_path / "metadata.csv").write_text("id,patient\nA1,7\nB1,7\n")
+    (fault,) = WfdbFolder(str(tmp_path)).check()
+    assert "metadata.csv: names no record of the folder; its first is 'A1'" in str(fault)
+    (tmp_path / "metadata.csv").write_text("id,patient\na,7\nb,7\n")
+    assert WfdbFolder(str(tmp_path)).check() == []
+
+
+@needs_wfdb
 def test_leads_are_those_of_the_first_record_whatever_their_order_in_another(tmp_path: Path) -> None:
     written(tmp_path, "a")
     written(tmp_path, "b", leads=["V5", "MLII"])
@@ -136,6 +171,11 @@ def test_leads_are_those_of_the_first_record_whatever_their_order_in_another(tmp
     said = "c.hea: has leads V1, MLII where a has MLII, V5; take --data.leads [MLII], which all have"
     assert str(fault).endswith(said)
     assert WfdbFolder(str(tmp_path), leads=["MLII"]).check() == []
+    for part in ("c.hea", "c.dat", "c.atr"):
+        (tmp_path / part).unlink()
+    header = tmp_path / "b.hea"
+    header.write_text(header.read_text().replace(" V5", " ECG V5"))  # as another device writes it
+    assert WfdbFolder(str(tmp_path)).check() == []
 
 
 @needs_wfdb

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.module import Item, SignalDataset
 from medzoo.anomaly.signals.phantoms import EcgPhantoms
-from medzoo.anomaly.signals.prepare import STANDARD, Record, Samples, chosen_leads, filtered, resampled, without_gaps
+from medzoo.anomaly.signals.prepare import Record, Samples, chosen_leads, filtered, resampled, without_gaps
 from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.phantoms.ecg import twelve_leads

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.files import wfdb
 from medzoo.anomaly.signals.formats import companions, read_record
-from medzoo.anomaly.signals.prepare import STANDARD
+from medzoo.anomaly.signals.leads import STANDARD, lead_names
+from medzoo.anomaly.signals.prepare import chosen_leads
 from medzoo.anomaly.signals.quality import remarks
 from medzoo.core.cli import main
 from medzoo.core.errors import DataError
@@ -45,7 +46,7 @@ def write_npz(path: Path, signal: Signal) -> Path:
     return path
 
 
-def write_dicom(path: Path, signal: Signal) -> Path:
+def write_dicom(path: Path, signal: Signal, age: str = "061Y") -> Path:
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage
 
@@ -54,7 +55,7 @@ def write_dicom(path: Path, signal: Signal) -> Path:
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     data.SOPClassUID, data.SOPInstanceUID, data.Modality = TwelveLeadECGWaveformStorage, "1.2.3", "ECG"
-    data.PatientAge, data.PatientSex = "061Y", "F"
+    data.PatientAge, data.PatientSex = age, "F"
     group = Dataset()
     group.WaveformOriginality, group.NumberOfWaveformChannels = "ORIGINAL", len(signal)
     group.NumberOfWaveformSamples, group.SamplingFrequency = signal.shape[1], RATE
@@ -107,6 +108,30 @@ def test_a_record_is_the_same_from_any_format(tmp_path: Path, ending: str) -> No
         assert (found.age, found.sex) == (61.0, 1.0)
 
 
+@pytest.mark.parametrize(("said", "years"), [("018M", 1.5), ("004W", 0.077), ("002D", 0.005), ("105Y", 105.0)])
+def test_the_age_of_a_child_may_be_in_months_weeks_or_days(tmp_path: Path, said: str, years: float) -> None:
+    found = read_record(write_dicom(tmp_path / "r.dcm", phantom()[:, :500], said))
+    assert found.age == pytest.approx(years, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("Lead I (Einthoven)", "I"), ("aVR, augmented voltage, right", "aVR"), ("ECG_v1", "V1"), ("EKG-II", "II"),
+     ("MDC_ECG_LEAD_AVF", "aVF"), ("MLII", "MLII"), ("ECG", "ECG"), (" ECG Lead III ", "III")],
+)  # fmt: skip
+def test_leads_have_their_own_names_whatever_a_device_adds(label: str, name: str) -> None:
+    assert lead_names([label]) == (name,)
+    signal = np.arange(4, dtype=np.float32)[None]
+    np.testing.assert_array_equal(chosen_leads(signal, [label], [name.lower()], "r"), signal)
+    np.testing.assert_array_equal(chosen_leads(signal, [name], [label], "r"), signal)
+    assert not any("computed" in note for note in remarks(signal, RATE, [name], [label], 9))
+
+
+def test_a_limb_lead_is_computed_by_whatever_name_it_is_asked_for() -> None:
+    signal = phantom()[:2]
+    np.testing.assert_array_equal(*(chosen_leads(signal, ["I", "II"], [name], "r") for name in ("avf", "aVF")))
+
+
 def damaged(folder: Path, how: str) -> Path:
     path, signal = folder / "r.csv", phantom()
     if how == "clock":
@@ -117,6 +142,12 @@ def damaged(folder: Path, how: str) -> Path:
     text = path.read_text()
     if how == "word":
         path.write_text(text.replace("\n0.004,", "\n0.004x,"))
+    if how == "commas":
+        path.write_text(text.replace(",", ";").replace(".", ","))
+    if how == "headless":
+        path.write_text(text[text.index("\n") + 1 :])
+    if how == "milliseconds":
+        path.write_text(text.replace("time_s", "time_ms"))
     if how == "short":
         path.write_text(text[: text.rindex(",")] + "\n")
     if how == "times":
@@ -135,6 +166,8 @@ def damaged(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "said"),
     [("clock", "does not say its samples a second"), ("adc", "mV in lead"), ("word", "not a table of numbers"),
+     ("commas", "write each number with a decimal point"), ("headless", "has numbers in its first line"),
+     ("milliseconds", "has 250000 samples a second, .*; correct the rate or the times"),
      ("short", "has no 13 values in line 2501"), ("times", "do not grow evenly"), ("scp", "is SCP-ECG"),
      ("pickle", "cannot be read"), ("dicom", "r.dcm: ")],
 )  # fmt: skip
@@ -244,6 +277,35 @@ def test_a_folder_of_records_is_answered_and_bad_ones_end_nothing(workdir: Path)
     assert notes.fs == RATE
     assert notes.aux_note[0].startswith(f"score {answers['good']['score']:.4g}, threshold")
     assert len(notes.aux_note) == 1 + 2 * len(answers["good"]["spans"])
+
+
+@needs_wfdb
+def test_a_model_of_other_leads_than_the_standard_finds_them_by_name_in_records_and_in_folders(workdir: Path) -> None:
+    signal = phantom()[[6, 10]]
+    for folder, order in (("known", (0, 1)), ("turned", (1, 0))):
+        Path(folder).mkdir()
+        names = [("V1", "V5")[row] for row in order]
+        kind = {"fs": RATE, "units": ["mV"] * 2, "sig_name": names, "fmt": ["16"] * 2, "write_dir": folder}
+        wfdb().wrsamp("r", p_signal=signal[list(order)].T.astype(float), **kind)
+        beats = twelve_leads(3, rate=RATE).beats
+        wfdb().wrann("r", "atr", beats, ["N"] * len(beats), write_dir=folder)
+        np.savez(f"{folder}.npz", signal=signal[list(order)], leads=np.array(names), rate=RATE)
+    small = "--model.length 320 --model.widths [4,4,4,4,4] --model.hidden 6 --model.batch 3 --model.epochs 1"
+    data = "--data wfdb-folder --data.root known --data.test_fraction 0.3 --data.val_fraction 0.3"
+    args = f"fit --model mcf --model.leads 2 {small} {data} --trainer.max_epochs 1 --run_dir run --quiet"
+    assert main(args.split()) == 0
+    checkpoint = "run/checkpoints/last.ckpt"
+    assert main(["predict", checkpoint, "known.npz", "turned.npz", "-o", "out"]) == 0
+    known, turned = json.loads(Path("out/predictions.json").read_text())["predictions"]
+    assert turned["score"] == pytest.approx(known["score"], rel=1e-5)
+    assert "leads were brought into the order of the network" in turned["notes"]
+    scores = []
+    for folder in ("known", "turned"):
+        again = f"test --ckpt_path {checkpoint} --data.root {folder} --run_dir {folder}-test --quiet"
+        assert main(again.split()) == 0
+        rows = csv.DictReader(Path(f"{folder}-test/samples.csv").read_text().splitlines())
+        scores.append([float(row["score"]) for row in rows])
+    np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
 @needs_wfdb

@@ -232,8 +232,8 @@ def _item(root: Path, path: Path, label: int = 0, mask: Path | None = None, kind
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """Read a mask: of two values the higher is marked, of more those from half of the highest on.
 
-    JPEG and smoothed drawings put many values around an edge, which at "above 0" would make a region half as large
-    again.
+    A mask of one value marks all, or, where that is 0, nothing. JPEG and smoothed drawings put many values around an
+    edge, which at "above 0" would make a region half as large again.
 
     Raises:
         DataError: Half of the highest is no edge: the values are several labels, or a soft map.
@@ -242,7 +242,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     top = float(array.max())
     levels, counts = np.unique(array, return_counts=True)
     if len(levels) <= 2:
-        return np.asarray(array > 0)
+        return np.asarray(array > (levels[0] if len(levels) == 2 else 0))
     between = (levels > 0) & (levels < top)
     lossy = path.name.lower().endswith((".jpg", ".jpeg"))
     label = not lossy and bool((counts[between] > max(_LABEL * counts[levels > 0].sum(), 8)).any())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Never, Protocol, cast
 
@@ -196,9 +197,8 @@ class Diagnosis(PrintedRestoration):
         return {"pretrained": str(path)}
 
     def wants(self) -> Wants:
-        """Return the shape and rate, and in the second stage labels."""
-        hp = self.hparams
-        return Wants((self.leads, hp["length"]), hp["batch"], rate=hp["rate"], labels=self.diagnoses)
+        """Return those of all restoration, and in the second stage labels."""
+        return replace(super().wants(), labels=self.diagnoses)
 
     def train(self, mode: bool = True) -> Diagnosis:
         """Switch to training, where what is frozen stays in evaluation mode."""

@@ -64,13 +64,16 @@ class FewShot(Method, Generic[Reference]):
         if score not in RULES:
             raise ConfigError(f"--model.score: expected one of {', '.join(RULES)}, got {score}")
         self.size, self.batch, self.smooth, self.false_alarms = sides("model.size", size), batch, smooth, false_alarms
-        for option, value, most in (("smooth", smooth, float(max(self.size))), ("false_alarms", false_alarms, 1.0)):
-            if not 0 <= value <= most:
-                raise ConfigError(f"--model.{option}: expected 0 to {most:g}, got {value}")
+        if not 0 <= smooth <= max(self.size):
+            raise ConfigError(f"--model.smooth: expected 0 to {max(self.size)}, got {smooth}")
+        if not 0 < false_alarms < 1:
+            raise ConfigError(f"--model.false_alarms: expected between 0 and 1, got {false_alarms}")
         if batch < 1:
             raise ConfigError(f"--model.batch: expected at least 1, got {batch}")
         self.rule = score
         self.supports: dict[str, Tensor] = {}
+        self.patients: dict[str, list[int]] = {}
+        """Of each support the number of its patient, by which a checkpoint names nobody."""
         self.thresholds: dict[str, float] = {}
         self.current: tuple[str, Reference] | None = None
         self.stale = False
@@ -124,27 +127,30 @@ class FewShot(Method, Generic[Reference]):
         return (whole if whole is not None and self.rule == "max" else image_scores(maps, self.rule)), maps
 
     @torch.no_grad()
-    def threshold_of(self, supports: Tensor, names: Sequence[str] | None = None) -> float:
-        """Return the threshold from scoring each support image by the others; NaN with fewer than two.
+    def threshold_of(
+        self, supports: Tensor, names: Sequence[str] | None = None, patients: Sequence[int] | None = None
+    ) -> float:
+        """Return the threshold from scoring each support image by those of others; NaN where there are no others.
 
         Args:
             supports: `(K, 3, H, W)` normal images.
             names: Their files or names, for a message; their numbers from 0 where not given.
+            patients: Number of the patient of each, each its own where not given. An image is never scored by another
+                of its patient, which is more like it than those of a new patient will be.
 
         Raises:
             DataError: A score is not finite.
         """
         count = len(supports)
-        if count < 2:
+        own = torch.arange(count) if patients is None else torch.tensor(patients)
+        each = own.unique()
+        if len(each) < 2:
             return math.nan
-        parts = torch.arange(count).tensor_split(min(count, _FOLDS))
-        scores: list[Tensor] = []
-        for part in parts:
-            kept = torch.ones(count, dtype=torch.bool)
-            kept[part] = False
-            reference = self.reference(supports[kept])
-            scores += [self.score(reference, batch)[0] for batch in supports[part].split(16)]
-        found = torch.cat(scores)
+        found = torch.empty(count, device=supports.device)
+        for part in each.tensor_split(min(len(each), _FOLDS)):
+            held = torch.isin(own, part)
+            reference = self.reference(supports[~held])
+            found[held] = torch.cat([self.score(reference, batch)[0] for batch in supports[held].split(16)])
         require_finite(list(found), names or [f"support {i}" for i in range(count)])
         return quantile_threshold(found, self.false_alarms)
 
@@ -174,18 +180,22 @@ class FewShot(Method, Generic[Reference]):
             raise ConfigError("--data: this model needs categories of images with normal ones to compare with")
         tested = [category.name for category in data.tested]
         for name, images in self.supports.items() if self.stale and not refresh else ():
-            self.thresholds[name] = self.threshold_of(images.to(self.device).float())
+            self.thresholds[name] = self.threshold_of(images.to(self.device).float(), None, self.patients.get(name))
         self.stale = False
         if refresh or any(name not in self.supports for name in tested):
-            named = {c.name: [item.path or item.id for item in data.support_items(c)] for c in data.tested}
+            items = {c.name: data.support_items(c) for c in data.tested}
             for name, images in offered().items():
                 if refresh or name not in self.supports:
                     self.supports[name] = images
-                    self.thresholds[name] = self.threshold_of(images.to(self.device).float(), named[name])
+                    self.patients[name] = _numbered([item.patient for item in items[name]])
+                    files = [item.path or item.id for item in items[name]]
+                    given = images.to(self.device).float()
+                    self.thresholds[name] = self.threshold_of(given, files, self.patients[name])
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Keep supports and thresholds."""
+        """Keep supports, whose they are, and thresholds."""
         checkpoint["supports"], checkpoint["thresholds"] = dict(self.supports), dict(self.thresholds)
+        checkpoint["support_patients"] = dict(self.patients)
 
     def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take supports and thresholds over.
@@ -197,7 +207,14 @@ class FewShot(Method, Generic[Reference]):
         images = isinstance(supports, dict) and all(map(_is_images, supports.values()))
         check_field("supports", images, "images by name")
         assert isinstance(supports, dict)
+        patients = checkpoint.get("support_patients", {})  # those of earlier versions have none
+        known = isinstance(patients, dict) and all(
+            _are_numbers(each, supports.get(name)) for name, each in patients.items()
+        )
+        check_field("support_patients", known, "a number for each image of 'supports'")
+        assert isinstance(patients, dict)
         self.supports, self.thresholds = dict(supports), kept_thresholds(checkpoint, "supports")
+        self.patients = dict(patients)
         self.stale = bool(changed_settings(checkpoint, self.hparams, self.hparams))
 
     def _reference(self, name: str) -> Reference:
@@ -250,6 +267,18 @@ class FewShot(Method, Generic[Reference]):
 def pieces(images: Tensor, most: int) -> Sequence[Tensor]:
     """Split a batch for what fits into memory; an exported graph, which has no loops, takes it whole."""
     return [images] if torch.compiler.is_exporting() else images.split(most)
+
+
+def _numbered(patients: Sequence[str]) -> list[int]:
+    """Return a number for each patient; an image without one is its own."""
+    owners = [patient or f"image {i}" for i, patient in enumerate(patients)]
+    numbers = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
+    return [numbers[owner] for owner in owners]
+
+
+def _are_numbers(value: object, images: object) -> bool:
+    known = isinstance(value, list) and all(isinstance(number, int) for number in value)
+    return known and isinstance(images, Tensor) and isinstance(value, list) and len(value) == len(images)
 
 
 def _is_images(value: object) -> bool:

@@ -71,7 +71,8 @@ def random_patches(signal: Tensor, ratio: float, patches: int = PATCHES) -> Tens
     Args:
         signal: `(B, L, T)`.
         ratio: Share that is hidden.
-        patches: Patches of a record; what is left over at the end is seen.
+        patches: Patches of a record; what is left over at the end is seen, so that of a length that is no multiple of
+            them less is hidden (28 % for 30 % of the quick recipes' 960).
     """
     count, length = len(signal), signal.shape[-1]
     hidden = torch.rand(count, patches, device=signal.device).argsort(1) < round(ratio * patches)

@@ -23,6 +23,7 @@ from medzoo.core.data.wants import Wants
 from medzoo.core.distributed import gather_all
 from medzoo.core.errors import ConfigError, check_choice
 from medzoo.core.method import Method
+from medzoo.core.runs.schema import check_field
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Evaluation, Prediction
 from medzoo.core.tasks.classification import ClassificationOutputs
@@ -139,13 +140,33 @@ class Restoration(Method):
         self.register_buffer("threshold", torch.tensor(_NONE))
         self.point_threshold: Tensor
         self.register_buffer("point_threshold", torch.tensor(_NONE))
+        self.seen_leads: tuple[str, ...] = ()
+        """Names of the leads of the training, which checkpoints keep."""
+        self.known_leads: tuple[str, ...] = ()
+        """Those that the checkpoint has, by which records of another order are read."""
         self.normal_scores: list[tuple[float, float]] = []
         """Of each normal validation record its score and the largest value of its map."""
 
     def wants(self) -> Wants:
-        """Return the shape, rate and number of records a batch."""
+        """Return the shape, rate, leads and number of records a batch."""
         hp = self.hparams
-        return Wants((self.leads, hp["length"]), hp["batch"], rate=hp["rate"])
+        return Wants((self.leads, hp["length"]), hp["batch"], rate=hp["rate"], leads=self.known_leads)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Keep the names of the leads."""
+        checkpoint["leads"] = list(self.seen_leads or self.known_leads)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Take them over.
+
+        Raises:
+            CheckpointError: They are not what was saved.
+        """
+        leads = checkpoint.get("leads", [])  # those of earlier versions have none
+        names = isinstance(leads, list) and len(leads) in (0, self.leads) and all(isinstance(n, str) for n in leads)
+        check_field("leads", names, f"{self.leads} names")
+        assert isinstance(leads, list)
+        self.known_leads = tuple(leads)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Restore records and one random beat of each."""
@@ -221,6 +242,8 @@ class Restoration(Method):
                 f"--model: made for {wanted[0]} leads of {wanted[1]} samples, got {have}; "
                 "give --model.leads and --model.length that fit the data"
             )
+        if self.training and "leads" in batch:
+            self.seen_leads = tuple(batch["leads"][0])
         return signal
 
     def outputs(self, batch: Batch) -> SignalOutputs | ClassificationOutputs:

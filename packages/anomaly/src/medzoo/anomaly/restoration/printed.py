@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from medzoo.anomaly.restoration.attributes import ATTRIBUTES, AttributeHead, attribute_loss, attributes
@@ -9,7 +11,9 @@ from medzoo.anomaly.restoration.method import Restoration, RestorationOptions
 from medzoo.anomaly.restoration.network import Restored
 from medzoo.anomaly.restoration.printout import printout as printed
 from medzoo.anomaly.restoration.printout import unprinted
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.core.data.options import Unpack
+from medzoo.core.data.wants import Wants
 from medzoo.core.sample import Batch
 
 
@@ -46,6 +50,11 @@ class PrintedRestoration(Restoration):
     def leads(self) -> int:
         """Those of the records, whatever is shown of them."""
         return 12
+
+    def wants(self) -> Wants:
+        """Return those of all restoration; a printout has its leads in the standard order."""
+        found = super().wants()
+        return replace(found, leads=STANDARD) if self.hparams["printout"] else found
 
     def shown(self, records: Tensor) -> Tensor:
         """Return the printout `(B, 4, T)`, or the records."""

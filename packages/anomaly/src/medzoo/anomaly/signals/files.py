@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 Read = TypeVar("Read")
@@ -45,7 +46,7 @@ class Header:
 def leads_of(header: Header) -> tuple[str, ...]:
     """Return the names of the voltages of a record."""
     pairs = zip(header.sig_name or (), header.units or (), strict=False)
-    return tuple(str(name) for name, unit in pairs if millivolts(str(unit)) is not None)
+    return lead_names([str(name) for name, unit in pairs if millivolts(str(unit)) is not None])
 
 
 def wfdb_header(path: Path) -> Header:
@@ -79,7 +80,7 @@ def wfdb_signal(path: Path) -> tuple[Samples, float, tuple[str, ...]]:
     found = read_by_wfdb(path, lambda: wfdb().rdrecord(str(path.with_suffix(""))))
     units, names = [str(unit) for unit in found.units], [str(name) for name in found.sig_name]
     signal, leads = in_millivolts(np.asarray(found.p_signal.T, np.float32), units, names, path)
-    return signal, float(found.fs), leads
+    return signal, float(found.fs), lead_names(leads)
 
 
 def read_by_wfdb(path: Path, how: Callable[[], Read]) -> Read:

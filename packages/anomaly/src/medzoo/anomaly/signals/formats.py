@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.anomaly.signals.files import in_millivolts, millivolts, wfdb_header, wfdb_signal
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.errors import ConfigError, DataError, MedzooError, first_line
 
 _TIMES = {"time_s": 1.0, "time": 1.0, "time_ms": 1e3}
 """Columns of time in a table, with their parts of a second."""
+_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+"""Units of DICOM's age strings."""
 _MOST = 50.0
 """Millivolts between least and greatest value that no lead of a heart has."""
-_ALIAS = {"avr": "aVR", "avl": "aVL", "avf": "aVF"}
 
 
 class _Code(Protocol):
@@ -90,7 +92,7 @@ def read_record(path: Path, rate: float | None = None) -> Record:
         raise DataError(path, f"cannot be read ({first_line(error)[:80]})", "export it again") from error
     if not 20 <= record.rate <= 100_000:
         problem = f"has {record.rate:g} samples a second, expected from 20 to 100000"
-        raise DataError(path, problem, "check it, or give --hertz")
+        raise DataError(path, problem, "correct the rate or the times (time_s in seconds, time_ms), or --hertz")
     if not record.signal.size:
         raise DataError(path, "has no samples", "export it again")
     spans = np.nanmax(record.signal, 1, initial=-np.inf) - np.nanmin(record.signal, 1, initial=np.inf)
@@ -113,23 +115,25 @@ def companions(path: str) -> list[str]:
     return [name for name in beside if Path(name).is_file()]
 
 
-def _named(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of leads without what devices put before and behind them, such as `ECG I` or `Lead aVR`."""
-    bare = [re.sub(r"^(lead|ecg|ekg)\b[\s_-]*|\s*\(.*\)$", "", label.strip(), flags=re.I).strip() for label in labels]
-    return tuple(_ALIAS.get(name.casefold(), name) for name in bare)
-
-
 def _wfdb(path: Path, rate: float | None) -> Record:
     del rate  # the header says
     wfdb_header(path)
     signal, found, leads = wfdb_signal(path)
-    return Record(signal, found, _named(leads))
+    return Record(signal, found, leads)
 
 
 def _given(path: Path, rate: float | None, where: str) -> float:
     if rate is None:
         raise DataError(path, f"does not say its samples a second ({where})", "give --hertz HZ")
     return rate
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _csv(path: Path, rate: float | None) -> Record:
@@ -141,10 +145,13 @@ def _csv(path: Path, rate: float | None) -> Record:
     if len(rows) < 2 or any(len(row) != len(names) for row in rows):
         bad = next((i for i, row in enumerate(rows, 2) if len(row) != len(names)), 2)
         raise DataError(path, f"has no {len(names)} values in line {bad}", "expected a header, then a line a sample")
+    if all(_is_number(name) for name in names):
+        raise DataError(path, "has numbers in its first line", "write the names of the leads there, and time_s")
     try:
         table = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows], np.float64)
     except ValueError as error:
-        raise DataError(path, f"is not a table of numbers ({first_line(error)[:60]})", "") from error
+        cure = "write each number with a decimal point, and nothing else in its cell"
+        raise DataError(path, f"is not a table of numbers ({first_line(error)[:60]})", cure) from error
     clock = next((column for column, name in enumerate(names) if name.casefold() in _TIMES), None)
     if clock is not None:
         steps = np.diff(table[:, clock]) / _TIMES[names[clock].casefold()]
@@ -154,7 +161,7 @@ def _csv(path: Path, rate: float | None) -> Record:
         rate = round(1 / step, 3)
         table = np.delete(table, clock, 1)
         names.pop(clock)
-    return Record(table.T.astype(np.float32), _given(path, rate, "no column time_s"), _named(names))
+    return Record(table.T.astype(np.float32), _given(path, rate, "no column time_s"), lead_names(names))
 
 
 def _npz(path: Path, rate: float | None) -> Record:
@@ -167,7 +174,7 @@ def _npz(path: Path, rate: float | None) -> Record:
         raise DataError(path, f"has signal {signal.shape} for {len(leads)} leads", "expected a row a lead")
     hertz = float(found["rate"]) if "rate" in found else rate
     age, sex = (float(found.get(name, np.nan)) for name in ("age", "sex"))
-    return Record(signal, _given(path, hertz, "no array rate"), _named(leads), age=age, sex=sex)
+    return Record(signal, _given(path, hertz, "no array rate"), lead_names(leads), age=age, sex=sex)
 
 
 def _dicom(path: Path, rate: float | None) -> Record:
@@ -182,10 +189,10 @@ def _dicom(path: Path, rate: float | None) -> Record:
     labels: Sequence[str] = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in channels]
     units = [str(channel.ChannelSensitivityUnitsSequence[0].CodeValue) for channel in channels]
     signal, labels = in_millivolts(data.waveform_array(index).T.astype(np.float32), units, labels, path)
-    years = re.fullmatch(r"(\d+)Y", str(data.get("PatientAge") or ""))
-    age = float(years[1]) if years else np.nan
+    said = re.fullmatch(r"(\d+)([YMWD])", str(data.get("PatientAge") or "").strip())
+    age = int(said[1]) * _YEARS[said[2]] if said else np.nan
     sex = {"M": 0.0, "F": 1.0}.get(str(data.get("PatientSex") or ""), np.nan)
-    return Record(signal, float(group.SamplingFrequency), _named(labels), age=age, sex=sex)
+    return Record(signal, float(group.SamplingFrequency), lead_names(labels), age=age, sex=sex)
 
 
 def _edf(path: Path, rate: float | None) -> Record:
@@ -199,7 +206,7 @@ def _edf(path: Path, rate: float | None) -> Record:
     stored = np.stack([s.data.astype(np.float32) for s in kept]) if kept else np.zeros((0, 0), np.float32)
     units = [str(s.physical_dimension) for s in kept or found.signals]
     signal, names = in_millivolts(stored, units, [str(s.label) for s in kept], path)
-    return Record(signal, hertz, _named(names))
+    return Record(signal, hertz, lead_names(names))
 
 
 def _library(name: str, extra: str) -> ModuleType:

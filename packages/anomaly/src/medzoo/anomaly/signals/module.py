@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.prepare import (
-    STANDARD,
     Record,
     Samples,
     chosen_leads,
@@ -186,6 +186,7 @@ class SignalDataModule(MedzooDataModule):
         rate: Samples a second that the network sees; empty: what the model asks for.
         seconds: Length of a stretch; empty: what the model asks for.
         leads: Names of the leads in the order that the network sees; missing limb leads are computed from others.
+            Empty: those that the model was trained with, or else those of the data.
         band: Lower and upper limit in Hz of a zero-phase filter, 0 for none; the lower one spares the ST segment
             best at 0.05 and removes more of a wandering baseline at 0.5.
         batch_size: Records a batch; empty: what the model asks for.
@@ -236,7 +237,7 @@ class SignalDataModule(MedzooDataModule):
 
     @property
     def standard(self) -> tuple[str, ...]:
-        """Leads that the network sees where neither option nor data say; empty takes those of each record."""
+        """Leads that the network sees where neither option nor model say; empty takes those of each record."""
         return STANDARD
 
     def check(self, stage: str | None = None) -> list[DataError]:
@@ -259,7 +260,7 @@ class SignalDataModule(MedzooDataModule):
             known = f"the model sees {self.wants.rate:g} samples a second, got {rate:g}"
             raise ConfigError(f"--data.rate: {known}; leave it out, or give --model.rate too")
         samples = round(self._seconds * rate) if self._seconds else asked[-1] if asked else round(SECONDS * rate)
-        leads = tuple(self._leads or self.standard)
+        leads = tuple(self._leads or self.wants.leads or self.standard)
         return SignalDataset(items, leads, rate, samples, self._band, self._cache_mb, truth)
 
     def train_dataloader(self) -> ResumableLoader:

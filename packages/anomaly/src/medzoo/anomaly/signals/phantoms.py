@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.module import Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SignalOptions
-from medzoo.anomaly.signals.prepare import STANDARD, Record
+from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.module import check_drawn
 from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError

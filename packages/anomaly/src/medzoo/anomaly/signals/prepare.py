@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as filters
 
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.core.errors import DataError
 
 Samples = NDArray[np.float32]
 
-STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-"""Names and order of the 12 leads."""
 _LONGEST_GAP = 0.2
 """Seconds of missing values that are bridged by a straight line."""
 _LEAST_RATE = 200.0
@@ -57,7 +56,7 @@ def chosen_leads(signal: Samples, leads: Sequence[str], wanted: Sequence[str], p
 
     Args:
         signal: `(L, n)`.
-        leads: Names of its rows; case does not matter.
+        leads: Names of its rows; neither case nor what devices add matters, see `lead_names`.
         wanted: Names of the rows to return.
         place: File, for messages.
 
@@ -73,7 +72,7 @@ def chosen_marks(mask: NDArray[np.bool_], leads: Sequence[str], wanted: Sequence
 
     Args:
         mask: `(L, n)`.
-        leads: Names of its rows; case does not matter.
+        leads: Names of its rows; neither case nor what devices add matters, see `lead_names`.
         wanted: Names of the rows to return.
         place: File, for messages.
 
@@ -85,11 +84,11 @@ def chosen_marks(mask: NDArray[np.bool_], leads: Sequence[str], wanted: Sequence
 
 def _sources(leads: Sequence[str], wanted: Sequence[str], place: str) -> list[list[tuple[int, float]]]:
     """Return of each wanted lead the rows that it is the sum of, with their factors."""
-    rows: Mapping[str, int] = {name.casefold(): row for row, name in enumerate(leads)}
+    rows: Mapping[str, int] = {name.casefold(): row for row, name in enumerate(lead_names(leads))}
     if len(rows) < len(leads):
         raise DataError(place, f"has two leads of one name: {', '.join(leads)}", "name each lead once")
     found = []
-    for name in wanted:
+    for name in lead_names(wanted):
         if name.casefold() in rows:
             found.append([(rows[name.casefold()], 1.0)])
             continue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medzoo.anomaly.signals.leads import lead_names
 from medzoo.anomaly.signals.prepare import Samples
 
 _FEW = 4
@@ -26,7 +27,7 @@ def remarks(signal: Samples, rate: float, leads: Sequence[str], wanted: Sequence
         wanted: Names that the network sees.
         beats: Beats that were found in the stretch.
     """
-    known = [name.casefold() for name in leads]
+    known, wanted = [name.casefold() for name in lead_names(leads)], lead_names(wanted)
     made = [name for name in wanted if name.casefold() not in known]
     found = [f"computed from other leads: {', '.join(made)}"] if made else []
     order = [known.index(name.casefold()) for name in wanted if name.casefold() in known]

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from medzoo.anomaly.signals.annotations import write_annotations
 from medzoo.anomaly.signals.formats import READERS, companions, read_record
+from medzoo.anomaly.signals.leads import STANDARD
 from medzoo.anomaly.signals.module import Item, Items, SignalDataModule
-from medzoo.anomaly.signals.prepare import STANDARD
 
 
 class SignalFiles(SignalDataModule):
@@ -22,7 +22,7 @@ class SignalFiles(SignalDataModule):
         hertz: Samples a second of a table that does not say.
         rate: Samples a second that the network sees; empty: what the model asks for.
         seconds: Length of a stretch; empty: what the model asks for.
-        leads: Names of the leads in the order that the network sees.
+        leads: Names of the leads in the order that the network sees; empty: those that the model was trained with.
         band: Lower and upper limit in Hz of a zero-phase filter.
     """
 
@@ -51,7 +51,7 @@ class SignalFiles(SignalDataModule):
 
     @property
     def standard(self) -> tuple[str, ...]:
-        """The 12 leads for a model of 12, else those of each record."""
+        """The 12 leads for a model of 12 that does not say which, else those of each record."""
         size = self.wants.size
         return STANDARD if size is None or size[0] == len(STANDARD) else ()
 

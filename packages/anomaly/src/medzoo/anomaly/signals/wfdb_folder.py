@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -37,11 +37,12 @@ _BEFORE, _AFTER = 0.28, 0.45  # seconds about an R peak that count as its beat
 class WfdbFolder(SignalDataModule):
     """A folder of `NAME.hea`, the files that these name, and `NAME.atr` with beats, cut into stretches side by side.
 
-    A stretch with a beat of AAMI's classes S, V, F or Q is abnormal, and so are its points about that beat. Training
-    and validation take normal stretches. Records are split by patient (`metadata.csv`, else a patient a record, but for
+    Points are abnormal from 0.28 s before to 0.45 s after an R peak of AAMI's classes S, V, F or Q, and a stretch is
+    where any of its points is, though the peak itself may lie in the next. Training and validation take normal
+    stretches. Records are split by patient (`metadata.csv`, else a patient a record, but for
     201 and 202 of MIT-BIH, who are one); one record alone is split in time, its first part to train on, which makes the
     test an easy one. All records must have the leads of the first, in any order, unless `--data.leads` says which to
-    take.
+    take, or the model which it was trained with.
 
     Args:
         root: The folder.
@@ -87,9 +88,11 @@ class WfdbFolder(SignalDataModule):
         if usual and not {path.stem for path in headers} & {*DS1, *DS2}:
             raise DataError(self._root, "has no record of DS1 or DS2", "leave out --data.split ds1-ds2")
         found = {path: wfdb_header(path) for path in headers if not usual or path.stem in (*DS1, *DS2)}
-        if not self._leads:
+        if not (self._leads or self.wants.leads):
             self._first = _same_leads(found)
-        stretches = {path.stem: self._stretches(path, header) for path, header in found.items()}
+        patients = self._patients([path.stem for path in found])
+        owners = {path: patients.get(path.stem, path.stem) for path in found}
+        stretches = {path.stem: self._stretches(path, header, owners[path]) for path, header in found.items()}
         test, val = self._fractions
         if usual:
             learnt = split_by_fraction([name for name in stretches if name in DS1], {}, 0.0, val, self.seed)
@@ -100,13 +103,22 @@ class WfdbFolder(SignalDataModule):
             first, last = round(len(only) * (1 - test - val)), round(len(only) * (1 - test))
             parts = only[:first], only[first:last], only[last:]
         else:
-            split = split_by_fraction(list(stretches), self._patients(), test, val, self.seed)
+            split = split_by_fraction(list(stretches), patients, test, val, self.seed)
             parts = self._joined(stretches, split.train, split.val, split.test)
         normal = [tuple(item for item in part if not item.label) for part in parts[:2]]
         return Items(normal[0], normal[1], tuple(parts[2]))
 
-    def _patients(self) -> dict[str, str]:
-        return _ONE_PERSON | read_patients(self._root)
+    def _patients(self, names: Collection[str]) -> dict[str, str]:
+        """Return the patients that the table and MIT-BIH know of.
+
+        Raises:
+            DataError: The table names none of the records.
+        """
+        given = read_patients(self._root)
+        if given and given.keys().isdisjoint(names):
+            problem = f"names no record of the folder; its first is {next(iter(given))!r}"
+            raise DataError(self._root / "metadata.csv", problem, "write the names of the headers")
+        return _ONE_PERSON | given
 
     @staticmethod
     def _joined(stretches: dict[str, list[Item]], *parts: Sequence[str]) -> tuple[list[Item], list[Item], list[Item]]:
@@ -123,22 +135,32 @@ class WfdbFolder(SignalDataModule):
             lines.append(f"records of DS1: {counts[0]}, of DS2: {counts[1]}")
         return lines
 
-    def _stretches(self, path: Path, header: Header) -> list[Item]:
+    def _stretches(self, path: Path, header: Header, patient: str) -> list[Item]:
         at, symbols = _beats(path, self._annotator)
         wants = self.wants
         asked = wants.size[-1] / wants.rate if wants.size and wants.rate else SECONDS
         seconds = self._seconds or asked
-        patient = self._patients().get(path.stem, path.stem)
+        rate, length = float(header.fs), round(seconds * header.fs)
         found = []
-        for number in range(int(header.sig_len / header.fs / seconds)):
+        whole = int(header.sig_len / rate / seconds + 1e-6)  # 30 s in 29 parts come out as 28.99…
+        for number in range(whole):
             start = number * seconds
-            inside = (at >= start * header.fs) & (at < (start + seconds) * header.fs)
-            kinds = sorted({CLASSES[s] for s in symbols[inside].tolist()} - {""})
+            first = round(start * rate)
+            reached = (at + _after(rate) > first) & (at - _before(rate) < first + length)
+            kinds = sorted({CLASSES[s] for s in symbols[reached].tolist()} - {""})
             load = partial(_record, path, self._annotator)
             name = f"{path.stem}/{number:04d}"
             kind = "+".join(kinds)
             found.append(Item(name, patient, load, str(path), int(bool(kinds)), kind, self._root.name or "wfdb", start))
         return found
+
+
+def _before(rate: float) -> int:
+    return round(_BEFORE * rate)
+
+
+def _after(rate: float) -> int:
+    return round(_AFTER * rate)
 
 
 def _same_leads(headers: Mapping[Path, Header]) -> tuple[str, ...]:
@@ -175,5 +197,5 @@ def _record(path: Path, annotator: str) -> Record:
     mask = np.zeros(signal.shape, bool)
     for r, symbol in zip(at.tolist(), symbols.tolist(), strict=True):
         if CLASSES[symbol]:
-            mask[:, max(0, r - round(_BEFORE * rate)) : r + round(_AFTER * rate)] = True
+            mask[:, max(0, r - _before(rate)) : r + _after(rate)] = True
     return Record(signal, rate, leads, at, mask)

@@ -19,6 +19,7 @@ class Wants:
         supports: Reference samples beside each training sample.
         tested: Train on the normal samples of what is tested, not on other categories.
         rate: Samples a second of signals.
+        leads: Names of the leads of signals, in order; empty where the method has seen none yet.
     """
 
     size: tuple[int, ...] | None = None
@@ -28,6 +29,7 @@ class Wants:
     supports: int | None = None
     tested: bool = False
     rate: float | None = None
+    leads: tuple[str, ...] = ()
 
     def affine(self, original: tuple[int, int], size: tuple[int, int]) -> Affine:
         """Return the map from the pixels of a plane image to those that the network sees: it is stretched.
