@@ -218,7 +218,7 @@ class LandmarkFolder(FolderDataModule):
                     raise DataError(table.places.get(name, str(root)), problem, "put a patient into one part")
             return Split(**{part: tuple(members) for part, members in parts.items()})
         keep = {resolve(name, names) or name for name in named(self._shots)}
-        spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep))
+        spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep & set(names)))
         test = min(self._test_fraction, max(0, spare) / max(1, len(labelled)))
         drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self.seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
