@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medzoo.core.errors import ConfigError
+from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, read_table
 from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import stem
@@ -85,20 +85,31 @@ def _take(order: Sequence[str], members: Mapping[str, list[str]], target: int) -
     return taken
 
 
-def read_patients(root: Path) -> dict[str, str]:
+def read_patients(root: Path, names: Collection[str] | None = None) -> dict[str, str]:
     """Return the patient of each image from `metadata.csv` in the root; empty without such a file or column.
 
     The image is the column `name`, `id`, `image`, `filename` or `file` (with or without suffix), the patient `patient`,
     `patient_id`, `patientid` or `subject`.
+
+    Args:
+        root: The folder of the data set.
+        names: The images, where the table must name one at least: with other names it would keep no patient together.
+
+    Raises:
+        DataError: The table cannot be read, or names none of them.
     """
     path = root / "metadata.csv"
     if not path.is_file():
         return {}
-    names = {name.casefold(): name for name in columns_of(path)}
-    image = next((names[name] for name in ("name", "id", "image", "filename", "file") if name in names), None)
-    patient = next((names[name] for name in ("patient", "patient_id", "patientid", "subject") if name in names), None)
+    found = {name.casefold(): name for name in columns_of(path)}
+    image = next((found[name] for name in ("name", "id", "image", "filename", "file") if name in found), None)
+    patient = next((found[name] for name in ("patient", "patient_id", "patientid", "subject") if name in found), None)
     if image is None or patient is None:
         return {}
     table = read_table(path, [image, Column(patient, optional=True)])
     pairs = zip(table.texts(image), table.texts(patient), strict=True)
-    return {stem(name): f"patient {person}" for name, person in pairs if person}
+    patients = {stem(name): f"patient {person}" for name, person in pairs if person}
+    if names is not None and patients and patients.keys().isdisjoint(names):
+        problem = f"names no image of the folder; its first is {next(iter(patients))!r}"
+        raise DataError(path, problem, "write the names of the image files")
+    return patients

@@ -119,7 +119,7 @@ class Chest(FolderDataModule):
             train, test = names[:-_SHENZHEN_TEST], names[-_SHENZHEN_TEST:]
             inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
             return Split((*inner.train, *extra), inner.val, test)
-        patients = read_patients(root)
+        patients = read_patients(root, (*names, *extra))
         drawn = split_by_fraction(names, patients, self._test_fraction, self._val_fraction, self.seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
