@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,8 @@ class Rehearsals:
     def share_done(self) -> float:
         """Share of the epochs of this training that came before the current one."""
         trainer = self._method.trainer
-        return float(self._method.current_epoch * trainer.num_training_batches / trainer.estimated_stepping_batches)
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # of an epoch
+        return float(self._method.current_epoch * steps / trainer.estimated_stepping_batches)
 
     @property
     def running(self) -> bool:
