@@ -15,8 +15,7 @@ from medzoo.landmark.found import Found
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
 from medzoo.landmark.method import LandmarkMethod
-from medzoo.landmark.networks import decode
-from medzoo.landmark.networks.decode import DecoderName
+from medzoo.landmark.networks.decode import DecoderName, decode
 from medzoo.landmark.networks.heatmaps import find_points
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.shots import Domains, standardise
@@ -140,7 +139,7 @@ class HAN(LandmarkMethod):
             if h["target"] == "softmax":
                 found, score, _ = find_points(heat, "softmax", h["decoder"], sigma)
             else:
-                found, score = decode.DECODERS[h["decoder"]](heat.float())
+                found, score = decode(heat.float(), h["decoder"], sigma)
             points.append(at_stride(found, heat.shape[-1] / image.shape[-1]))
             scores.append(score.clamp(0, 1))
         return Found(torch.stack(points).mean(dim=0), torch.stack(scores).mean(dim=0), maps[-1][0])
