@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.landmark.data.chest import Chest
 from medzoo.landmark.method import LandmarkMethod
 from medzoo.landmark.rehearsal import Rehearsal, Rehearsals, _cut, drawn_anatomy
+from medzoo.landmark.views import View
 
 TINY: dict[str, Any] = {
     "match_size": 64,
@@ -124,6 +126,25 @@ def test_after_the_rehearsal_own_labels_replace_those_of_stage_1(chest: Path, tm
     np.testing.assert_allclose(points["chest"]["im0"], rows, atol=1e-3)
     own, of_stage1 = points["chest"]["im1"].numpy(), np.array(list(first["im1"]["points"].values()))
     assert np.abs(own - of_stage1).max() > 0.1
+
+
+def test_drawings_have_the_size_of_the_images_that_the_data_give(chest: Path) -> None:
+    method = SimpleNamespace(hparams={"rehearsal": 0.5}, data=Chest(str(chest), size=[48, 64]))
+    rehearsals = Rehearsals(cast(LandmarkMethod, method))
+    rehearsals.prepare()
+    assert [rehearsal.size for rehearsal in rehearsals.by_domain.values()] == [(48, 64)]
+
+
+def test_a_view_moves_points_in_proportion_to_the_image() -> None:
+    """A small image is not deformed more, whatever size the model has been set to."""
+    moves = []
+    for side in (32, 128):
+        torch.manual_seed(0)
+        points = torch.full((64, 1, 2), side / 2)
+        _, moved = View(1.0)(torch.zeros(64, 1, side, side), points)
+        assert moved is not None
+        moves.append(float((moved - points).norm(dim=2).mean()) / side)
+    assert moves[0] == pytest.approx(moves[1], rel=0.1)
 
 
 class Counting(LightningModule):

@@ -39,7 +39,7 @@ class Rehearsal:
 
     def __init__(self, anatomy: str, size: tuple[int, int]) -> None:
         self.anatomy, self.size = anatomy, size
-        self._view = View(size, 1.5)
+        self._view = View(1.5)
 
     def __call__(self, count: int) -> tuple[Tensor, Tensor]:
         """Draw images `(count, 1, H, W)` in [0, 1] and their landmarks `(count, K, 2)`, NaN where outside the image."""
@@ -107,7 +107,7 @@ class Rehearsals:
         for index, source in enumerate(self._method.data.sources if share else ()):
             anatomy = drawn_anatomy(source.domain.landmarks)
             if anatomy and source.on_disk:
-                self.by_domain[index] = Rehearsal(anatomy, self._method.input_size)
+                self.by_domain[index] = Rehearsal(anatomy, self._method.data.geometry.size)
                 print_once(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
 
     def __bool__(self) -> bool:

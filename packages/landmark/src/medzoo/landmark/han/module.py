@@ -88,7 +88,7 @@ class HAN(LandmarkMethod):
                 "widths, attention_heads and mlp_ratios: expected five values each, windows and topk: four each"
             )
         self.network: HANNetwork | None = None
-        self.view = View(self.input_size, augment)
+        self.view = View(augment)
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
