@@ -66,17 +66,19 @@ def trend_of(signal: Tensor, width: int) -> Tensor:
 
 
 def random_patches(signal: Tensor, ratio: float, patches: int = PATCHES) -> Tensor:
-    """Return a mask `(B, 1, T)`, 0 in a random share of equal patches of each sample, else 1.
+    """Return a mask `(B, 1, T)`, 0 in a random share of the patches of each sample, else 1.
+
+    Patches are equal where T is a multiple of their number; otherwise some have a sample more, and none is left over.
 
     Args:
         signal: `(B, L, T)`.
         ratio: Share that is hidden.
-        patches: Patches of a record; what is left over at the end is seen.
+        patches: Patches of a record, at most T.
     """
     count, length = len(signal), signal.shape[-1]
     hidden = torch.rand(count, patches, device=signal.device).argsort(1) < round(ratio * patches)
-    mask = (~hidden).to(signal).repeat_interleave(length // patches, 1)
-    return F.pad(mask, (0, length - mask.shape[1]), value=1.0)[:, None]
+    patch_of = torch.arange(length, device=signal.device) * patches // length
+    return (~hidden).to(signal)[:, None, patch_of]
 
 
 def random_run(beat: Tensor, ratio: float) -> Tensor:
