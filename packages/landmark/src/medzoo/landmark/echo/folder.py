@@ -187,7 +187,8 @@ class EchoFolder(EchoDataModule):
 
     def _measured(self, entry: Entry) -> bool:
         """Return whether the points of a clip give a length: two neighbours of one key frame."""
-        known = np.isfinite(self._numbers(entry, *_POINTS).reshape(-1, 4, 2)).all(axis=2)  # (rows, 4)
+        points = self._numbers(entry, *_POINTS).reshape(-1, 4, 2)
+        known: NDArray[np.bool_] = np.isfinite(points).min(axis=2)  # (rows, 4)
         return bool((known[:, 1:] & known[:, :-1]).any())
 
     def _patients(self) -> dict[str, str]:
