@@ -87,6 +87,8 @@ class HAN(LandmarkMethod):
             raise ConfigError(
                 "widths, attention_heads and mlp_ratios: expected five values each, windows and topk: four each"
             )
+        if any(n < 1 or width % n for width, n in zip(widths, attention_heads, strict=True)):
+            raise ConfigError(f"--model.attention_heads: expected divisors of {widths}, got {attention_heads}")
         self.network: HANNetwork | None = None
         self.view = View(augment)
         self.build_for_domains(domains)
