@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medzoo.landmark.networks.heatmaps import heatmap, heatmap_loss
+from medzoo.landmark.networks.decode import dark
+from medzoo.landmark.networks.heatmaps import find_points, heatmap, heatmap_loss
 from medzoo.landmark.networks.targets import alpha_power, gaussian
 
 POINTS = torch.tensor([[[30.0, 25.0]]])
@@ -35,6 +36,16 @@ def test_the_gaussian_target_is_its_own_optimum() -> None:
     heatmap_loss(best, POINTS, 4.0, target="gaussian").backward()
     assert best.grad is not None
     assert best.grad.abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("sigma", [1.0, 4.0])
+def test_dark_blurs_as_much_as_the_target_is_wide(sigma: float) -> None:
+    """The paper's rule: the kernel has the variance of the training's heat maps, whose ripples it takes away."""
+    noise = 0.05 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    heat = (gaussian(POINTS, (64, 64), sigma) + noise).clamp(1e-4, 1 - 1e-4)
+    found = find_points(torch.logit(heat), "gaussian", "dark", sigma).points
+    assert torch.allclose(found, dark(heat, sigma)[0], atol=1e-3)
+    assert not torch.allclose(found, dark(heat, 2.0)[0], atol=1e-3)
 
 
 def test_missing_and_weightless_landmarks_do_not_count() -> None:

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from medzoo.core import create_model
 from medzoo.core.cli import main
 from medzoo.core.phantoms import ANATOMIES, radiograph
 from medzoo.core.runs.checkpoint_io import read_checkpoint
 from medzoo.landmark.data.chest import Chest
-from medzoo.landmark.rehearsal import Rehearsal, _cut, drawn_anatomy
+from medzoo.landmark.method import LandmarkMethod
+from medzoo.landmark.rehearsal import Rehearsal, Rehearsals, _cut, drawn_anatomy
+from medzoo.landmark.views import View
 
 TINY: dict[str, Any] = {
     "match_size": 64,
@@ -122,6 +126,55 @@ def test_after_the_rehearsal_own_labels_replace_those_of_stage_1(chest: Path, tm
     np.testing.assert_allclose(points["chest"]["im0"], rows, atol=1e-3)
     own, of_stage1 = points["chest"]["im1"].numpy(), np.array(list(first["im1"]["points"].values()))
     assert np.abs(own - of_stage1).max() > 0.1
+
+
+def test_drawings_have_the_size_of_the_images_that_the_data_give(chest: Path) -> None:
+    method = SimpleNamespace(hparams={"rehearsal": 0.5}, data=Chest(str(chest), size=[48, 64]))
+    rehearsals = Rehearsals(cast(LandmarkMethod, method))
+    rehearsals.prepare()
+    assert [rehearsal.size for rehearsal in rehearsals.by_domain.values()] == [(48, 64)]
+
+
+def test_a_view_moves_points_in_proportion_to_the_image() -> None:
+    """A small image is not deformed more, whatever size the model has been set to."""
+    moves = []
+    for side in (32, 128):
+        torch.manual_seed(0)
+        points = torch.full((64, 1, 2), side / 2)
+        _, moved = View(1.0)(torch.zeros(64, 1, side, side), points)
+        assert moved is not None
+        moves.append(float((moved - points).norm(dim=2).mean()) / side)
+    assert moves[0] == pytest.approx(moves[1], rel=0.1)
+
+
+class Counting(LightningModule):
+    """Notes before each epoch which share of the training came before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.shares = torch.nn.Parameter(torch.ones(1)), list[float]()
+
+    def on_train_epoch_start(self) -> None:
+        self.shares.append(Rehearsals(cast(LandmarkMethod, self)).share_done)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_shares_are_of_epochs_however_many_batches_make_a_step(batches: int, tmp_path: Path) -> None:
+    """A rehearsal ends, and self-training begins, at the same epoch whether or not gradients are accumulated."""
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        max_epochs=4, accumulate_grad_batches=batches, default_root_dir=tmp_path, accelerator="cpu",
+        enable_model_summary=False, **quiet,
+    )  # fmt: skip
+    counting = Counting()
+    trainer.fit(counting, DataLoader(cast(Any, torch.zeros(5, 1))))
+    assert counting.shares == [0, 0.25, 0.5, 0.75]
 
 
 def test_phantoms_are_never_rehearsed(tmp_path: Path) -> None:

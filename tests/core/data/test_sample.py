@@ -67,6 +67,7 @@ def without(name: str, key: str) -> dict[str, Any]:
         ([sample("a", number=1), sample("b")], ["'b'", "'number'"]),
         ([sample("a", weight=1.0), sample("b", weight=2.0)], ["'a'", "'weight'", "Everything"]),
         ([sample("a"), sample("b", image=torch.zeros(1, 3))], ["'b'", "'image'", "(1, 3)", "'a'", "(1, 2)"]),
+        ([sample("a"), sample("b", signal=torch.zeros(3, 2))], ["'b'", "'signal'", "(3, 2)", "'a'", "(3, 1)"]),
     ],
 )
 def test_what_cannot_be_joined_costs_one_line_with_key_and_id(samples: list[dict[str, Any]], told: list[str]) -> None:

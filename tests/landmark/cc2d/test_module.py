@@ -46,6 +46,11 @@ def model(**more: Any) -> CC2D:
     return CC2D(domains={"head": ["a", "b"], "hand": ["a", "b", "c"]}, **{**SMALL, **more})
 
 
+def test_discs_are_a_share_of_the_images_that_the_data_give() -> None:
+    """The radius is one of the paper's settings at any size, also where --data.size differs from the model's."""
+    assert [model(size=384).radius(torch.zeros(1, 1, *size)) for size in ((384, 384), (64, 128))] == [19, 6]
+
+
 def test_the_two_forms_have_the_networks_and_losses_of_their_papers() -> None:
     classic, v2 = model(), model(loss="v2", window=11)
     assert classic.patch_network is not None

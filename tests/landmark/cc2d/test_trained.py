@@ -31,7 +31,7 @@ def matcher() -> Embedders:
     network = Embedders([EmbeddingUNet(1, (12, 24, 32, 32, 32), (1,) * 5, (32, 24, 24, 24), 16, "batch")])
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
     images, _ = heads(0, 32)
-    view, sample = View((SIDE, SIDE), 1.0), patch_sampler(64, 64, 1.0, 0.8)
+    view, sample = View(1.0), patch_sampler(64, 64, 1.0, 0.8)
     for _ in range(150):
         seen, _ = view(images[torch.randint(len(images), (8,))])
         loss = torch.stack(CASCADE.loss(network, network, seen, 0, sample)).sum()

@@ -164,6 +164,15 @@ def test_chest_patients_stay_together_and_val_is_carved_from_training(chest: Mak
     assert len(groups[0]) + len(groups[1]) + len(groups[2]) == 10
 
 
+def test_chest_patients_of_other_names_are_refused(chest: Maker) -> None:
+    """They would be left out, and a patient's images be in two parts."""
+    root = chest(8, patients=True)
+    table = root / "metadata.csv"
+    table.write_text(table.read_text().replace("\np0", "\nCHEST_p0"))
+    (fault,) = Chest(str(root)).check()
+    assert "names no image of the folders; its first is 'CHEST_p000'" in str(fault)
+
+
 def test_chest_unlabelled_images_of_a_test_patient_are_not_trained_on(chest: Maker) -> None:
     root = chest(20, patients=True)
     for number in range(0, 20, 2):  # the first image of each patient

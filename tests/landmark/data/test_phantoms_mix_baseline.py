@@ -92,6 +92,22 @@ def test_mix_hands_its_seed_and_number_of_shots_to_parts_that_have_none_of_their
     assert [len(names) for names in data.shot_ids] == [2, 2]
 
 
+def test_names_of_shots_that_are_given_to_a_mix_are_shared_out_among_its_parts(chest: Maker) -> None:
+    """Each stays out of the test set of its part; a part that names its own takes these."""
+    root = str(chest(12))
+    names = Chest(root).sources[0].split.test[:2]
+    parts: list[dict[str, Any]] = [
+        {"data": CHEST, "root": root},
+        {"data": PHANTOMS, "domains": ["hand"], "n_train": 5, "n_test": 3},
+        {"data": PHANTOMS, "domains": ["head"], "n_train": 5, "n_test": 3, "shots": ["train-00004"]},
+    ]
+    data = LandmarkMix(parts, shots=[*names, "train-00002"])
+    assert data.check() == []
+    assert data.shot_ids == (names, ("train-00002",), ("train-00004",))
+    with pytest.raises(MedzooError, match="no image 'nobody'"):
+        _ = LandmarkMix(parts, shots=[*names, "train-00002", "nobody"]).shot_ids
+
+
 @pytest.mark.parametrize(
     ("parts", "word"),
     [

@@ -105,6 +105,20 @@ def test_a_test_image_that_is_a_training_image_is_told(plain: Maker) -> None:
     assert message.startswith(f"{root / 'a2.png'}: is, byte for byte, the training image {root / 'a1.png'}; ")
 
 
+def test_validation_images_are_drawn_where_the_table_names_none(plain: Maker) -> None:
+    """By patient, from the training images with a label; the test images stay those of the table."""
+    rows = [("a0", "p", "train"), ("a1", "p", "train"), ("a2", "q", "train"), ("a3", "q", "train"), ("a4", "r", "test")]
+    cells = [f"{name},{'' if name == 'a3' else '1,1'},{who},{part}".replace(",,", ",,,") for name, who, part in rows]
+    root = plain("\n".join(["id,x0,y0,patient,split", *cells, ""]), 5)
+    for seed in range(4):
+        (source,) = LandmarkFolder(str(root), val_fraction=0.4, seed=seed).sources
+        assert source.split.test == ("a4",)
+        assert (source.split.train, source.split.val) in {(("a0", "a1"), ("a2",)), (("a2", "a3"), ("a0", "a1"))}
+    root = plain((root / "landmarks.csv").read_text().replace("p,train", "p,val"), 5)
+    (source,) = LandmarkFolder(str(root), val_fraction=0.4).sources
+    assert source.split.val == ("a0", "a1")
+
+
 FORMS = {
     "fcsv": (("a0.fcsv", "a1.fcsv", "a2.fcsv", "a3.fcsv"), "4 files that look like labels", "such as a0.fcsv"),
     "slicer": (("F.mrk.json",), "F.mrk.json: looks like labels", "landmarks.csv"),

@@ -84,6 +84,63 @@ def test_what_holds_for_a_whole_clip_may_stand_in_any_of_its_rows_and_must_agree
         set_first("spacing_x", "")
 
 
+def test_clips_of_other_frame_sizes_never_share_a_batch(echo_clips: Maker) -> None:
+    """Machines store frames in several sizes; where the network sees them as stored they cannot be stacked."""
+    root = echo_clips(5)
+    for clip in ("clip1", "clip3"):
+        for path in (root / clip).iterdir():
+            Image.open(path).crop((0, 0, 32, 22)).save(path)
+    for size, batches in ((None, 2), (16, 1)):
+        data = EchoFolder(str(root), test_fraction=0.0, size=size, batch_size=8)
+        for loader in (data.train_dataloader(), data.predict_dataloader()):
+            found = list(loader)
+            assert len(found) == batches
+            assert sorted(name for batch in found for name in batch["id"]) == [f"clip{i}" for i in range(5)]
+    assert {tuple(batch["clip"].shape[2:]) for batch in EchoFolder(str(root)).predict_dataloader()} == {
+        (24, 32),
+        (22, 32),
+    }
+
+
+def test_a_clip_with_one_known_length_is_trained_or_tested_on(echo_clips: Maker) -> None:
+    """Two neighbouring points give a length; a lone point and a point beside a gap do not."""
+    root = echo_clips(3)
+
+    def change(rows: list[list[str]]) -> None:
+        for row in rows[1:]:
+            if row[0] == "clip1":
+                row[3:5] = row[9:11] = ["", ""]
+            if row[0] == "clip2":
+                row[5:7] = row[9:11] = ["", ""]
+
+    table(root, change)
+    items = EchoFolder(str(root), test_fraction=0.0).items
+    assert [item.name for item in items.train] == ["clip0", "clip1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["10", "2", "12", ""], "is empty, and other coordinates of the line are not"),
+        (["10", "2", "10", "2"], "expected two different points"),
+        (["40", "2", "41", "20"], "misses a frame"),
+    ],
+)
+def test_a_bad_line_of_the_table_costs_one_line(echo_clips: Maker, line: list[str], message: str) -> None:
+    """Half a line would be left out and the one through the points taken; past the frame nothing is measured."""
+    root = echo_clips(2)
+
+    def change(rows: list[list[str]]) -> None:
+        rows[0] += ["line_x0", "line_y0", "line_x1", "line_y1"]
+        for number, row in enumerate(rows[1:]):
+            row += line if number == 2 else [""] * 4
+
+    table(root, change)
+    (fault,) = EchoFolder(str(root)).check()
+    assert message in str(fault)
+    assert "calipers.csv:4" in str(fault)
+
+
 def keep_one(root: Path) -> None:
     for path in sorted((root / "clip1").iterdir())[1:]:
         path.unlink()

@@ -68,6 +68,13 @@ def test_a_prediction_leaves_a_moving_picture_and_tables(tmp_path: Path, size: i
     }
 
 
+def test_clips_without_a_scan_line_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their lengths are empty, and a person should know why."""
+    write_tables([p.record for p in predictions(*batch_and_truth(), 16)], tmp_path)
+    said = capsys.readouterr().out
+    assert said == "no lengths without a scan line, which 1 of 2 clips lack: test-00000\n"
+
+
 def true_lvid(batch: Batch) -> torch.Tensor:
     inner = batch["landmarks"][1][0, 1:3] * batch["spacing"][1]
     return torch.linalg.vector_norm(inner[1] - inner[0])

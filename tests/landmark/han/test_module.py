@@ -70,6 +70,8 @@ def test_points_are_the_mean_over_the_maps_or_those_of_the_last(heads: Any, monk
 def test_settings_that_do_not_fit_cost_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="expected five values each"):
         HAN(widths=(4, 4, 4, 4))
+    with pytest.raises(ConfigError, match=r"attention_heads: expected divisors of \(4, 4, 4, 4, 6\)"):
+        HAN(widths=(4, 4, 4, 4, 6), attention_heads=(1, 2, 4, 1, 4))
     run = ["fit", "--model", "han", "--data.n_train", "2", "--trainer.fast_dev_run", "true", "--quiet"]
     assert main([*run, "--model.size", "[48, 64]"]) == 2
     assert "--model.size: expected multiples of 32, got (48, 64)" in capsys.readouterr().err

@@ -22,10 +22,13 @@ from torch import Tensor, nn
 
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError
-from medzoo.core.phantoms import radiograph
+from medzoo.core.phantoms import ANATOMIES, radiograph
 from medzoo.core.registry import find
+from medzoo.landmark.cc2d.module import CC2D
 from medzoo.landmark.data import LandmarkPhantoms, LandmarkSource
+from medzoo.landmark.data.datasets import UnlabelledImages
 from medzoo.landmark.data.sources import Points
+from medzoo.landmark.matching.embedder import Embedder
 from medzoo.landmark.matching.search import find as find_points
 from medzoo.landmark.matching.search import take_templates
 from medzoo.landmark.scp import keypoints
@@ -294,6 +297,27 @@ def test_what_cannot_be_selected_from_is_refused() -> None:
         SCP(backbone="resnet18", size=64).select(None, data, 5)
     with pytest.raises(ConfigError, match="not both"):
         SCP(backbone="resnet18").select(torch.nn.Module(), data, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "seen"), [(None, (64, 64)), ([96, 64], (96, 64))])
+def test_a_matcher_compares_images_of_the_size_that_the_data_have(
+    size: list[int] | None, seen: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matcher that was trained with --data.size is asked at that size, not at its own option's."""
+    names = {"head": list(ANATOMIES["head"].landmarks)}
+    options: dict[str, Any] = {"match_size": 64, "vgg_widths": (4,) * 5, "vgg_depths": (1,) * 5, "vgg_weights": None}
+    model = CC2D(domains=names, decoder_widths=(4,) * 4, embedding=4, **options)
+    sizes = []
+
+    def alike(self: SCP, embedder: Embedder, images: UnlabelledImages, domain: int) -> np.ndarray[Any, Any]:
+        sizes.append(images.geometry.size)
+        return np.eye(len(images))
+
+    monkeypatch.setattr(SCP, "similarity", alike)
+    SCP().select(model, LandmarkPhantoms(domains=["head"], n_train=3, image_size=32, size=size), 1)
+    assert sizes == [seen]
+    with pytest.raises(ConfigError, match=r"--data.size: expected multiples of 32, got \[90, 64\]"):
+        SCP().select(model, LandmarkPhantoms(domains=["head"], n_train=3, image_size=32, size=[90, 64]), 1)
 
 
 # Command line

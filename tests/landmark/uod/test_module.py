@@ -13,7 +13,7 @@ from PIL import Image
 from medzoo.core.backbones.pretrained import find_weights
 from medzoo.core.backbones.weights import read_weights
 from medzoo.core.cli import main
-from medzoo.core.errors import CheckpointError
+from medzoo.core.errors import CheckpointError, ConfigError
 from medzoo.core.phantoms import radiograph
 from medzoo.core.testing.contract import ModelContract
 from medzoo.landmark.networks.vgg import VGGEncoder, load_vgg
@@ -109,6 +109,12 @@ def test_vgg_weights_of_torchvision_give_its_features_for_grey_images(tmp_path: 
     with torch.no_grad():
         expected = reference.features(image.expand(-1, 3, -1, -1))
         torch.testing.assert_close(encoder(image)[-1], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("heads", [(1, 2, 4, 3), (1, 2, 4)])
+def test_heads_that_do_not_fit_are_refused_before_stage_1_is_trained(heads: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"--model.heads: expected divisors of \(8, 16, 32, 64\)"):
+        UOD(embed=8, heads=heads)
 
 
 def test_weights_that_are_none_are_refused_in_one_line(tmp_path: Path) -> None:

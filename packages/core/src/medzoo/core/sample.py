@@ -214,13 +214,14 @@ def _joined(key: str, values: list[Any], rule: Rule, samples: Sequence[Mapping[s
         return {key: values}
     if rule is Rule.NUMBER:
         return {key: torch.tensor(values)}
-    if rule is Rule.PAD:
-        lengths = torch.tensor([len(value) for value in values])
-        return {key: torch.nn.utils.rnn.pad_sequence(values, batch_first=True), f"{key}_length": lengths}
-    odd = next((i for i, value in enumerate(values) if value.shape != values[0].shape), None)
+    first = 1 if rule is Rule.PAD else 0  # the axis from which on all must have one size
+    odd = next((i for i, value in enumerate(values) if value.shape[first:] != values[0].shape[first:]), None)
     if odd is not None:
         shapes = f"{tuple(values[odd].shape)}, that of {samples[0].get('id', '?')!r} {tuple(values[0].shape)}"
         raise ConfigError(f"sample {samples[odd].get('id', '?')!r}: {key!r} is {shapes}; they cannot be stacked")
+    if rule is Rule.PAD:
+        lengths = torch.tensor([len(value) for value in values])
+        return {key: torch.nn.utils.rnn.pad_sequence(values, batch_first=True), f"{key}_length": lengths}
     return {key: torch.stack(values)}
 
 

@@ -96,7 +96,8 @@ class LandmarkMethod(Method):
         return Wants(self.input_size, int(self.stage_hparam("batch")), labels=self.supervised)
 
     def build_for_domains(self, domains: Domains | None) -> None:
-        """Build the networks for these domains; do nothing while there are none."""
+        """Build the networks for these domains; while there are none, only refuse an impossible size of images."""
+        _ = self.input_size
         if domains:
             self.hparams["domains"] = {name: list(landmarks) for name, landmarks in domains.items()}
             self.names = list(domains)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class Rehearsal:
 
     def __init__(self, anatomy: str, size: tuple[int, int]) -> None:
         self.anatomy, self.size = anatomy, size
-        self._view = View(size, 1.5)
+        self._view = View(1.5)
 
     def __call__(self, count: int) -> tuple[Tensor, Tensor]:
         """Draw images `(count, 1, H, W)` in [0, 1] and their landmarks `(count, K, 2)`, NaN where outside the image."""
@@ -106,7 +107,7 @@ class Rehearsals:
         for index, source in enumerate(self._method.data.sources if share else ()):
             anatomy = drawn_anatomy(source.domain.landmarks)
             if anatomy and source.on_disk:
-                self.by_domain[index] = Rehearsal(anatomy, self._method.input_size)
+                self.by_domain[index] = Rehearsal(anatomy, self._method.data.geometry.size)
                 print_once(f"{source.domain.name}: the training begins with drawn radiographs of a {anatomy}")
 
     def __bool__(self) -> bool:
@@ -116,7 +117,8 @@ class Rehearsals:
     def share_done(self) -> float:
         """Share of the epochs of this training that came before the current one."""
         trainer = self._method.trainer
-        return float(self._method.current_epoch * trainer.num_training_batches / trainer.estimated_stepping_batches)
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # of an epoch
+        return float(self._method.current_epoch * steps / trainer.estimated_stepping_batches)
 
     @property
     def running(self) -> bool:

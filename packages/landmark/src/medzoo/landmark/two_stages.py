@@ -53,7 +53,7 @@ class MatchThenDetect(LandmarkMethod):
         """
         check_choice("model.stage", stage, ("all", *self.stages))
         self.stage, self.cascade, self.sample = stage, cascade, sample
-        self.view = View(self.input_size, augment)
+        self.view = View(augment)
         self.network: nn.Module | None = None
         self.patch_network: nn.Module | None = None
         self.labels: PseudoLabels | None = None

@@ -17,19 +17,20 @@ class View:
     """Random smooth deformation, rotation, zoom, shift and changes of intensity of a batch of whole images.
 
     Args:
-        size: Height and width of the images.
         strength: 0 changes nothing; at 1 rotation up to 10°, zoom up to 10 %, shift up to 5 % and a smooth field of 2 %
             root mean square, of the image's height; other strengths in proportion.
     """
 
-    def __init__(self, size: tuple[int, int], strength: float) -> None:
+    def __init__(self, strength: float) -> None:
         self.strength = strength
-        self._deform = RandomElasticDeform(
+
+    def _deform(self, height: int) -> RandomElasticDeform:
+        return RandomElasticDeform(
             6,
-            rms=0.02 * strength * size[0],
-            rotation=10 * strength,
-            zoom=(1 / (1 + 0.1 * strength), 1 + 0.1 * strength),
-            translation=0.05 * strength * size[0],
+            rms=0.02 * self.strength * height,
+            rotation=10 * self.strength,
+            zoom=(1 / (1 + 0.1 * self.strength), 1 + 0.1 * self.strength),
+            translation=0.05 * self.strength * height,
             sampling={"image": (1, "border")},
         )
 
@@ -40,7 +41,7 @@ class View:
         sample: dict[str, Tensor] = {"image": image}
         if landmarks is not None:
             sample["landmarks"] = landmarks
-        sample = self._deform(sample)
+        sample = self._deform(image.shape[-2])(sample)
         return jitter(sample["image"], Jitter(gamma=0.3 * self.strength, noise=0.03 * self.strength)), sample.get(
             "landmarks"
         )

@@ -122,10 +122,9 @@ class CC2D(MatchThenDetect):
         wants = super().wants()
         return replace(wants, batch_size=(wants.batch_size or 1) - (self.stage == "stage2"))
 
-    @property
-    def radius(self) -> int:
-        """Radius of the discs in pixels."""
-        return max(1, int(self.hparams["radius"] * max(self.input_size)))
+    def radius(self, image: Tensor) -> int:
+        """Return the radius of the discs in pixels of images `(B, C, H, W)`."""
+        return max(1, int(self.hparams["radius"] * max(image.shape[-2:])))
 
     def build(self, domains: Domains) -> None:
         """Make the networks of this stage, one for each domain."""
@@ -162,7 +161,7 @@ class CC2D(MatchThenDetect):
         assert points is not None
         h = self.hparams
         heat, offset_x, offset_y = self._voters(standardise(image), domain)
-        return voting_loss(heat, offset_x, offset_y, points, self.radius, h["heat_weight"], h["target"])
+        return voting_loss(heat, offset_x, offset_y, points, self.radius(image), h["heat_weight"], h["target"])
 
     def with_shot(self, batch: Batch, domain: int) -> tuple[Tensor, Tensor]:
         """Put one shot, drawn where there are several, before the pseudo-labelled images of a batch.
@@ -185,4 +184,4 @@ class CC2D(MatchThenDetect):
     def detect(self, image: Tensor, domain: int) -> Found:
         """Find landmarks by votes; the score is the share of votes."""
         heat, offset_x, offset_y = self._voters(standardise(image), domain)
-        return Found(*vote(heat, offset_x, offset_y, self.radius), heat)
+        return Found(*vote(heat, offset_x, offset_y, self.radius(image)), heat)

@@ -9,7 +9,7 @@ import numpy as np
 
 from medzoo.core.data.files import existing_root, first_folder, some_images
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
+from medzoo.core.data.splits import Split, check_fractions, patients_of, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.tasks.landmark_types import Domain
 from medzoo.landmark.data.labels import point_rows, read_count
@@ -119,7 +119,7 @@ class Chest(FolderDataModule):
             train, test = names[:-_SHENZHEN_TEST], names[-_SHENZHEN_TEST:]
             inner = split_by_fraction(train, {}, 0.0, self._val_fraction, self.seed, keep)
             return Split((*inner.train, *extra), inner.val, test)
-        patients = read_patients(root)
+        patients = patients_of(root, (*names, *extra))
         drawn = split_by_fraction(names, patients, self._test_fraction, self._val_fraction, self.seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}

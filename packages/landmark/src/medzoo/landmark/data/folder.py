@@ -11,7 +11,7 @@ import numpy as np
 
 from medzoo.core.data.files import existing_root, some_images
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import Split, check_fractions, read_patients, split_by_fraction
+from medzoo.core.data.splits import Split, check_fractions, patients_of, split_by_fraction
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import EXTENSIONS, spacing_fault
 from medzoo.core.io.listing import files_in, image_files, stem, unread_images
@@ -133,7 +133,8 @@ class LandmarkFolder(FolderDataModule):
 
     Args:
         root: The folder; for a prediction also a single image.
-        test_fraction: Part of the labelled images for the test, by patient, where the table has no column `split`.
+        test_fraction: Part of the labelled images for the test, by patient, where the table has no column `split`;
+            where that names no validation images, `val_fraction` draws them from the training images.
         spacing: mm per pixel of all images, one number or those along x and y; empty: the table's, else the files' own,
             else errors are in pixels.
         thresholds: Radii of the success detection rate, in mm or pixels; empty: 2, 2.5, 3, 4 mm or 4, 8, 16 pixels.
@@ -201,11 +202,8 @@ class LandmarkFolder(FolderDataModule):
             return Split(test=labelled)
         if not table.landmarks:
             return Split(train=names) if self._shots == 0 else Split(test=names)
-        patients = read_patients(root)
-        if patients and not set(patients) & set(names):
-            problem = f"names no image of the folder; its first is {next(iter(patients))!r}"
-            raise DataError(root / "metadata.csv", problem, "write the names of the image files")
-        patients |= table.patients
+        patients = patients_of(root, names) | table.patients
+        keep = {resolve(name, names) or name for name in named(self._shots)}
         if table.parts:
             parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
             seen: dict[str, tuple[str, str]] = {}
@@ -216,14 +214,23 @@ class LandmarkFolder(FolderDataModule):
                 if first != part:
                     problem = f"{patients[name]} is in {first} ({image}) and in {part} ({name})"
                     raise DataError(table.places.get(name, str(root)), problem, "put a patient into one part")
-            return Split(**{part: tuple(members) for part, members in parts.items()})
-        keep = {resolve(name, names) or name for name in named(self._shots)}
-        spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep))
+            if parts["val"] or not self._val_fraction:
+                return Split(**{part: tuple(members) for part, members in parts.items()})
+            inner = self._drawn(parts["train"], labelled, patients, 0.0, keep)
+            return Split(inner.train, inner.val, tuple(parts["test"]))
+        spare = len(labelled) - (self._shots if isinstance(self._shots, int) else len(keep & set(names)))
         test = min(self._test_fraction, max(0, spare) / max(1, len(labelled)))
-        drawn = split_by_fraction(labelled, patients, test, self._val_fraction, self.seed, keep)
+        return self._drawn(names, labelled, patients, test, keep)
+
+    def _drawn(
+        self, names: Sequence[str], labelled: Sequence[str], patients: dict[str, str], test: float, keep: set[str]
+    ) -> Split:
+        """Draw validation and test from those of some images that have labels."""
+        known = set(labelled)
+        own = [name for name in names if name in known]
+        drawn = split_by_fraction(own, patients, test, self._val_fraction, self.seed, keep)
         # A patient with a labelled test image must not be trained on, not even without labels.
         held = {patients[name] for name in (*drawn.val, *drawn.test) if name in patients}
-        known = set(labelled)
         extra = (name for name in names if name not in known and patients.get(name) not in held)
         return Split(tuple(sorted((*drawn.train, *extra))), drawn.val, drawn.test)
 

@@ -10,7 +10,7 @@ from medzoo.core.data.options import Unpack
 from medzoo.core.errors import ConfigError
 from medzoo.core.registry import find, load, registered
 from medzoo.landmark.data.module import LandmarkDataModule, LandmarkOptions
-from medzoo.landmark.data.shots import ALL, Wanted
+from medzoo.landmark.data.shots import Wanted
 from medzoo.landmark.data.sources import LandmarkSource
 
 _OF_THE_MIX = ("size", "resize", "batch_size", "num_workers", "cache_mb")
@@ -37,6 +37,7 @@ class LandmarkMix(LandmarkDataModule):
         if not parts:
             raise ConfigError("--data.parts: expected at least one part such as {data: landmark-phantoms}")
         self._parts = [self._part(number, dict(part)) for number, part in enumerate(parts, 1)]
+        self._choose = ["shots" in part for part in parts]  # which of them say themselves what their shots are
 
     def _part(self, number: int, options: dict[str, Any]) -> LandmarkDataModule:
         where = f"--data.parts: part {number}"
@@ -56,7 +57,7 @@ class LandmarkMix(LandmarkDataModule):
         if missing:
             raise ConfigError(f"{where} ({name}): missing {', '.join(missing)}")
         options.setdefault("seed", self.seed)
-        options.setdefault("shots", self._shots if isinstance(self._shots, int) or self._shots == ALL else 1)
+        options.setdefault("shots", self._shots)  # names of other parts' images too, which keep nothing out of a test
         part = kind(**options)
         assert isinstance(part, LandmarkDataModule)
         return part
@@ -66,8 +67,12 @@ class LandmarkMix(LandmarkDataModule):
         return [source for part in self._parts for source in part.sources]
 
     def wanted(self) -> list[Wanted]:
-        """Let each part share out its own shots."""
-        return [wanted for part in self._parts for wanted in part.wanted()]
+        """Share names out among all domains; a part that has shots of its own takes these."""
+        shared, found = iter(super().wanted()), list[Wanted]()
+        for part, chooses in zip(self._parts, self._choose, strict=True):
+            from_mix = [next(shared) for _ in part.sources]
+            found += part.wanted() if chooses else from_mix
+        return found
 
 
 def _data_module(name: str, where: str) -> type[LandmarkDataModule]:

@@ -52,6 +52,7 @@ class Item:
         patient: Whose it is; empty where nobody knows.
         path: Its file; empty for a phantom.
         source: What it comes from.
+        frame: Returns width and height of its frames; None where all clips have the same.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Item:
     patient: str = ""
     path: str = ""
     source: str = "plax"
+    frame: Callable[[], tuple[int, int]] | None = None
 
 
 class Clips(Dataset[EchoSample]):
@@ -77,6 +79,13 @@ class Clips(Dataset[EchoSample]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def groups(self) -> list[int]:
+        """Group of each clip: those whose frames the network sees in different sizes never share a batch."""
+        sizes = [None if self.size or item.frame is None else item.frame() for item in self.items]
+        numbers = {size: number for number, size in enumerate(dict.fromkeys(sizes))}
+        return [numbers[size] for size in sizes]
 
     def __getitem__(self, index: int | tuple[int, int]) -> EchoSample:
         """Return a sample, indexed with its number or, in training, with (number, epoch)."""

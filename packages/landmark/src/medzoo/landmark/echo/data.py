@@ -107,19 +107,22 @@ class EchoDataModule(MedzooDataModule):
         """Load the training clips with labels, in an order drawn anew each epoch."""
         if not self.items.train:
             raise ConfigError("there are no training clips: annotate some, or give a smaller --data.test_fraction")
-        return self.train_loader(self._train)
+        return self.train_loader(self._train, self._train.groups)
 
     def val_dataloader(self) -> Loader:
         """Load the validation clips with labels."""
-        return self.evaluation_loader(self._val) if self.items.val else []
+        return self._in_order(self._val) if self.items.val else []
 
     def test_dataloader(self) -> Loader:
         """Load the test clips with labels."""
-        return self.evaluation_loader(self._clips(self.items.test)) if self.items.test else []
+        return self._in_order(self._clips(self.items.test)) if self.items.test else []
 
     def predict_dataloader(self) -> DataLoader[Mapping[str, object]]:
         """Load the clips to predict, without labels."""
-        return self.evaluation_loader(self._clips(self.items.predict or self.items.test, labels=False))
+        return self._in_order(self._clips(self.items.predict or self.items.test, labels=False))
+
+    def _in_order(self, clips: Clips) -> DataLoader[Mapping[str, object]]:
+        return self.evaluation_loader(clips, clips.groups)
 
 
 class PlaxPhantoms(EchoDataModule):

@@ -180,7 +180,12 @@ class EchoNetLVH(EchoDataModule):
 
     def _item(self, study: Study) -> Item:
         path = str(self._files.get(study.name, ""))
-        return Item(study.name, partial(self._load, study), path=path, source="echonet-lvh")
+        load, frame = partial(self._load, study), partial(self._frame, study)
+        return Item(study.name, load, path=path, source="echonet-lvh", frame=frame)
+
+    def _frame(self, study: Study) -> tuple[int, int]:
+        cells = self._table.rows[next(iter(study.rows.values()))[0]]
+        return int(cells["Width"]), int(cells["Height"])
 
     def _load(self, study: Study) -> Clip:
         rate = self._look(study)

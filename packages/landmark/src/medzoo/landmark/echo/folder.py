@@ -21,7 +21,7 @@ from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import files_in, folders_in
 from medzoo.landmark.echo.clips import Clip, Item, lines_through
 from medzoo.landmark.echo.data import EchoDataModule, EchoOptions, Items
-from medzoo.landmark.echo.line_table import PLACES
+from medzoo.landmark.echo.line_table import PLACES, check_line
 from medzoo.landmark.echo.measures import PHASES
 
 LAYOUT = (
@@ -40,6 +40,10 @@ class Entry:
     rows: list[int]
     path: Path | None
 
+    def frame(self) -> tuple[int, int]:
+        """Return width and height of its frames; nothing, `(0, 0)`, where there is no clip, which a check reports."""
+        return (0, 0) if self.path is None else clip_header(self.path).size
+
 
 class EchoFolder(EchoDataModule):
     """One's own clips, each a file (AVI, MP4, DICOM) or a folder of pictures (PNG, JPEG, BMP), beside `calipers.csv`.
@@ -49,7 +53,7 @@ class EchoFolder(EchoDataModule):
     right ventricle's side of the septum to the outer border of the posterior wall, in pixels, empty where missing;
     `line_x0,line_y0,line_x1,line_y1`, two points of the scan line where it is not the one through the first and the
     last of them; `spacing_x,spacing_y` in mm and `rate`, frames a second, where the files do not say; `patient`. Clips
-    without any point are for prediction.
+    of which no length is known, that is without two neighbouring points in a row, are for prediction.
 
     Args:
         root: Folder of the clips.
@@ -148,6 +152,7 @@ class EchoFolder(EchoDataModule):
         for place, number, axis in np.argwhere(outside)[:1]:
             problem = f"expected a point within {size[0]} × {size[1]} pixels, or both its coordinates empty"
             raise table.error(entry.rows[place], f"{'xy'[axis]}{number}", problem)
+        self._check_lines(entry, size)
         spacing = self._stated(entry, "spacing_x", "spacing_y")
         found = tuple(spacing.tolist()) if np.isfinite(spacing).all() else header.spacing
         fault = spacing_fault(found)
@@ -160,14 +165,31 @@ class EchoFolder(EchoDataModule):
             header, spacing=(float(found[0]), float(found[1])), rate=header.rate if math.isnan(rate) else rate
         )
 
+    def _check_lines(self, entry: Entry, size: tuple[int, int]) -> None:
+        """Refuse half a scan line, and one that leads past the frames of `size`, width and height."""
+        for row, line in zip(entry.rows, self._numbers(entry, *PLACES).reshape(-1, 2, 2), strict=True):
+            gaps = np.flatnonzero(np.isnan(line))
+            if len(gaps) == line.size:
+                continue
+            if len(gaps):
+                problem = "is empty, and other coordinates of the line are not"
+                raise self._table.error(row, PLACES[gaps[0]], problem, "give two points of the scan line, or none")
+            check_line(self._table, row, line, (size[1], size[0]))
+
     def make_items(self) -> Items:
         """List the clips; none is decoded."""
         entries = self._entries
         patients = self._patients()
-        labelled = [n for n, e in entries.items() if np.isfinite(self._numbers(e, *_POINTS)).all(axis=1).any()]
+        labelled = [name for name, entry in entries.items() if self._measured(entry)]
         split = split_by_fraction(labelled, patients, *self._fractions, self.seed)
         parts = (split.train, split.val, split.test, tuple(entries))
         return Items(*(tuple(self._item(entries[name], patients) for name in names) for names in parts))
+
+    def _measured(self, entry: Entry) -> bool:
+        """Return whether the points of a clip give a length: two neighbours of one key frame."""
+        points = self._numbers(entry, *_POINTS).reshape(-1, 4, 2)
+        known: NDArray[np.bool_] = np.isfinite(points).min(axis=2)  # (rows, 4)
+        return bool((known[:, 1:] & known[:, :-1]).any())
 
     def _patients(self) -> dict[str, str]:
         if "patient" not in {column.name for column in self._table.columns}:
@@ -182,7 +204,7 @@ class EchoFolder(EchoDataModule):
 
     def _item(self, entry: Entry, patients: Mapping[str, str]) -> Item:
         path = str(self._root / entry.name)
-        return Item(entry.name, partial(self._load, entry), patients.get(entry.name, ""), path, "echo")
+        return Item(entry.name, partial(self._load, entry), patients.get(entry.name, ""), path, "echo", entry.frame)
 
     def _load(self, entry: Entry) -> Clip:
         header = self._look(entry)

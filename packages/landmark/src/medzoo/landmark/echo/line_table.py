@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medzoo.core.io import Column, Table, read_table, write_csv
 from medzoo.core.values import Row
@@ -61,12 +62,27 @@ class LineTable:
             lines[key] = np.array([float(cells[name]) for name in PLACES]).reshape(2, 2)
             placed[key] = True
             height, width = clip.frames.shape[1:]
-            try:
-                line_through(torch.from_numpy(lines[key, 0]), torch.from_numpy(lines[key, 1]), (height, width))
-            except ValueError as error:
-                cure = f"give two different points of a line through the frame, {width} × {height} pixels"
-                raise self.table.error(row, PLACES[0], str(error), cure) from error
+            check_line(self.table, row, lines[key], (height, width))
         return replace(clip, lines=lines, placed=placed)
+
+
+def check_line(table: Table, row: int, line: NDArray[np.float64], size: tuple[int, int]) -> None:
+    """Refuse a scan line that does not lead through the frame.
+
+    Args:
+        table: Where it stands, in the columns `PLACES`.
+        row: Its row there.
+        line: `(2, 2)`, two points in pixels.
+        size: Height and width of the frame.
+
+    Raises:
+        DataError: Its points are the same, or it misses the frame.
+    """
+    try:
+        line_through(torch.from_numpy(line[0]), torch.from_numpy(line[1]), size)
+    except ValueError as error:
+        cure = f"give two different points of a line through the frame, {size[1]} × {size[0]} pixels"
+        raise table.error(row, PLACES[0], str(error), cure) from error
 
 
 def read_lines(path: str | Path) -> LineTable:

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medzoo.core.distributed import print_once
 from medzoo.core.io import file_name, write_csv
+from medzoo.core.names import listed
 from medzoo.core.plots.clips import clip_overlay, motion_picture
 from medzoo.core.sample import Batch
 from medzoo.core.tasks.base import Prediction
@@ -106,7 +108,13 @@ def _of_lengths(spreads: Tensor) -> Tensor:
 
 
 def write_tables(records: Sequence[EchoRecord], folder: Path) -> None:
-    """Write `measures.csv`, a row a clip, and `lines.csv`, a row a key frame that has a line."""
+    """Write `measures.csv`, a row a clip, and `lines.csv`, a row a key frame that has a line; name clips that lack one.
+
+    Without a scan line a key frame has no lengths.
+    """
+    lost = [r["id"] for r in records if not np.isfinite(np.array(r["lines"], np.float64)).all()]
+    if lost:
+        print_once(f"no lengths without a scan line, which {len(lost)} of {len(records)} clips lack: {listed(lost)}")
     rows: list[Row] = []
     lines: list[Row] = []
     for record in records:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from medzoo.core.errors import ConfigError
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
-from medzoo.core.sides import sides
 from medzoo.landmark.found import Found
 from medzoo.landmark.gu2net.losses import patch_loss
 from medzoo.landmark.gu2net.network import GU2NetNetwork
@@ -77,9 +76,8 @@ class GU2Net(LandmarkMethod):
         if width < 1 or global_width < 2:
             raise ConfigError(f"width and global_width: expected at least 1 and 2, got {width} and {global_width}")
         self.network: nn.Module | None = None
-        sides("model.size", size)
         rate = 0.0 if nudge == "none" else 0.1
-        self.view = View(self.input_size, augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
+        self.view = View(augment) if augment else Nudge(rate=rate, fixed=nudge == "fixed")
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:

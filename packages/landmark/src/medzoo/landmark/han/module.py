@@ -15,8 +15,7 @@ from medzoo.landmark.found import Found
 from medzoo.landmark.han.losses import at_stride, deep_loss
 from medzoo.landmark.han.network import HANNetwork
 from medzoo.landmark.method import LandmarkMethod
-from medzoo.landmark.networks import decode
-from medzoo.landmark.networks.decode import DecoderName
+from medzoo.landmark.networks.decode import DecoderName, decode
 from medzoo.landmark.networks.heatmaps import find_points
 from medzoo.landmark.networks.vgg import Norm
 from medzoo.landmark.shots import Domains, standardise
@@ -88,8 +87,10 @@ class HAN(LandmarkMethod):
             raise ConfigError(
                 "widths, attention_heads and mlp_ratios: expected five values each, windows and topk: four each"
             )
+        if any(n < 1 or width % n for width, n in zip(widths, attention_heads, strict=True)):
+            raise ConfigError(f"--model.attention_heads: expected divisors of {widths}, got {attention_heads}")
         self.network: HANNetwork | None = None
-        self.view = View(self.input_size, augment)
+        self.view = View(augment)
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:
@@ -140,7 +141,7 @@ class HAN(LandmarkMethod):
             if h["target"] == "softmax":
                 found, score, _ = find_points(heat, "softmax", h["decoder"], sigma)
             else:
-                found, score = decode.DECODERS[h["decoder"]](heat.float())
+                found, score = decode(heat.float(), h["decoder"], sigma)
             points.append(at_stride(found, heat.shape[-1] / image.shape[-1]))
             scores.append(score.clamp(0, 1))
         return Found(torch.stack(points).mean(dim=0), torch.stack(scores).mean(dim=0), maps[-1][0])

@@ -73,7 +73,7 @@ class Heatmap(LandmarkMethod):
         if backbone == "unet" and weights:
             raise ConfigError("--model.weights are those of a timm model; backbone is unet")
         self.network: HeatmapNetwork | None = None
-        self.view = View(self.input_size, augment)
+        self.view = View(augment)
         self.build_for_domains(domains)
 
     def build(self, domains: Domains) -> None:

@@ -125,7 +125,7 @@ class IGUAug(LandmarkMethod):
             )
         self.stage = stage
         self.cascade = Cascade(contrast_of(loss, window), upsampling=upsampling)
-        self.view = View(self.input_size, augment)
+        self.view = View(augment)
         changes = Jitter(0.0, 0.0, 0.3 * augment, 0.03 * augment)
         self.sampler = partial(
             InformedSampler, patch, points, patch_warp(augment), changes,

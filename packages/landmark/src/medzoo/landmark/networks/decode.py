@@ -256,3 +256,14 @@ DECODERS: dict[DecoderName, Decoder] = {
     "component_mean": component_mean,
 }
 """Decoders by name that need a heat map only."""
+
+
+def decode(heat: Tensor, decoder: DecoderName, sigma: float) -> tuple[Tensor, Tensor]:
+    """Read heat maps with a decoder; `dark` blurs as widely as their target, as its paper does.
+
+    Args:
+        heat: `(B, K, H, W)`.
+        decoder: One of `DECODERS`.
+        sigma: Standard deviation of the maps' target, in their pixels.
+    """
+    return dark(heat, sigma) if decoder == "dark" else DECODERS[decoder](heat)

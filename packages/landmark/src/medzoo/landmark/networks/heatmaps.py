@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.landmark.found import Found
-from medzoo.landmark.networks.decode import DECODERS, DecoderName, mass_near
+from medzoo.landmark.networks.decode import DecoderName, decode, mass_near
 from medzoo.landmark.networks.targets import alpha_power, gaussian, profiles
 
 Target = Literal["alpha_power", "gaussian", "softmax"]
@@ -81,7 +81,7 @@ def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: flo
     Args:
         logits: `(B, K, H, W)`.
         target: What the heat maps were trained to become.
-        decoder: Name of a decoder, one of `DECODERS`.
+        decoder: Name of a decoder, one of `DecoderName`.
         sigma: Standard deviation of the target in pixels of the heat map.
 
     Returns:
@@ -89,5 +89,5 @@ def find_points(logits: Tensor, target: Target, decoder: DecoderName, sigma: flo
         landmark lies within 3 σ of the point), and the logits.
     """
     heat = heatmap(logits, target)
-    points, peak = DECODERS[decoder](heat)
+    points, peak = decode(heat, decoder, sigma)
     return Found(points, mass_near(heat, points, 3 * sigma) if target == "softmax" else peak, logits)

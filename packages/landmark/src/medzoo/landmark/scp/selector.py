@@ -75,6 +75,10 @@ class SCP(Selector):
         if not isinstance(data, LandmarkDataModule):
             raise ConfigError(f"scp chooses landmark images, got the data module {type(data).__name__}")
         embedder, size = self._embedder(model)
+        if model is not None and data.given_size:  # the checkpoint's own data have it too, where it was trained so
+            size = data.given_size
+            if any(side % embedder.strides[0] for side in size):
+                raise ConfigError(f"--data.size: expected multiples of {embedder.strides[0]}, got {list(size)}")
         chosen: list[Choice] = []
         for index, source in enumerate(data.sources):
             names = _pool(source)

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from medzoo.core.backbones.pretrained import start_from
+from medzoo.core.errors import ConfigError
 from medzoo.core.geometry.points import to_network
 from medzoo.core.optim.schedules import adamw
 from medzoo.core.sample import Batch
@@ -133,6 +134,9 @@ class UOD(SelfTraining):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        channels = tuple(embed * 2**i for i in range(len(depths)))
+        if len(heads) != len(depths) or any(n < 1 or width % n for width, n in zip(channels, heads, strict=True)):
+            raise ConfigError(f"--model.heads: expected divisors of {channels} channels, got {heads}")
         contrast = search.Contrast(window, temperature, margin, clamp=clamp)
         sample = patch_sampler(patch, points, augment)
         self.begin(stage, Cascade(contrast, fuse, upsampling), augment, sample)
