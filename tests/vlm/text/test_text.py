@@ -161,6 +161,13 @@ def test_a_local_folder_is_read_with_its_weights(tmp_path: Path, prefix: str) ->
     assert (again.vocabulary, again.lower) == (vocabulary, False)
 
 
+def test_a_vocabulary_has_a_piece_a_line_whatever_marks_the_pieces_are(tmp_path: Path) -> None:
+    """Unicode ends lines at more places than files do: pieces behind such a mark would have another number."""
+    vocabulary = [*build_vocabulary([*TEXTS, "pleural effusion"], 60), "\u2028", "\u3000", "\x85", "zz"]
+    folder(tmp_path / "bert", vocabulary)
+    assert read_folder(tmp_path / "bert").vocabulary == vocabulary
+
+
 def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
     vocabulary = build_vocabulary([*TEXTS, "pleural effusion"], 60)
 
@@ -209,6 +216,19 @@ def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
         ("Heart is normal in size; lungs are clear.", ["There is no cardiomegaly", "There is no consolidation"]),
         ("Possible pneumonia. An effusion cannot be excluded.", []),
         ("The pneumothorax has resolved.", ["There is no pneumothorax"]),
+        ("The pneumothorax has not resolved.", ["There is pneumothorax"]),
+        ("The effusion has partially resolved.", ["There is pleural effusion"]),
+        ("Near complete resolution of the effusion.", ["There is pleural effusion"]),
+        (
+            "Edema without significant change in the effusion.",
+            ["There is pulmonary edema", "There is pleural effusion"],
+        ),
+        ("A pneumothorax is not definitely seen.", ["There is no pneumothorax"]),
+        (
+            "Pneumothorax is not visualized. Edema not appreciated.",
+            ["There is no pneumothorax", "There is no pulmonary edema"],
+        ),
+        ("Pneumonia is unlikely. Suspicion for a mass. Worrisome for edema.", []),
         ("No effusion on the right. Small left effusion.", ["There is pleural effusion"]),
         ("FINDINGS: Nodules. IMPRESSION: 1. Edema is absent.", ["There is no pulmonary edema"]),
         ("Negative for fracture. Masses in both lungs.", ["There is no fracture", "There is lung mass"]),
