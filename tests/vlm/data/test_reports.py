@@ -146,6 +146,19 @@ def test_images_without_text_are_counted_named_and_not_trained_on(tmp_path: Path
     assert all(data.corpus())
 
 
+def test_an_image_to_predict_is_its_own_whatever_it_is_called(tmp_path: Path) -> None:
+    root, asked = folder(tmp_path / "t"), tmp_path / "new"
+    asked.mkdir()
+    write_image(asked / "p03.png", np.zeros((20, 24), np.float32))
+    data = ReportTable(str(root), test_fraction=0.0, val_fraction=0.0, predict=str(asked), size=16)
+    trained: Any = data._images(data.cases.parts["train"])
+    known = {item.id: place for place, item in enumerate(trained.items)}
+    assert trained[known["p03"]]["image"].max() > 0.5
+    dataset: Any = data.predict_dataloader().dataset
+    assert (dataset[0]["id"], dataset[0]["text"], float(dataset[0]["image"].max())) == ("p03", "", 0.0)
+    assert trained[known["p03"]]["text"]
+
+
 def test_patients_stay_together_and_own_rewritings_replace_those_of_the_rules(tmp_path: Path) -> None:
     root = folder(tmp_path / "t")
     data = ReportTable(str(root), rewritten="finding", captions="rewritten", labels=["mass", "edema"])
