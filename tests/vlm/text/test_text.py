@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from medzoo.core.errors import CheckpointError, ConfigError, DataError
 from medzoo.vlm.text.bert import Bert, BertSize
 from medzoo.vlm.text.encoder import TextEncoder, check_texts, load_bert, read_folder
-from medzoo.vlm.text.prompts import Prompt, Prompts, from_preset, presets, read_prompts
+from medzoo.vlm.text.prompts import Prompt, Prompts, clinical_prompts, from_preset, presets, read_prompts
 from medzoo.vlm.text.rewrite import LEXICON, Rewriter, Words, denied_twin, read_lexicon, sentences
 from medzoo.vlm.text.wordpiece import SPECIALS, WordPiece, build_vocabulary
 
@@ -233,6 +233,11 @@ def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
         ("FINDINGS: Nodules. IMPRESSION: 1. Edema is absent.", ["There is no pulmonary edema"]),
         ("Negative for fracture. Masses in both lungs.", ["There is no fracture", "There is lung mass"]),
         ("Massive ascites.", []),
+        (
+            "Small pericardial effusion. No pleural effusion.",
+            ["There is pericardial effusion", "There is no pleural effusion"],
+        ),
+        ("Subcutaneous emphysema in cystic fibrosis.", ["There is subcutaneous emphysema", "There is cystic fibrosis"]),
         ("", []),
     ],
 )
@@ -316,3 +321,9 @@ def test_files_of_prompts_with_another_form_cost_one_line(tmp_path: Path, conten
     with pytest.raises(ConfigError, match="--prompts") as error:
         read_prompts(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_a_preset_that_denies_nothing_asks_for_a_file_where_denials_are_needed() -> None:
+    assert clinical_prompts(None, "name", ["mass"], False)[0].positive == ("mass",)
+    with pytest.raises(ConfigError, match="no negative sentence of 'mass' by the preset name; give a YAML file"):
+        clinical_prompts(None, "name", ["mass"], True)

@@ -150,7 +150,8 @@ def clinical_prompts(file: str | None, preset: str, classes: Sequence[str], deni
         if name not in by_name:
             raise ConfigError(f"--model.clinical: no description of {name!r} in {file}; add one")
         if denied and not by_name[name].negative:
-            raise ConfigError(f"--model.clinical: no negative sentence of {name!r} in {file}; add one")
+            where = f"in {file}; add one" if file else f"by the preset {preset}; give a YAML file with some"
+            raise ConfigError(f"--model.clinical: no negative sentence of {name!r} {where}")
     return tuple(by_name[name] for name in classes)
 
 
