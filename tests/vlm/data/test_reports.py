@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError, DataError
@@ -18,7 +20,7 @@ from medzoo.vlm.data.phantoms import ReportPhantoms
 from medzoo.vlm.data.table import ReportTable
 from medzoo.vlm.phantoms.findings import DIAGNOSES, FINDINGS, Finding, chest_radiograph, draw_findings
 from medzoo.vlm.phantoms.reports import report_on
-from medzoo.vlm.processor import Processor
+from medzoo.vlm.processor import Processor, ReportWants
 from medzoo.vlm.text.rewrite import Rewriter
 
 TINY: dict[str, Any] = {"train": 8, "val": 3, "test": 5, "pixels": 32}
@@ -144,6 +146,18 @@ def test_images_without_text_are_counted_named_and_not_trained_on(tmp_path: Path
     assert "p03" not in {item.id for item in data.cases.parts["train"]}
     assert data.summary()[-1] == "t: 1 images without text are not trained on: p03"
     assert all(data.corpus())
+
+
+def test_images_are_brought_to_size_as_the_model_of_now_asks(tmp_path: Path) -> None:
+    data = ReportTable(str(folder(tmp_path / "t")), test_fraction=0.0, val_fraction=0.0)
+    seen = []
+    for fit in ("stretch", "pad", "stretch"):
+        model = SimpleNamespace(wants=lambda fit=fit: ReportWants((16, 16), 4, processor=Processor((16, 16), fit)))
+        data.trainer = SimpleNamespace(lightning_module=model)  # type: ignore[assignment]
+        samples: Any = data._images(data.cases.parts["train"])
+        seen.append(samples[0]["image"])
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])  # images are wider than they are high
 
 
 def test_an_image_to_predict_is_its_own_whatever_it_is_called(tmp_path: Path) -> None:

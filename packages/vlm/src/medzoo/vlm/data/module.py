@@ -93,6 +93,8 @@ class ReportDataModule(ClassificationDataModule):
         check_choice("data.captions", captions, CAPTIONS)
         self._captions, self._shuffled = captions, shuffled
         self.rewriter = Rewriter()
+        self._kept: Processor | None = None
+        """How the images in memory were brought to size; another model may ask for the same size otherwise."""
 
     @property
     def found(self) -> ReportCases:
@@ -178,9 +180,10 @@ class ReportDataModule(ClassificationDataModule):
         self, items: Sequence[Item], augment: float, pools: Mapping[str, tuple[str, ...]] | None
     ) -> ReportImages:
         processor = self.processor
-        if self._cache is None or self._cache[0] != processor.size:
+        if self._cache is None or self._kept != processor:
             keys = [cache_key(item) for part in PARTS for item in self.cases.parts[part]]
             self._cache = processor.size, ImageCache(keys, processor.size, _MEMORY, self.num_workers)
+            self._kept = processor
         wants = self.wants
         count = wants.sentences if isinstance(wants, ReportWants) else 1
         memory = self._cache[1]
