@@ -209,6 +209,8 @@ def test_one_column_of_marks_is_one_label(tmp_path: Path) -> None:
         ({"labels": ["mass", "edema"]}, {"mass": "0.5"}, "expected 1, 0, or −1 for unknown"),
         ({"text": "report"}, {}, "report"),
         ({"table": "no.csv"}, {}, "does not exist"),
+        ({"patient": "person"}, {}, "has no column 'person', as --data.patient says"),
+        ({"split": "part"}, {}, "has no column 'part', as --data.split says"),
     ],
 )
 def test_a_table_with_a_fault_costs_one_line(
@@ -218,6 +220,17 @@ def test_a_table_with_a_fault_costs_one_line(
     assert isinstance(fault, DataError)
     assert said in str(fault)
     assert "\n" not in str(fault)
+
+
+def test_patients_in_a_column_of_another_name_are_asked_for(tmp_path: Path) -> None:
+    """Passed over, each image would be a patient of its own, and those of one patient lie in two parts."""
+    path = folder(tmp_path / "t") / "reports.csv"
+    path.write_text(path.read_text().replace("patient", "Subject_ID", 1))
+    (fault,) = ReportTable(str(tmp_path / "t")).check()
+    assert "has patients in its column 'Subject_ID'" in str(fault)
+    data = ReportTable(str(tmp_path / "t"), patient="Subject_ID")
+    assert data.check() == []
+    assert {item.patient for item in data.cases.parts["train"]} - {""}
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
