@@ -1,4 +1,4 @@
-# Two commands do everything on a machine with Python >= 3.11, make and gcc:
+# Two commands do everything on a machine with Python >= 3.11, make and g++:
 #   make fit     virtual environment, installation, a first training on built-in images
 #   make test    the same set-up where missing, then the tests
 PYTHON ?= python3

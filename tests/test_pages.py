@@ -19,10 +19,18 @@ IMAGES = (
 )
 VOLUMES = "--data.train 2 --data.val 1 --data.test 2 --data.size [16,20,24] --model.widths [2,4] --model.patch [8,8,8]"
 POINTS = "--data.domains [hand] --data.n_train 4 --data.n_test 2 --data.image_size 48 --model.size 32 --model.width 2"
+REPORTS = (
+    "--data.train 16 --data.val 4 --data.test 8 --data.pixels 32 --model.size 32 --model.width 32 --model.layers 1"
+)
+CHESTS = "--data.train 9 --data.val 3 --data.test 6 --data.pixels 32 --model.size 32"
+CLIPS = "--data.n_train 5 --data.n_val 0 --data.n_test 3 --data.image_size 24 --data.frames 24 --trainer.max_epochs 1"
 TINY = {
     "landmarks": f"--model heatmap {POINTS} --model.decoder_width 4 --trainer.max_epochs 1",
     "anomalies in images": f"--model padim {IMAGES} --model.size [64,64] --model.widths [8,12,16]",
     "lesions in volumes": f"--model normnet {VOLUMES} --trainer.max_epochs 1",
+    "images with text": f"--model carzero {REPORTS} --trainer.max_epochs 1",
+    "clips of the left ventricle": f"--model enlvam {CLIPS} --model.widths [2,4] --model.columns 16 --model.batch 2",
+    "classification": f"--model classifier --model.backbone test_efficientnet {CHESTS} --trainer.max_epochs 1",
 }
 
 
@@ -73,5 +81,6 @@ def test_what_a_run_leaves_is_what_the_page_says(task: str, workdir: Path) -> No
         }  # one epoch, as some of these fits are, is no curve; no logger was asked for
         assert absent <= spared.get(verb, set()), "on the page only"
     with Path("test/samples.csv").open(encoding="utf8", newline="") as file:
-        columns = next(csv.reader(file))
+        columns = [re.sub(r"^(p|label|logit)_.+", r"\1_CLASS", column) for column in next(csv.reader(file))]
+        columns = [re.sub(r"^(IVS|LVID|LVPW)[ds]_", "IVSd_", column) for column in columns]
     assert not [column for column in columns if f"`{column}`" not in RUNS]

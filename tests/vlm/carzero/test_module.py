@@ -57,6 +57,18 @@ def model() -> CARZero:
     return trained()
 
 
+def test_a_training_on_other_labels_has_thresholds_of_its_own() -> None:
+    """Those of the training before would call findings by images and weights that are not these."""
+    first, other = trained(), data(diagnoses=True)
+    assert first.cuts
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet).fit(first, datamodule=other)
+    assert first.classes == tuple(first.hparams["network"]["classes"]) == other.classes
+    assert first.cuts
+    assert set(first.cuts) <= set(other.classes)
+    assert "thresholds" not in first.initial_weights(first.state_dict(), {})
+
+
 PAPER: dict[str, Any] = {
     "backbone": "vit_base_patch16_224", "size": [224, 224], "fit": "pad", "mean": 0.4978, "spread": 0.2449,
     "width": 768, "words": 97, "fusion": "simr", "layers": 4, "inner": 1024, "head": "mlp", "dropout": 0.1,

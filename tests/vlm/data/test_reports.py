@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from medzoo.core.cli import main
 from medzoo.core.errors import ConfigError, DataError
@@ -18,7 +20,7 @@ from medzoo.vlm.data.phantoms import ReportPhantoms
 from medzoo.vlm.data.table import ReportTable
 from medzoo.vlm.phantoms.findings import DIAGNOSES, FINDINGS, Finding, chest_radiograph, draw_findings
 from medzoo.vlm.phantoms.reports import report_on
-from medzoo.vlm.processor import Processor
+from medzoo.vlm.processor import Processor, ReportWants
 from medzoo.vlm.text.rewrite import Rewriter
 
 TINY: dict[str, Any] = {"train": 8, "val": 3, "test": 5, "pixels": 32}
@@ -146,6 +148,31 @@ def test_images_without_text_are_counted_named_and_not_trained_on(tmp_path: Path
     assert all(data.corpus())
 
 
+def test_images_are_brought_to_size_as_the_model_of_now_asks(tmp_path: Path) -> None:
+    data = ReportTable(str(folder(tmp_path / "t")), test_fraction=0.0, val_fraction=0.0)
+    seen = []
+    for fit in ("stretch", "pad", "stretch"):
+        model = SimpleNamespace(wants=lambda fit=fit: ReportWants((16, 16), 4, processor=Processor((16, 16), fit)))
+        data.trainer = SimpleNamespace(lightning_module=model)  # type: ignore[assignment]
+        samples: Any = data._images(data.cases.parts["train"])
+        seen.append(samples[0]["image"])
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])  # images are wider than they are high
+
+
+def test_an_image_to_predict_is_its_own_whatever_it_is_called(tmp_path: Path) -> None:
+    root, asked = folder(tmp_path / "t"), tmp_path / "new"
+    asked.mkdir()
+    write_image(asked / "p03.png", np.zeros((20, 24), np.float32))
+    data = ReportTable(str(root), test_fraction=0.0, val_fraction=0.0, predict=str(asked), size=16)
+    trained: Any = data._images(data.cases.parts["train"])
+    known = {item.id: place for place, item in enumerate(trained.items)}
+    assert trained[known["p03"]]["image"].max() > 0.5
+    dataset: Any = data.predict_dataloader().dataset
+    assert (dataset[0]["id"], dataset[0]["text"], float(dataset[0]["image"].max())) == ("p03", "", 0.0)
+    assert trained[known["p03"]]["text"]
+
+
 def test_patients_stay_together_and_own_rewritings_replace_those_of_the_rules(tmp_path: Path) -> None:
     root = folder(tmp_path / "t")
     data = ReportTable(str(root), rewritten="finding", captions="rewritten", labels=["mass", "edema"])
@@ -182,6 +209,8 @@ def test_one_column_of_marks_is_one_label(tmp_path: Path) -> None:
         ({"labels": ["mass", "edema"]}, {"mass": "0.5"}, "expected 1, 0, or −1 for unknown"),
         ({"text": "report"}, {}, "report"),
         ({"table": "no.csv"}, {}, "does not exist"),
+        ({"patient": "person"}, {}, "has no column 'person', as --data.patient says"),
+        ({"split": "part"}, {}, "has no column 'part', as --data.split says"),
     ],
 )
 def test_a_table_with_a_fault_costs_one_line(
@@ -191,6 +220,17 @@ def test_a_table_with_a_fault_costs_one_line(
     assert isinstance(fault, DataError)
     assert said in str(fault)
     assert "\n" not in str(fault)
+
+
+def test_patients_in_a_column_of_another_name_are_asked_for(tmp_path: Path) -> None:
+    """Passed over, each image would be a patient of its own, and those of one patient lie in two parts."""
+    path = folder(tmp_path / "t") / "reports.csv"
+    path.write_text(path.read_text().replace("patient", "Subject_ID", 1))
+    (fault,) = ReportTable(str(tmp_path / "t")).check()
+    assert "has patients in its column 'Subject_ID'" in str(fault)
+    data = ReportTable(str(tmp_path / "t"), patient="Subject_ID")
+    assert data.check() == []
+    assert {item.patient for item in data.cases.parts["train"]} - {""}
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from medzoo.core.errors import CheckpointError, ConfigError, DataError
 from medzoo.vlm.text.bert import Bert, BertSize
 from medzoo.vlm.text.encoder import TextEncoder, check_texts, load_bert, read_folder
-from medzoo.vlm.text.prompts import Prompt, Prompts, from_preset, presets, read_prompts
+from medzoo.vlm.text.prompts import Prompt, Prompts, clinical_prompts, from_preset, presets, read_prompts
 from medzoo.vlm.text.rewrite import LEXICON, Rewriter, Words, denied_twin, read_lexicon, sentences
 from medzoo.vlm.text.wordpiece import SPECIALS, WordPiece, build_vocabulary
 
@@ -161,6 +161,13 @@ def test_a_local_folder_is_read_with_its_weights(tmp_path: Path, prefix: str) ->
     assert (again.vocabulary, again.lower) == (vocabulary, False)
 
 
+def test_a_vocabulary_has_a_piece_a_line_whatever_marks_the_pieces_are(tmp_path: Path) -> None:
+    """Unicode ends lines at more places than files do: pieces behind such a mark would have another number."""
+    vocabulary = [*build_vocabulary([*TEXTS, "pleural effusion"], 60), "\u2028", "\u3000", "\x85", "zz"]
+    folder(tmp_path / "bert", vocabulary)
+    assert read_folder(tmp_path / "bert").vocabulary == vocabulary
+
+
 def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
     vocabulary = build_vocabulary([*TEXTS, "pleural effusion"], 60)
 
@@ -209,10 +216,28 @@ def test_a_folder_that_lacks_something_costs_one_line(tmp_path: Path) -> None:
         ("Heart is normal in size; lungs are clear.", ["There is no cardiomegaly", "There is no consolidation"]),
         ("Possible pneumonia. An effusion cannot be excluded.", []),
         ("The pneumothorax has resolved.", ["There is no pneumothorax"]),
+        ("The pneumothorax has not resolved.", ["There is pneumothorax"]),
+        ("The effusion has partially resolved.", ["There is pleural effusion"]),
+        ("Near complete resolution of the effusion.", ["There is pleural effusion"]),
+        (
+            "Edema without significant change in the effusion.",
+            ["There is pulmonary edema", "There is pleural effusion"],
+        ),
+        ("A pneumothorax is not definitely seen.", ["There is no pneumothorax"]),
+        (
+            "Pneumothorax is not visualized. Edema not appreciated.",
+            ["There is no pneumothorax", "There is no pulmonary edema"],
+        ),
+        ("Pneumonia is unlikely. Suspicion for a mass. Worrisome for edema.", []),
         ("No effusion on the right. Small left effusion.", ["There is pleural effusion"]),
         ("FINDINGS: Nodules. IMPRESSION: 1. Edema is absent.", ["There is no pulmonary edema"]),
         ("Negative for fracture. Masses in both lungs.", ["There is no fracture", "There is lung mass"]),
         ("Massive ascites.", []),
+        (
+            "Small pericardial effusion. No pleural effusion.",
+            ["There is pericardial effusion", "There is no pleural effusion"],
+        ),
+        ("Subcutaneous emphysema in cystic fibrosis.", ["There is subcutaneous emphysema", "There is cystic fibrosis"]),
         ("", []),
     ],
 )
@@ -296,3 +321,9 @@ def test_files_of_prompts_with_another_form_cost_one_line(tmp_path: Path, conten
     with pytest.raises(ConfigError, match="--prompts") as error:
         read_prompts(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_a_preset_that_denies_nothing_asks_for_a_file_where_denials_are_needed() -> None:
+    assert clinical_prompts(None, "name", ["mass"], False)[0].positive == ("mass",)
+    with pytest.raises(ConfigError, match="no negative sentence of 'mass' by the preset name; give a YAML file"):
+        clinical_prompts(None, "name", ["mass"], True)

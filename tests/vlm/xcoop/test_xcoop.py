@@ -198,6 +198,14 @@ def test_a_wrong_option_costs_one_line(options: dict[str, Any], said: str) -> No
     assert "\n" not in str(error.value)
 
 
+def test_prompts_are_not_learnt_on_a_backbone_that_nothing_has_trained() -> None:
+    """Its random features would be frozen, and the figures would say nothing."""
+    model = XCoOp(stage="prompts", backbone="carzero", backbone_options=OPTIONS)
+    trainer = Trainer(max_steps=1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    with pytest.raises(ConfigError, match=r"--model.backbone: carzero is not trained; give its checkpoint, or --model"):
+        trainer.fit(model, datamodule=ReportPhantoms(**SIZES))
+
+
 def test_a_test_leaves_the_words_that_each_prompt_is_near_to(backbone: Path, tmp_path: Path) -> None:
     model = trained(backbone)
     Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).test(

@@ -104,6 +104,8 @@ def test_a_folder_of_open_clip_gives_its_own_logits_and_a_map(tmp_path: Path) ->
         ({"do_center_crop": True, "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}},
          ("crop", 256 / 224)),
         ({"do_center_crop": False, "size": {"height": 224, "width": 224}}, ("stretch", 1.0)),
+        ({"do_center_crop": True, "size": {"height": 224, "width": 224}, "crop_size": {"height": 224, "width": 224}},
+         ("stretch", 1.0)),
     ],
 )  # fmt: skip
 def test_images_are_brought_to_size_as_the_settings_of_hugging_face_say(

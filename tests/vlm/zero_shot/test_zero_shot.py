@@ -131,6 +131,7 @@ def test_maps_lie_over_the_original(checkpoint: Path) -> None:
         (["--prompts", "字"], "the model knows no word of"),
         (["--prompts", "mass " * 40], "is longer than"),
         (["--prompts", "mass", "--preset", "gpt"], "expected biovil, carzero, chexzero, clip, ctclip, gloria, name"),
+        (["--prompts", "own.yaml", "--preset", "clip"], "--preset: a YAML file has its own sentences"),
         (["--prompts", "mass", "--batch", "0"], "--batch: expected at least 1"),
         (["--prompts", "mass", "--overlays", "-2"], "--overlays: expected at least 0"),
         (["--prompts", "mass", "--what", "1"], "has no such option"),

@@ -79,7 +79,7 @@ class ImageTextMethod(ReportMethod):
             self._build_text(TextSettings(**h["network"]["text"]), h["network"]["classes"])
 
     def _build_text(self, settings: TextSettings, classes: Sequence[str]) -> None:
-        """Make the text encoder, and room for the thresholds of the classes."""
+        """Make the text encoder, and room for the thresholds of its classes."""
         h = self.hparams
         self.tokenizer = settings.tokenizer()
         try:
@@ -88,9 +88,14 @@ class ImageTextMethod(ReportMethod):
             raise ConfigError(f"--model.width: {error}") from error
         if settings.bert().width != h["width"]:
             self.project = nn.Linear(settings.bert().width, h["width"])
+        h["network"] = {"text": vars(settings) | {"size": dict(settings.size)}}
+        self._threshold(classes)
+
+    def _threshold(self, classes: Sequence[str]) -> None:
+        """Make room for the thresholds of classes, of which nothing is known yet."""
         self.classes = tuple(classes)
-        self.register_buffer("thresholds", torch.full((len(self.classes),), _UNKNOWN))
-        h["network"] = {"text": vars(settings) | {"size": dict(settings.size)}, "classes": list(classes)}
+        self.register_buffer("thresholds", torch.full((len(self.classes),), _UNKNOWN, device=self.device))
+        self.hparams["network"]["classes"] = list(classes)
 
     @property
     def preset(self) -> str:
@@ -140,7 +145,16 @@ class ImageTextMethod(ReportMethod):
         if stage == "fit" and self.hparams["text"]:
             print_once(load_bert(self.text.bert, Path(self.hparams["text"])))
         if stage == "fit":
+            if (
+                self.data is not None and tuple(self.called_classes()) != self.classes
+            ):  # the model learnt from other data before
+                self._threshold(self.called_classes())
             start_from(self.hparams["weights"], lambda given: load_weights(self.image.model, given, "--model.weights"))
+
+    def initial_weights(self, weights: Mapping[str, Tensor], settings: Mapping[str, object]) -> Mapping[str, Tensor]:
+        """Leave out the thresholds: they are of the validation images and the weights of that training."""
+        del settings
+        return {name: value for name, value in weights.items() if name != "thresholds"}
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """Return the features of images `(B, 1, H, W)` in [0, 1]."""

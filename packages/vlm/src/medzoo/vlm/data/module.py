@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, NotRequired, cast
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item
+from medzoo.core.classifier.data.items import PARTS, Cases, Images, Item, cache_key
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions
 from medzoo.core.data.cache import ImageCache, Prepared
 from medzoo.core.data.options import Unpack
@@ -93,6 +93,8 @@ class ReportDataModule(ClassificationDataModule):
         check_choice("data.captions", captions, CAPTIONS)
         self._captions, self._shuffled = captions, shuffled
         self.rewriter = Rewriter()
+        self._kept: Processor | None = None
+        """How the images in memory were brought to size; another model may ask for the same size otherwise."""
 
     @property
     def found(self) -> ReportCases:
@@ -178,13 +180,16 @@ class ReportDataModule(ClassificationDataModule):
         self, items: Sequence[Item], augment: float, pools: Mapping[str, tuple[str, ...]] | None
     ) -> ReportImages:
         processor = self.processor
-        if self._cache is None or self._cache[0] != processor.size:
-            keys = [(0, item.id) for part in PARTS for item in self.cases.parts[part]]
+        if self._cache is None or self._kept != processor:
+            keys = [cache_key(item) for part in PARTS for item in self.cases.parts[part]]
             self._cache = processor.size, ImageCache(keys, processor.size, _MEMORY, self.num_workers)
+            self._kept = processor
         wants = self.wants
         count = wants.sentences if isinstance(wants, ReportWants) else 1
         memory = self._cache[1]
-        return ReportImages(items, self.found, processor, memory, augment, self.seed, pools, count, wants.labels)
+        # Images that are only to be predicted may be called as those of a part, whose reports are not theirs.
+        cases = replace(self.found, texts={}, boxes={}) if items is self.found.unlabelled else self.found
+        return ReportImages(items, cases, processor, memory, augment, self.seed, pools, count, wants.labels)
 
 
 class ReportImages(Images):
@@ -263,7 +268,7 @@ class ReportImages(Images):
 
     def _prepared(self, item: Item) -> Prepared:
         """Return an image as the network sees it, in half precision whether it comes from memory or not."""
-        key = (0, item.id)
+        key = cache_key(item)
         found = self.cache.get(key)
         if found is None:
             array, spacing = item.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import columns_of
 from medzoo.core.io.listing import image_files, stem
+from medzoo.core.names import listed
 from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
 _MARKS = frozenset(("1", "0", "-1", "1.0", "0.0", "-1.0"))
 SEPARATOR = "|"
+_PATIENTS = frozenset(("patient", "patientid", "subject", "subjectid"))
 
 
 class ReportFileOptions(ReportOptions, total=False):
@@ -143,7 +146,9 @@ class ReportTable(ReportFiles):
         root = existing_root(self.root, "the images")
         if not self._file.is_file():
             raise DataError(self._file, "does not exist", "give --data.table the CSV file of the reports")
-        there = {name.casefold() for name in columns_of(self._file)}
+        columns_there = columns_of(self._file)
+        self._check_named(columns_there)
+        there = {name.casefold() for name in columns_there}
         more = [name for name in (self._patient, self._split) if name.casefold() in there]
         more += [*self._groups, self._text, *([self._rewritten] if self._rewritten else [])]
         several = len(self._labels) > 1 or self._is_mark()
@@ -176,6 +181,23 @@ class ReportTable(ReportFiles):
                 own = (text.strip() for text in columns[self._rewritten][row].split(SEPARATOR))
                 rewritten[name] = tuple(text for text in own if text)
         return self.assemble(classes, given, texts, rewritten)
+
+    def _check_named(self, there: Sequence[str]) -> None:
+        """Refuse an option that names no column, and patients that the table has and no option names.
+
+        Raises:
+            DataError: There is one; what it says would be lost, and images of a patient would lie in two parts.
+        """
+        known = {name.casefold() for name in there}
+        for option, column in (("patient", self._patient), ("split", self._split)):
+            if column != option and column.casefold() not in known:
+                problem = f"has no column {column!r}, as --data.{option} says; it has {listed(there, 20)}"
+                raise DataError(self._file, problem, "name one of these")
+        used = {self._image, self._text, *self._labels, self._split, *self._groups, self._rewritten or ""}
+        rest = [name for name in there if name.casefold() not in {one.casefold() for one in used}]
+        other = next((name for name in rest if re.sub(r"[\s_-]", "", name.casefold()) in _PATIENTS), None)
+        if other is not None and self._patient.casefold() not in known:
+            raise DataError(self._file, f"has patients in its column {other!r}", f"add --data.patient {other!r}")
 
     def _is_mark(self) -> bool:
         """Tell of one label column whether it says whether its label is there, and not which labels are."""

@@ -97,7 +97,8 @@ def spoken(label: str) -> str:
 def read_prompts(text: str, preset: str = "carzero") -> Prompts:
     """Return the prompts that a command line gives: names with `;` between them, or a YAML file.
 
-    A file maps each class to a sentence, a list of sentences, or `{positive: […], negative: […]}`.
+    A file maps each class to a sentence, a list of sentences, or `{positive: […], negative: […]}`. Where all classes
+    have negative sentences, both make one score (`combine: pair`).
 
     Args:
         text: `pleural effusion; pneumothorax`, or the path of a file that ends in `.yaml` or `.yml`.
@@ -106,7 +107,7 @@ def read_prompts(text: str, preset: str = "carzero") -> Prompts:
     Raises:
         ConfigError: The file is missing or has another form, or a name is empty or comes twice.
     """
-    if not text.strip().endswith((".yaml", ".yml")):
+    if not names_file(text):
         return from_preset(preset, [" ".join(name.split()) for name in text.strip().strip(";").split(";")])
     path = Path(text.strip())
     if not path.is_file():
@@ -124,6 +125,11 @@ def read_prompts(text: str, preset: str = "carzero") -> Prompts:
         Prompt(name, *(_texts(path, name, part.get(key)) for key in ("positive", "negative"))) for name, part in parts
     ]
     return Prompts(tuple(made), "pair" if made and all(prompt.negative for prompt in made) else "logit")
+
+
+def names_file(text: str) -> bool:
+    """Return whether prompts of a command line are the path of a YAML file, which has sentences of its own."""
+    return text.strip().endswith((".yaml", ".yml"))
 
 
 def clinical_prompts(file: str | None, preset: str, classes: Sequence[str], denied: bool) -> tuple[Prompt, ...]:
@@ -144,7 +150,8 @@ def clinical_prompts(file: str | None, preset: str, classes: Sequence[str], deni
         if name not in by_name:
             raise ConfigError(f"--model.clinical: no description of {name!r} in {file}; add one")
         if denied and not by_name[name].negative:
-            raise ConfigError(f"--model.clinical: no negative sentence of {name!r} in {file}; add one")
+            where = f"in {file}; add one" if file else f"by the preset {preset}; give a YAML file with some"
+            raise ConfigError(f"--model.clinical: no negative sentence of {name!r} {where}")
     return tuple(by_name[name] for name in classes)
 
 

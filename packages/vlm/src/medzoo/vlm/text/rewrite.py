@@ -16,27 +16,30 @@ from medzoo.core.safe_yaml import read_yaml
 State = Literal["present", "absent", "uncertain"]
 LEXICON = Path(__file__).with_name("findings.yaml")
 
-# Words that begin with «no» or «not» and deny no finding.
+# Words that speak of a finding's course, or begin with «no» or «not», and deny no finding.
 _NO_DENIAL = re.compile(
-    r"\bno (?:significant |substantial |definite |interval |relevant |appreciable )*change[sd]?\b(?: in| of| from)?"
+    r"\b(?:no|without) (?:significant |substantial |definite |interval |relevant |appreciable )*"
+    r"change[sd]?\b(?: in| of| from)?"
+    r"|\b(?:not|partial(?:ly)?|incomplete(?:ly)?|near(?:ly)?|almost|mostly|largely) (?:\w+ )?"
+    r"(?:resolved|cleared|disappeared|resolution of)\b|\bno (?:\w+ )?resolution of\b"
     r"|\bnot (?:significantly |substantially |appreciably )?changed\b|\bnot only\b|\bno longer any doubt of\b"
     r"|\bno (?:significant )?(?:increase|decrease|improvement|progression|worsening)(?: in| of)?\b"
 )
 _DOUBT = re.compile(
-    r"\b(?:possibl[ey]|probabl[ey]|likely|suspicious for|suspected|suspicion of|questionable|question of|equivocal"
+    r"\b(?:possibl[ey]|probabl[ey]|(?:un)?likely|suspicious for|suspected|suspicion (?:of|for)|questionable|question of"
+    r"|equivocal"
     r"|may (?:represent|reflect|be|indicate)|might|could (?:represent|reflect|be|indicate)|suggest(?:ing|ive of|s)?"
     r"|(?:can ?not|can't|not) (?:be )?(?:entirely |completely )?(?:exclude|excluded|rule out|ruled out)"
-    r"|not excluded|rule out|concerning for|versus|differential)\b"
+    r"|not excluded|rule out|(?:concerning|worrisome) for|versus|differential)\b"
 )
 _DENIED_BEFORE = re.compile(
     r"\b(?:no|not|without|negative for|free (?:of|from)|absence of|absent|never|neither|nor|denies|clear of"
     r"|resolution of|resolved|removal of|rather than)\b"
 )
+_SEEN = r"(?:seen|present|identified|evident|visible|visuali[sz]ed|detected|demonstrated|noted|appreciated|apparent)"
 _DENIED_AFTER = re.compile(
-    r"\b(?:(?:is|are|was|were) (?:absent|excluded|ruled out|not (?:seen|present|identified|evident|visible|detected)"
-    r"|no longer (?:seen|present|identified|evident|visible))"
-    r"|(?:has|have|had) (?:\w+ )?(?:resolved|cleared|disappeared)"
-    r"|not (?:seen|present|identified|evident|visible|detected))\b"
+    rf"\b(?:(?:is|are|was|were) (?:absent|excluded|ruled out)|not (?:\w+ly )?{_SEEN}|no longer {_SEEN}"
+    r"|(?:has|have|had) (?:\w+ )?(?:resolved|cleared|disappeared))\b"
 )
 _CLAUSE = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|apart from|with the exception of|yet)\b|[;:]"

@@ -137,7 +137,7 @@ def read_vocabulary(folder: Path) -> tuple[list[str], bool]:
     lower, plain, full = True, folder / "vocab.txt", folder / "tokenizer.json"
     settings = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     if plain.is_file():
-        vocabulary = _text(plain).splitlines()
+        vocabulary = _text(plain).removesuffix("\n").split("\n")  # a piece may be another mark that ends a line
     elif full.is_file():
         content = _json(full)
         model, normalizer = content.get("model"), content.get("normalizer")
@@ -150,7 +150,7 @@ def read_vocabulary(folder: Path) -> tuple[list[str], bool]:
         raise DataError(
             folder, "has neither vocab.txt nor tokenizer.json", "put the tokenizer's files beside the model"
         )
-    return [piece.strip() for piece in vocabulary], bool(settings.get("do_lower_case", lower))
+    return vocabulary, bool(settings.get("do_lower_case", lower))
 
 
 def _text(path: Path) -> str:

@@ -71,6 +71,7 @@ class OnImageText(Method):
         super().__init__()
         self.save_hyperparameters()
         self.model: ImageTextMethod | None = None
+        self._random = False  # whether the backbone has never been trained
         self.stage = stage
         if self.stage not in ("all", *self.stages):
             raise ConfigError(f"--model.stage: expected all, {' or '.join(self.stages)}, got {self.stage}")
@@ -117,6 +118,7 @@ class OnImageText(Method):
             if self.stage != self.stages[1]:
                 raise ConfigError(f"--model.backbone: a checkpoint is not trained; add --model.stage {self.stages[1]}")
             return self._take(load_checkpoint(name))
+        self._random = True
         try:
             return self._take(create_model(name, **options))
         except TypeError as error:
@@ -142,8 +144,15 @@ class OnImageText(Method):
         return source.classes, source.multi_label
 
     def setup(self, stage: str) -> None:
-        """Let the backbone see the data, and note what it is."""
+        """Let the backbone see the data, and note what it is.
+
+        Raises:
+            ConfigError: Prompts are to be learnt on a backbone that nothing has trained.
+        """
         subject = self.subject
+        if stage == "fit" and self._random and not self.trains_backbone:
+            name = self.hparams["backbone"]
+            raise ConfigError(f"--model.backbone: {name} is not trained; give its checkpoint, or --model.stage all")
         subject.trainer = self.trainer
         if self.trains_backbone or subject.text is None:
             subject.setup(stage if self.trains_backbone else "test")

@@ -60,7 +60,7 @@ class ZeroShotClassifier:
     """Scores images for classes that are named by sentences; each sentence is encoded once, when it is made.
 
     Example:
-        model = load_checkpoint("runs/carzero/report-phantoms/001/checkpoints/last.ckpt")
+        model = load_checkpoint("runs/carzero/report-phantoms/0/checkpoints/last.ckpt")
         scored = ZeroShotClassifier(model, ["pleural effusion", "pneumothorax"]).predict(["chest.png"])
 
     Args:

@@ -155,11 +155,19 @@ def _transformers(folder: Path, content: dict[str, Any]) -> ClipModel:
 
 
 def frame_of(settings: Mapping[str, Any]) -> tuple[str, float]:
-    """Return how Hugging Face's preprocessing brings images to size: with a crop, the shorter side may be larger."""
+    """Return how Hugging Face's preprocessing brings images to size: with a crop, the shorter side may be larger.
+
+    Raises:
+        ValueError: Images are stretched to more than what is cut out, which no processor here does.
+    """
+    size, cut = settings.get("size"), settings.get("crop_size")
     if not settings.get("do_center_crop"):
         return "stretch", 1.0
-    shorter, cut = settings.get("size"), settings.get("crop_size")
-    shorter = shorter.get("shortest_edge") if isinstance(shorter, Mapping) else shorter
+    if isinstance(size, Mapping) and "height" in size:  # a rectangle, of which a crop of its size cuts nothing
+        if cut != size:
+            raise ValueError(f"images are stretched to {size}, of which {cut} is cut out")
+        return "stretch", 1.0
+    shorter = size.get("shortest_edge") if isinstance(size, Mapping) else size
     cut = cut.get("height") if isinstance(cut, Mapping) else cut
     return "crop", float(shorter) / float(cut) if shorter and cut else 1.0
 

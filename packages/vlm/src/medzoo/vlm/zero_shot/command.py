@@ -15,7 +15,8 @@ predictions.csv (a row an image: the logit of each class, where its map is highe
 that the model has a threshold of) and overlays/ in the pixels of the images. Not for diagnosis.
   MODEL             a checkpoint, or a local folder of open_clip or of Hugging Face's CLIP
   IMAGES            a file, or a folder of files
-  --prompts TEXT    names with ; between them, or a YAML file with classes and their sentences
+  --prompts TEXT    names with ; between them, or a YAML file with classes and their sentences; where each class has
+                    positive and negative ones, its score is the difference of both
   --preset NAME     how names become sentences: biovil, carzero, chexzero, clip, ctclip, gloria or name (default: that
                     of the model)
   --overlays N      write the maps of the N classes with the highest logits of each image (default: 0)
@@ -65,10 +66,12 @@ def _score(checkpoint: str, place: Path, values: dict[str, str], numbers: dict[s
     from medzoo.core.runs.results import versions
     from medzoo.core.zoo import load_checkpoint
     from medzoo.vlm.method import ImageTextMethod
-    from medzoo.vlm.text.prompts import read_prompts
+    from medzoo.vlm.text.prompts import names_file, read_prompts
     from medzoo.vlm.zero_shot.classifier import ZeroShotClassifier, overlay, read_pixels
     from medzoo.vlm.zero_shot.clip import ClipModel, load_clip
 
+    if "--preset" in values and names_file(values["--prompts"]):
+        raise ConfigError("--preset: a YAML file has its own sentences; leave --preset out, or give names")
     model = load_clip(Path(checkpoint)) if Path(checkpoint).is_dir() else load_checkpoint(checkpoint)
     preset = model.preset if isinstance(model, ImageTextMethod | ClipModel) else "carzero"
     classifier = ZeroShotClassifier(
