@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medzoo.core.errors import ConfigError, DataError
+from medzoo.core.errors import DataError
 from medzoo.core.io.types import check_plain
 from medzoo.core.names import csv_text, listed
 
@@ -66,17 +66,17 @@ def check_named(path: str | Path, there: Sequence[str], patient: str, split: str
         others: Columns that other options name.
 
     Raises:
-        ConfigError: There is one; what it says would be lost, and patients would lie in two parts.
+        DataError: There is one; what it says would be lost, and patients would lie in two parts.
     """
     known = set(map(str.casefold, there))
     for option, column in (("patient", patient), ("split", split)):
         if column != option and column.casefold() not in known:
-            problem = f"{path} has no such column; it has {listed(there, 20)}"
-            raise ConfigError(f"--data.{option} {column}: {problem}")
+            problem = f"has no column {column!r}, as --data.{option} says; it has {listed(there, 20)}"
+            raise DataError(path, problem, "name one of these")
     taken = {name.casefold() for name in (*others, split)}
     found = patient_column(name for name in there if name.casefold() not in taken)
     if found is not None and patient.casefold() not in known:
-        raise ConfigError(f"--data.patient: {path} has patients in its column {found!r}; name it")
+        raise DataError(path, f"has patients in its column {found!r}", f"add --data.patient {found!r}")
 
 
 def separator_of(head: str) -> str:

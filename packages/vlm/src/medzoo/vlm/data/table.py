@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,19 +10,18 @@ from pathlib import Path
 from medzoo.core.classifier.data.folder import unlabelled
 from medzoo.core.classifier.data.items import KINDS, PARTS, Item, file_item, filled
 from medzoo.core.data.files import existing_root
+from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import Unpack
 from medzoo.core.data.splits import check_fractions
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import check_named, columns_of
 from medzoo.core.io.listing import image_files, stem
-from medzoo.core.names import listed
 from medzoo.vlm.data.module import ReportCases, ReportDataModule, ReportOptions
 
 _UNSURE = -1.0  # what CheXpert calls a label that the report leaves open
 _MARKS = frozenset(("1", "0", "-1", "1.0", "0.0", "-1.0"))
 SEPARATOR = "|"
-_PATIENTS = frozenset(("patient", "patientid", "subject", "subjectid"))
 
 
 class ReportFileOptions(ReportOptions, total=False):
@@ -113,7 +111,8 @@ class ReportTable(ReportFiles):
         least: With one column of names, the fewest images of a label that is kept.
         patient: Column of the patients, where there is one.
         split: Column of the parts (`train`, `val`, `test`), where there is one.
-        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order.
+        groups: Columns of sensitive attributes, such as `sex`; their values are numbered in alphabetical order, those
+            that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         common: Options of all files with reports.
     """
 
@@ -146,9 +145,10 @@ class ReportTable(ReportFiles):
         root = existing_root(self.root, "the images")
         if not self._file.is_file():
             raise DataError(self._file, "does not exist", "give --data.table the CSV file of the reports")
-        columns_there = columns_of(self._file)
-        self._check_named(columns_there)
-        there = {name.casefold() for name in columns_there}
+        named = columns_of(self._file)
+        others = (self._image, self._text, *self._labels, *self._groups, self._rewritten or "")
+        check_named(self._file, named, self._patient, self._split, others)
+        there = {name.casefold() for name in named}
         more = [name for name in (self._patient, self._split) if name.casefold() in there]
         more += [*self._groups, self._text, *([self._rewritten] if self._rewritten else [])]
         several = len(self._labels) > 1 or self._is_mark()
@@ -163,7 +163,7 @@ class ReportTable(ReportFiles):
             raise DataError(self._file, "has no row", "give a row an image")
         columns = {name: table.texts(name) for name in more}
         classes, labels = self._marks(table) if several else self._names(table)
-        values = {name: tuple(sorted(set(columns[name]) - {""})) for name in self._groups}
+        numbers = {name: numbered(columns[name]) for name in self._groups}
         known = image_files(root, KINDS)
         given: dict[str, list[Item]] = {part: [] for part in PARTS}
         texts, rewritten = {}, {}
@@ -171,7 +171,7 @@ class ReportTable(ReportFiles):
             part = columns[self._split][row].casefold() if self._split in columns else ""
             if part not in (*PARTS, ""):
                 raise table.error(row, self._split, f"{self._split} is {part!r}", f"use one of {', '.join(PARTS)}")
-            groups = {g: values[g].index(columns[g][row]) if columns[g][row] else -1 for g in self._groups}
+            groups = {name: codes[row] for name, (_, codes) in numbers.items()}
             patient = columns[self._patient][row] if self._patient in columns else ""
             path = find_image(root, table, row, self._image, name, known)
             label = labels[row] if classes else None
@@ -181,23 +181,6 @@ class ReportTable(ReportFiles):
                 own = (text.strip() for text in columns[self._rewritten][row].split(SEPARATOR))
                 rewritten[name] = tuple(text for text in own if text)
         return self.assemble(classes, given, texts, rewritten)
-
-    def _check_named(self, there: Sequence[str]) -> None:
-        """Refuse an option that names no column, and patients that the table has and no option names.
-
-        Raises:
-            DataError: There is one; what it says would be lost, and images of a patient would lie in two parts.
-        """
-        known = {name.casefold() for name in there}
-        for option, column in (("patient", self._patient), ("split", self._split)):
-            if column != option and column.casefold() not in known:
-                problem = f"has no column {column!r}, as --data.{option} says; it has {listed(there, 20)}"
-                raise DataError(self._file, problem, "name one of these")
-        used = {self._image, self._text, *self._labels, self._split, *self._groups, self._rewritten or ""}
-        rest = [name for name in there if name.casefold() not in {one.casefold() for one in used}]
-        other = next((name for name in rest if re.sub(r"[\s_-]", "", name.casefold()) in _PATIENTS), None)
-        if other is not None and self._patient.casefold() not in known:
-            raise DataError(self._file, f"has patients in its column {other!r}", f"add --data.patient {other!r}")
 
     def _is_mark(self) -> bool:
         """Tell of one label column whether it says whether its label is there, and not which labels are."""
