@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_auc_score
 
 from medzoo.core.errors import DataError
-from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs
+from medzoo.vlm.task import ZeroShotEvaluation, ZeroShotOutputs, predictions
 
 CLASSES = ("mass", "edema", "hernia")
 REPORTS = ("No mass.", "Edema.", "A mass is seen.", "Clear.")
@@ -142,3 +142,5 @@ def test_a_score_that_is_not_finite_is_named() -> None:
     outputs.logits[1, 0] = math.nan
     with pytest.raises(DataError, match="i001"):
         ZeroShotEvaluation(CLASSES, REPORTS).update(whole, outputs)
+    with pytest.raises(DataError, match="i001"):
+        predictions(whole, outputs, {})

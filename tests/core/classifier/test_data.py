@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from medzoo.core.classifier.data.module import ClassificationDataModule
 from medzoo.core.classifier.data.npz import ClassesNpz
 from medzoo.core.classifier.data.phantoms import ClassPhantoms
 from medzoo.core.classifier.data.table import ClassesTable
+from medzoo.core.data.wants import Wants
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.geometry.affine import apply
 from medzoo.core.io import write_image
@@ -300,6 +302,20 @@ def test_an_image_to_predict_that_is_called_as_a_training_image_is_read_itself(t
     asked = next(item for item in data.cases.unlabelled if item.id == first.id)
     known, new = (data._images([item])[0]["image"] for item in (first, asked))
     assert not np.array_equal(known, new)
+
+
+def test_an_image_is_prepared_as_the_model_of_now_asks_for(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cut(Wants):
+        def affine(self, original: tuple[int, int], size: tuple[int, int]) -> Any:
+            return np.array([[1.0, 0.0, -3.0], [0.0, 1.0, -3.0]])
+
+    data = ClassesTable(str(table), size=16)
+    items = data.cases.parts["train"]
+    found = []
+    for wants in (Wants(), Cut()):
+        monkeypatch.setattr(ClassesTable, "wants", wants)
+        found.append(data._images(items)[0]["image"])
+    assert not np.array_equal(*found)
 
 
 def test_arrays_without_a_test_part_are_tested_on_their_validation_part(tmp_path: Path) -> None:

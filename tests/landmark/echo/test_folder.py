@@ -31,8 +31,12 @@ def test_a_clip_is_read_as_it_was_written(echo_clips: Maker) -> None:
     assert clip.rate == pytest.approx(drawn.rate)
 
 
-def test_clips_of_a_patient_stay_together(echo_clips: Maker) -> None:
-    items = EchoFolder(str(echo_clips(6)), test_fraction=0.34, val_fraction=0.34).items
+@pytest.mark.parametrize("column", ["patient", "Subject ID"])
+def test_clips_of_a_patient_stay_together(echo_clips: Maker, column: str) -> None:
+    folder = echo_clips(6)
+    table = folder / "calipers.csv"
+    table.write_text(table.read_text().replace("patient", column, 1))
+    items = EchoFolder(str(folder), test_fraction=0.34, val_fraction=0.34).items
     patients = [{item.patient for item in part} for part in items[:3]]
     assert [len(part) for part in items[:3]] == [2, 2, 2]
     assert len(set.union(*patients)) == sum(map(len, patients)) == 3

@@ -272,7 +272,12 @@ class ZeroShotRecord(TypedDict):
 
 
 def predictions(batch: Batch, outputs: ZeroShotOutputs, thresholds: Mapping[str, float]) -> list[Prediction]:
-    """Return the logit of each class for each image, and which are called at their thresholds, else at 0."""
+    """Return the logit of each class for each image, and which are called at their thresholds, else at 0.
+
+    Raises:
+        DataError: A logit is not finite.
+    """
+    require_finite(list(outputs.logits), places(batch))
     found = []
     for index, logits in enumerate(outputs.logits.detach().double().cpu().tolist()):
         pairs = dict(zip(outputs.classes, logits, strict=True))

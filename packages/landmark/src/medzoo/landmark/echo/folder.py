@@ -17,7 +17,7 @@ from medzoo.core.data.splits import check_fractions, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_table, spacing_fault
 from medzoo.core.io.clips import CLIP_FILES, ClipHeader, clip_header, read_clip
-from medzoo.core.io.columns import columns_of
+from medzoo.core.io.columns import columns_of, patient_column
 from medzoo.core.io.listing import files_in, folders_in
 from medzoo.landmark.echo.clips import Clip, Item, lines_through
 from medzoo.landmark.echo.data import EchoDataModule, EchoOptions, Items
@@ -75,7 +75,8 @@ class EchoFolder(EchoDataModule):
         names = columns_of(path)
         columns = [Column("clip"), Column("frame", "integer", low=0), Column("phase", choices=PHASES)]
         columns += [Column(name, "number", optional=True) for name in _OPTIONAL if name in names]
-        columns += [Column("patient", optional=True)] if "patient" in names else []
+        patient = patient_column(names)
+        columns += [Column(patient, optional=True)] if patient else []
         return read_table(path, columns, unique=("clip", "phase"))
 
     @cached_property
@@ -192,14 +193,15 @@ class EchoFolder(EchoDataModule):
         return bool((known[:, 1:] & known[:, :-1]).any())
 
     def _patients(self) -> dict[str, str]:
-        if "patient" not in {column.name for column in self._table.columns}:
+        column = patient_column(column.name for column in self._table.columns)
+        if column is None:
             return {}
         found: dict[str, str] = {}
-        pairs = zip(self._table.texts("clip"), self._table.texts("patient"), strict=True)
+        pairs = zip(self._table.texts("clip"), self._table.texts(column), strict=True)
         for row, (clip, patient) in enumerate(pairs):
             if patient and found.setdefault(clip, f"patient {patient}") != f"patient {patient}":
                 problem = f"clip {clip!r} is of {found[clip]} and of patient {patient}"
-                raise self._table.error(row, "patient", problem, "give one patient to all rows of a clip")
+                raise self._table.error(row, column, problem, "give one patient to all rows of a clip")
         return found
 
     def _item(self, entry: Entry, patients: Mapping[str, str]) -> Item:

@@ -66,7 +66,7 @@ class ClassificationDataModule(MedzooDataModule):
         check_choice("data.order", order, ORDERS)
         self._augment = augment
         self._order, self._order_by = order, order_by
-        self._cache: tuple[tuple[int, int], ImageCache] | None = None
+        self._cache: tuple[object, ImageCache] | None = None
 
     @abstractmethod
     def make_cases(self) -> Cases:
@@ -159,12 +159,12 @@ class ClassificationDataModule(MedzooDataModule):
 
     def _images(self, items: Sequence[Item], augment: float = 0.0) -> Images:
         """Make a data set over the run's one memory of decoded images."""
-        size = self.size
-        if self._cache is None or self._cache[0] != size:
+        size, wants = self.size, self.wants
+        if self._cache is None or self._cache[0] != (size, wants):  # another model may stretch where one has cut
             keys = [cache_key(item) for part in PARTS for item in self.cases.parts[part]]
             shape = (self.channels * size[0], size[1])
-            self._cache = size, ImageCache(keys, shape, _MEMORY, self.num_workers)
-        return Images(items, self.cases, size, self._cache[1], augment, self.seed, self.wants)
+            self._cache = (size, wants), ImageCache(keys, shape, _MEMORY, self.num_workers)
+        return Images(items, self.cases, size, self._cache[1], augment, self.seed, wants)
 
     def _to_train(self, items: Sequence[Item]) -> Images:
         """Make the data set that is trained on."""
