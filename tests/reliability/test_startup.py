@@ -19,7 +19,7 @@ LIGHT = {
 }
 BUDGET, TRIES = 0.15, 5
 USUAL = "import argparse, ast, dataclasses, email.message, importlib.metadata, inspect, json, logging, typing, zipfile"
-"""What takes 0.075 s beyond bare Python on the machine that the budget was set on; twice that is the budget."""
+"""What takes 0.05 to 0.07 s beyond bare Python on the machine that the budget was set on."""
 
 
 def seconds(code: str, expected: int, cwd: Path) -> float:
@@ -42,7 +42,7 @@ def test_light_commands_answer_at_once(tmp_path: Path, figure: Any) -> None:
                 usual.append(seconds(USUAL, 0, tmp_path) - bare)
                 more.append(seconds(medzoo(args), expected, tmp_path) - bare)
             # The least disturbed of each: a slower machine, or one with neighbours, is given as much more.
-            count(min(more) <= max(BUDGET, 2 * min(usual)), (name, more, usual))
+            count(min(more) <= max(BUDGET, 3 * min(usual)), (name, more, usual))
 
 
 @pytest.mark.parametrize("name", LIGHT)

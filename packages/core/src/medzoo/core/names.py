@@ -53,7 +53,10 @@ def csv_text(cell: str) -> str:
 
 def printable(text: object) -> str:
     r"""Return one line for a terminal: control characters, line ends and broken characters become `\x1b` and alike."""
-    return "".join(c if _visible(c) else c.encode("unicode_escape").decode() for c in str(text))
+    line = str(text)
+    if line.isprintable():  # most are, and thousands of characters are looked at before the first line of an answer
+        return line
+    return "".join(c if _visible(c) else c.encode("unicode_escape").decode() for c in line)
 
 
 def listed(names: Sequence[object], most: int = 4) -> str:
