@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,42 @@ def test_its_table_goes_through_an_audit_by_age_and_sex(report: DiagnosisEvaluat
     assert main(["audit", "samples.csv", "--label", "label_vt", "--score", "p_vt", *groups, *more]) == 0
     text = json.loads(Path("audit/audit.json").read_text())
     assert {"group_sex", "group_age_band"} <= set(json.dumps(text).replace('"', " ").split())
+
+
+def aged(count: int, seed: int) -> Batch:
+    """Return normal records whose voltage falls by 1 % a year, of ages from 30 to 90."""
+    drawn = torch.Generator().manual_seed(seed)
+    age = 30 + 60 * torch.rand(count, generator=drawn)
+    waves = torch.sin(40 * torch.arange(320) / 320 + torch.rand(count, 12, 1, generator=drawn))
+    noise = 0.05 * torch.randn(count, 12, 320, generator=drawn)
+    return {
+        "id": [str(i) for i in range(count)], "path": [""] * count,
+        "signal": (1.6 - 0.01 * age)[:, None, None] * waves + noise,
+        "beats": [torch.tensor([60, 130, 200])] * count, "age": age, "sex": torch.full((count,), math.nan),
+    }  # fmt: skip
+
+
+def gap(attribute_weight: float) -> float:
+    """Return the mean score of unseen normal records of those above 60 less that of the others, after 70 steps."""
+    torch.manual_seed(0)
+    scale = {"norm": "millivolts", "least_log_variance": -4.0, "attribute_weight": attribute_weight}
+    model = EcgRare(**{**SMALL, **scale, "stage": "restore"})  # type: ignore[arg-type]
+    model.log = model.log_dict = lambda *_, **__: None  # type: ignore[assignment, method-assign]
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    train, unseen = aged(48, 1), aged(48, 2)
+    model.train()
+    for _ in range(70):
+        optimizer.zero_grad()
+        model.training_step(train, 0).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        score = model.outputs(unseen).scores  # type: ignore[union-attr]
+    old = unseen["age"] > 60
+    return float(score[old].mean() - score[~old].mean())
+
+
+def test_without_the_loss_on_age_the_gap_between_ages_is_another_where_what_is_normal_depends_on_age() -> None:
+    learnt = gap(1.0)
+    assert gap(1.0) == pytest.approx(learnt, abs=1e-3)  # nothing else moves it
+    assert abs(learnt - gap(0.0)) > 0.02
