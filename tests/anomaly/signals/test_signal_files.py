@@ -301,7 +301,9 @@ def test_a_model_of_other_leads_than_the_standard_finds_them_by_name_in_records_
     assert "leads were brought into the order of the network" in turned["notes"]
     scores = []
     for folder in ("known", "turned"):
-        again = f"test --ckpt_path {checkpoint} --data.root {folder} --run_dir {folder}-test --quiet"
+        again = (
+            f"test --ckpt_path {checkpoint} --data.root {folder} --data.all_test true --run_dir {folder}-test --quiet"
+        )
         assert main(again.split()) == 0
         rows = csv.DictReader(Path(f"{folder}-test/samples.csv").read_text().splitlines())
         scores.append([float(row["score"]) for row in rows])

@@ -266,7 +266,7 @@ class SignalDataModule(MedzooDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Load stretches to train on, with labels where the model wants them, in an order of seed and epoch alone."""
         if not self.items.train:
-            raise ConfigError("there are no training records; give normal ones")
+            raise ConfigError("there are no training records; give normal ones, and no --data.all_test")
         return self.train_loader(self.dataset(self.items.train, truth=self.wants.labels))
 
     def val_dataloader(self) -> Loader:

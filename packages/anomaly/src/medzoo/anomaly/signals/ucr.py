@@ -12,7 +12,7 @@ from medzoo.anomaly.signals.module import Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SeriesOptions
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import check_fractions, split_by_fraction
+from medzoo.core.data.splits import drawn_parts, split_by_fraction
 from medzoo.core.errors import DataError
 
 _LEAD = "beat"
@@ -30,6 +30,8 @@ class UcrBeats(SignalDataModule):
         normal: Class of the normal beats.
         test_fraction: Share of normal beats to test on, of a single file.
         val_fraction: Share of the normal training beats to choose the threshold on.
+        all_test: Test on all beats that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         common: Options of all data of signals.
     """
 
@@ -39,12 +41,12 @@ class UcrBeats(SignalDataModule):
         normal: int = 1,
         test_fraction: float = 0.3,
         val_fraction: float = 0.2,
+        all_test: bool = False,
         **common: Unpack[SeriesOptions],
     ) -> None:
         super().__init__(leads=[_LEAD], band=[], **common)
-        check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
         self._root, self._normal = Path(root), normal
-        self._test, self._val = test_fraction, val_fraction
+        self._test, self._val = drawn_parts(test_fraction, val_fraction, all_test)
 
     def make_items(self) -> Items:
         """Read the tables.

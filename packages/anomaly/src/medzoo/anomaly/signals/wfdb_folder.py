@@ -14,7 +14,7 @@ from medzoo.anomaly.signals.module import SECONDS, Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SignalOptions
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import check_fractions, read_patients, split_by_fraction
+from medzoo.core.data.splits import drawn_parts, read_patients, split_by_fraction
 from medzoo.core.errors import DataError, check_choice
 
 CLASSES = {symbol: name for name, symbols in (("", "NLRej"), ("S", "AaJS"), ("V", "VE"), ("F", "F"), ("Q", "/fQ"))
@@ -48,6 +48,8 @@ class WfdbFolder(SignalDataModule):
         root: The folder.
         test_fraction: Share of the records to test on.
         val_fraction: Share of the records to choose the threshold on.
+        all_test: Test on all records that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         annotator: Ending of the files with annotations.
         split: `fraction`, or `ds1-ds2` for the usual records of MIT-BIH, of which DS1 is learnt from (a fraction of it
             validates) and DS2 tested on. Take `--data.leads [MLII]`, the only lead that all have.
@@ -59,15 +61,15 @@ class WfdbFolder(SignalDataModule):
         root: str,
         test_fraction: float = 0.5,
         val_fraction: float = 0.1,
+        all_test: bool = False,
         annotator: str = "atr",
         split: str = "fraction",
         **common: Unpack[SignalOptions],
     ) -> None:
         super().__init__(**common)
-        check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
         check_choice("data.split", split, ("fraction", "ds1-ds2"))
         self._root, self._annotator, self._split = Path(root), annotator, split
-        self._fractions = test_fraction, val_fraction
+        self._fractions = drawn_parts(test_fraction, val_fraction, all_test)
         self._first: tuple[str, ...] = ()
 
     @property

@@ -231,9 +231,7 @@ def _test_all_of_another_set(request: Request, cli: MedzooCLI) -> None:
         say_part(settings, settings["root"])
     else:
         settings["all_test"] = True
-        print_once(
-            f"testing all labelled images of {settings['root']}; --data.all_test false tests its split's part only"
-        )
+        print_once(f"testing {settings['root']} as an external cohort; --data.all_test false tests a part of it only")
 
 
 def _whose(request: Request) -> str:

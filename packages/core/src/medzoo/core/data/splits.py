@@ -36,6 +36,16 @@ def check_fractions(**fractions: float) -> None:
         )
 
 
+def drawn_parts(test_fraction: float, val_fraction: float, all_test: bool) -> tuple[float, float]:
+    """Return the parts of the images that are drawn for test and validation: all for the test where `all_test`.
+
+    Raises:
+        ConfigError: See `check_fractions`.
+    """
+    check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
+    return (1.0, 0.0) if all_test else (test_fraction, val_fraction)
+
+
 def split_by_fraction(
     names: Sequence[str],
     patients: Mapping[str, str],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import DataOptions, Unpack
-from medzoo.core.data.splits import check_fractions, split_by_fraction
+from medzoo.core.data.splits import drawn_parts, split_by_fraction
 from medzoo.core.errors import DataError, check_choice
 from medzoo.core.io.listing import files_in
 from medzoo.core.io.types import check_plain
@@ -42,6 +42,8 @@ class FairSeg(MaskDataModule):
         structure: `disc` (rim and cup) or `cup`.
         val_fraction: Part of the images for validation.
         test_fraction: Part of the images for the test.
+        all_test: Test on all images that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         common: Options of all data modules.
     """
 
@@ -54,13 +56,13 @@ class FairSeg(MaskDataModule):
         structure: Literal["disc", "cup"] = "disc",
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
+        all_test: bool = False,
         **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(**common)
         check_choice("data.structure", structure, ("disc", "cup"))
-        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
         self.root, self._levels = Path(root), (1, 2) if structure == "disc" else (2,)
-        self._fractions = test_fraction, val_fraction
+        self._fractions = drawn_parts(test_fraction, val_fraction, all_test)
 
     def make_parts(self) -> dict[str, tuple[MaskItem, ...]]:
         """List the archives and read their attributes; no image is unpacked."""

@@ -106,7 +106,9 @@ class EchoDataModule(MedzooDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Load the training clips with labels, in an order drawn anew each epoch."""
         if not self.items.train:
-            raise ConfigError("there are no training clips: annotate some, or give a smaller --data.test_fraction")
+            raise ConfigError(
+                "there are no training clips: annotate some, or give a smaller --data.test_fraction and no all_test"
+            )
         return self.train_loader(self._train, self._train.groups)
 
     def val_dataloader(self) -> Loader:

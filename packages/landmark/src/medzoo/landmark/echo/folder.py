@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import check_fractions, split_by_fraction
+from medzoo.core.data.splits import drawn_parts, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_table, spacing_fault
 from medzoo.core.io.clips import CLIP_FILES, ClipHeader, clip_header, read_clip
@@ -58,16 +58,22 @@ class EchoFolder(EchoDataModule):
     Args:
         root: Folder of the clips.
         test_fraction: Part of the clips with points that is for the test; no patient is in two parts.
+        all_test: Test on all clips that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         val_fraction: Part for validation, which chooses `best.ckpt`.
         common: Options of all data of clips.
     """
 
     def __init__(
-        self, root: str, test_fraction: float = 0.25, val_fraction: float = 0.0, **common: Unpack[EchoOptions]
+        self,
+        root: str,
+        test_fraction: float = 0.25,
+        val_fraction: float = 0.0,
+        all_test: bool = False,
+        **common: Unpack[EchoOptions],
     ) -> None:
         super().__init__(**common)
-        check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
-        self._root, self._fractions = Path(root), (test_fraction, val_fraction)
+        self._root, self._fractions = Path(root), drawn_parts(test_fraction, val_fraction, all_test)
 
     @cached_property
     def _table(self) -> Table:

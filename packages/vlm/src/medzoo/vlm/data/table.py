@@ -12,7 +12,7 @@ from medzoo.core.classifier.data.items import KINDS, PARTS, Item, file_item, fil
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import check_fractions
+from medzoo.core.data.splits import drawn_parts
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io import Column, Table, read_table
 from medzoo.core.io.columns import check_named, columns_of
@@ -29,6 +29,7 @@ class ReportFileOptions(ReportOptions, total=False):
 
     val_fraction: float
     test_fraction: float
+    all_test: bool
     predict: str | None
 
 
@@ -39,6 +40,8 @@ class ReportFiles(ReportDataModule):
         root: Folder of the images.
         val_fraction: Part of the training images for validation, where the data have no such part.
         test_fraction: Part of the images for the test, likewise.
+        all_test: Test on all images that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         predict: Folder of images without reports, for `medzoo predict`; empty: those of the test.
         common: Options of all images with reports.
     """
@@ -48,12 +51,12 @@ class ReportFiles(ReportDataModule):
         root: str,
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
+        all_test: bool = False,
         predict: str | None = None,
         **common: Unpack[ReportOptions],
     ) -> None:
         super().__init__(**common)
-        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
-        self.root, self.fractions = Path(root), (test_fraction, val_fraction)
+        self.root, self.fractions = Path(root), drawn_parts(test_fraction, val_fraction, all_test)
         self.folder = Path(predict) if predict else None
 
     def asked(self) -> tuple[Item, ...]:

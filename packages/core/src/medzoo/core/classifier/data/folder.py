@@ -10,7 +10,7 @@ from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_it
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions, check_classes
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import check_fractions, read_patients
+from medzoo.core.data.splits import drawn_parts, read_patients
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
@@ -22,6 +22,7 @@ class PartOptions(ClassificationOptions, total=False):
 
     val_fraction: float
     test_fraction: float
+    all_test: bool
     predict: str | None
 
 
@@ -39,6 +40,8 @@ class FileClasses(ClassificationDataModule):
         colour: Read images in colour; otherwise in grey.
         val_fraction: Part of the training images for validation, where the data have no such part.
         test_fraction: Part of the images for the test, likewise.
+        all_test: Test on all images that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         predict: Folder of images without classes, for `medzoo predict`; empty: those of the test.
         common: Options of all data of classification.
     """
@@ -49,13 +52,13 @@ class FileClasses(ClassificationDataModule):
         colour: bool = False,
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
+        all_test: bool = False,
         predict: str | None = None,
         **common: Unpack[ClassificationOptions],
     ) -> None:
         super().__init__(**common)
-        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
         self.root, self.colour = Path(root), colour
-        self.fractions = test_fraction, val_fraction
+        self.fractions = drawn_parts(test_fraction, val_fraction, all_test)
         self.folder = Path(predict) if predict else None
 
     def asked(self) -> tuple[Item, ...]:

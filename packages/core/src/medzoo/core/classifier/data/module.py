@@ -173,7 +173,9 @@ class ClassificationDataModule(MedzooDataModule):
     def _part(self, part: str) -> tuple[Item, ...]:
         items = self.cases.parts[part]
         if not items:
-            raise ConfigError(f"--data: {self.cases.name} has no {part} images; give some, or a fraction for them")
+            raise ConfigError(
+                f"--data: {self.cases.name} has no {part} images; give some, a fraction for them, or no --data.all_test"
+            )
         return items
 
     def train_dataloader(self) -> ResumableLoader:

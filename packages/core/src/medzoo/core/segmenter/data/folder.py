@@ -10,7 +10,7 @@ from medzoo.core.classifier.data.items import KINDS, read_file
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.groups import numbered
 from medzoo.core.data.options import DataOptions, Unpack
-from medzoo.core.data.splits import check_fractions, patients_of, split_by_fraction
+from medzoo.core.data.splits import drawn_parts, patients_of, split_by_fraction
 from medzoo.core.errors import DataError
 from medzoo.core.io import Column, Table, read_header, read_image, read_table
 from medzoo.core.io.columns import columns_of, patient_column
@@ -37,6 +37,8 @@ class MasksFolder(MaskDataModule):
             that say that nobody knows (empty, `unknown`, `n/a`, `?`, −1) are no group.
         val_fraction: Part of the images for validation.
         test_fraction: Part of the images for the test.
+        all_test: Test on all images that would be split, and train on none: an external cohort. A part that the data
+            name stays as it is.
         common: Options of all data modules.
     """
 
@@ -49,12 +51,12 @@ class MasksFolder(MaskDataModule):
         groups: list[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
+        all_test: bool = False,
         **common: Unpack[DataOptions],
     ) -> None:
         super().__init__(**common)
-        check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
         self.root, self.channels = Path(root), 3 if colour else 1
-        self._groups, self._fractions = groups or [], (test_fraction, val_fraction)
+        self._groups, self._fractions = groups or [], drawn_parts(test_fraction, val_fraction, all_test)
 
     def make_parts(self) -> dict[str, tuple[MaskItem, ...]]:
         """List the images, and the mask of each."""

@@ -138,7 +138,9 @@ class MaskDataModule(MedzooDataModule):
     def _images(self, part: str) -> MaskImages:
         items = self.parts[part]
         if not items:
-            raise ConfigError(f"--data: {self.source} has no {part} images; give some, or a fraction for them")
+            raise ConfigError(
+                f"--data: {self.source} has no {part} images; give some, a fraction for them, or no --data.all_test"
+            )
         return MaskImages(items, self.source, self.size)
 
     def train_dataloader(self) -> ResumableLoader:
