@@ -20,6 +20,7 @@ from medzoo.core.tasks.base import Prediction
 from medzoo.core.tasks.landmark_records import LandmarkRecord, predictions, write_table
 from medzoo.core.tasks.landmark_types import Domain, LandmarkOutputs
 from medzoo.core.tasks.landmarks import LandmarkEvaluation
+from medzoo.landmark.calibration import COPIES, calibrations, is_calibration, sureness
 from medzoo.landmark.data.baseline import copied_shot, observer_errors
 from medzoo.landmark.data.pictures import pictures
 from medzoo.landmark.found import Found
@@ -60,6 +61,8 @@ class LandmarkMethod(Method):
         """Names of the domains."""
         self.shots: list[Shots] = []
         """Of each domain, where the method keeps them."""
+        self.calibration: dict[str, Tensor] = {}
+        """By domain, what scores say of errors, see `medzoo.landmark.calibration`; empty where that was not learnt."""
         self.rehearsals = Rehearsals(self)
         """Drawn radiographs of the domains that the training rehearses."""
 
@@ -151,8 +154,17 @@ class LandmarkMethod(Method):
         known = settings.get("domains")
         return weights_by_name(self, weights, list(known), self.names) if isinstance(known, dict) else weights
 
+    def on_train_epoch_end(self) -> None:
+        """After the last epoch, learn from the annotated images what the scores of a supervised method are worth."""
+        ends = self.trainer.global_step == self.trainer.max_steps
+        ends = ends or self.trainer.current_epoch + 1 == self.trainer.max_epochs
+        if self.supervised and ends and hasattr(self.data, "annotated_loader"):  # none where loaders are given
+            self.calibration = calibrations(self, self.data.annotated_loader(COPIES))
+
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Keep the shots with the weights."""
+        """Keep the shots and what scores are worth with the weights."""
+        if self.calibration:
+            checkpoint["calibration"] = dict(self.calibration)
         if self.keeps_shots:
             checkpoint["shots"] = [{"image": s["image"].cpu(), "points": s["points"].cpu()} for s in self.shots]
 
@@ -165,6 +177,11 @@ class LandmarkMethod(Method):
         shots = checkpoint.get("shots", [])
         check_field("shots", isinstance(shots, list) and all(map(is_shot, shots)), "a list of images with points")
         self.shots = cast(list[Shots], shots)
+        given = checkpoint.get("calibration", {})
+        check_field(
+            "calibration", is_calibration(given, self.hparams["domains"] or {}), "a number a landmark and a slope"
+        )
+        self.calibration = cast(dict[str, Tensor], given)
 
     def index_of(self, name: str) -> int:
         """Return the index in `names` of a domain of the data, in which the model can find something.
@@ -180,7 +197,9 @@ class LandmarkMethod(Method):
         """Find the landmarks of a batch of one domain, which its `source` names."""
         name = batch["source"][0]
         found: Found = self(batch["image"], self.index_of(name))
-        return LandmarkOutputs(found.points, found.scores, found.maps, tuple(self.hparams["domains"][name]))
+        known = self.calibration.get(name)
+        scores = found.scores if known is None else sureness(found.scores, known)
+        return LandmarkOutputs(found.points, scores, found.maps, tuple(self.hparams["domains"][name]))
 
     def new_evaluation(self, stage: Literal["validate", "test"]) -> LandmarkEvaluation:
         """Return an evaluation on the domains of the data; a test has annotators and copied shots beside it."""

@@ -43,13 +43,14 @@ class LandmarkRecord(_Places):
 def write_table(records: Sequence[LandmarkRecord], folder: Path) -> None:
     """Write `predictions.csv`, a row a point, and name images with points that were not found.
 
-    The table is one of those that `landmark-folder` reads, so that predictions can be corrected and trained on.
+    Images come in the order of their least sure point, the one to look at first at the top. The table is one of those
+    that `landmark-folder` reads, so that predictions can be corrected and trained on.
 
     Args:
         records: As `records` makes them.
         folder: Where to write.
     """
-    write_csv(folder / "predictions.csv", _rows(records), COLUMNS)
+    write_csv(folder / "predictions.csv", _rows(sorted(records, key=_least_sure)), COLUMNS)
     for domain in dict.fromkeys(record["domain"] for record in records):
         own = [record for record in records if record["domain"] == domain]
         gaps = [
@@ -57,6 +58,12 @@ def write_table(records: Sequence[LandmarkRecord], folder: Path) -> None:
             for values in (lambda r: r["landmarks_px"].values(), lambda r: r["score"].values())
         ]
         print_gaps(domain, len(own), *gaps)
+
+
+def _least_sure(record: LandmarkRecord) -> float:
+    """Return the least score of a record; one that is not finite, or of a point that was not found, comes first."""
+    scores, points = list(record["score"].values()), list(record["landmarks_px"].values())
+    return min(scores) if scores and np.isfinite(scores).all() and np.isfinite(points).all() else -np.inf
 
 
 def _rows(records: Sequence[LandmarkRecord]) -> Iterator[dict[str, object]]:
