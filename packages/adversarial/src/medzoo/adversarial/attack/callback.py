@@ -117,7 +117,7 @@ class UnderAttack(Callback):
                 figures |= dict.fromkeys(("success", "success_rounded"), math.nan)
             self.rows.append({**identity(batch, i, batch["source"][i]), **figures})
             if self.keep is not None:
-                target = self.keep / f"{file_name(name)}.npy"
+                target = self.keep / file_name(batch["source"][i]) / f"{file_name(name)}.npy"
                 with replacing(target) as part, part.open("wb") as file:
                     np.save(file, batch["image"][i].cpu().numpy())
 

@@ -14,7 +14,7 @@ from medzoo.anomaly.signals.module import SECONDS, Item, Items, SignalDataModule
 from medzoo.anomaly.signals.options import SignalOptions
 from medzoo.anomaly.signals.prepare import Record
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import drawn_parts, read_patients, split_by_fraction
+from medzoo.core.data.splits import check_some, drawn_parts, read_patients, split_by_fraction
 from medzoo.core.errors import DataError, check_choice
 
 CLASSES = {symbol: name for name, symbols in (("", "NLRej"), ("S", "AaJS"), ("V", "VE"), ("F", "F"), ("Q", "/fQ"))
@@ -117,9 +117,7 @@ class WfdbFolder(SignalDataModule):
             DataError: The table names none of the records.
         """
         given = read_patients(self._root)
-        if given and given.keys().isdisjoint(names):
-            problem = f"names no record of the folder; its first is {next(iter(given))!r}"
-            raise DataError(self._root / "metadata.csv", problem, "write the names of the headers")
+        check_some(self._root, given, names, "record of the folder")
         return _ONE_PERSON | given
 
     @staticmethod

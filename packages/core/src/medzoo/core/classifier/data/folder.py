@@ -10,7 +10,7 @@ from medzoo.core.classifier.data.items import KINDS, PARTS, Cases, Item, file_it
 from medzoo.core.classifier.data.module import ClassificationDataModule, ClassificationOptions, check_classes
 from medzoo.core.data.files import existing_root
 from medzoo.core.data.options import Unpack
-from medzoo.core.data.splits import drawn_parts, read_patients
+from medzoo.core.data.splits import check_some, drawn_parts, read_patients
 from medzoo.core.errors import ConfigError, DataError
 from medzoo.core.io.listing import files_in, folders_in, image_below, image_files, no_image, stem, unread_images
 
@@ -119,9 +119,7 @@ class ClassesFolder(FileClasses):
         check_classes(root, classes)
         patients = read_patients(root)
         given = {part: self._items(place, classes, patients) for part, place in places.items()}
-        if patients and patients.keys().isdisjoint(stem(item.path) for items in given.values() for item in items):
-            problem = f"names no image of the folders; its first is {next(iter(patients))!r}"
-            raise DataError(root / "metadata.csv", problem, "write the names of the image files")
+        check_some(root, patients, {stem(item.path) for items in given.values() for item in items})
         parts = filled(given, *self.fractions, self.seed)
         return Cases(root.resolve().name, classes, parts, channels=3 if self.colour else 1, unlabelled=self.asked())
 
