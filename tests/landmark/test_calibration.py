@@ -76,8 +76,9 @@ def test_a_fit_ends_with_it_and_test_and_predict_use_it(workdir: Path) -> None:
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
     options = {"domains": ["head"], "n_train": 6, "n_test": 4, "image_size": 48, "shots": "all", "size": 32}
-    images = create_datamodule("landmark-phantoms", **options, batch_size=3)  # type: ignore[arg-type]
-    again = calibrations(model, images.annotated_loader(COPIES))  # type: ignore[arg-type, operator]
+    data = create_datamodule("landmark-phantoms", **options)  # type: ignore[arg-type]
+    images = data.annotated(COPIES)  # type: ignore[union-attr, operator]
+    again = calibrations(model, map(images.__getitem__, range(len(images))))  # type: ignore[arg-type]
     torch.testing.assert_close(again["head"], calibration)
     assert torch.equal(torch.random.get_rng_state(), state)  # training draws as it would without it
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from medzoo.core.sample import Batch
+from medzoo.core.geometry.points import to_network
+from medzoo.core.sample import LandmarkSample
 from medzoo.landmark.shots import Domains
-from medzoo.landmark.views import View, annotated
+from medzoo.landmark.views import View, seen_of
 
 if TYPE_CHECKING:
     from medzoo.landmark.method import LandmarkMethod
@@ -53,35 +54,38 @@ def sureness(scores: Tensor, calibration: Tensor) -> Tensor:
         scores: `(B, K)` as the method gives them.
         calibration: `(K + 1,)` of `fitted`.
     """
-    levels, slope = calibration[:-1].to(scores.device).double(), float(calibration[-1])
-    return (1 / (1 + (levels + slope * doubt(scores)).exp())).to(scores.dtype)
+    levels, slope = calibration.to(scores.device).double().split([scores.shape[1], 1])
+    expected: Tensor = (levels + slope * doubt(scores)).exp()
+    return (1 / (1 + expected)).to(scores.dtype)
 
 
 @torch.no_grad()
-def calibrations(method: LandmarkMethod, batches: Iterable[Batch]) -> dict[str, Tensor]:
+def calibrations(method: LandmarkMethod, images: Iterable[LandmarkSample]) -> dict[str, Tensor]:
     """Return the calibration of each domain: `COPIES` varied copies of its annotated images, with their own landmarks.
 
     These are images that the method was trained on, so that errors come out too small: they rank points and no more.
+    What is drawn hangs on the place of an image alone, so that all processes come to the same.
 
     Args:
         method: A trained method.
-        batches: Annotated images, each batch of one domain.
+        images: Annotated images.
     """
+    given: dict[str, list[LandmarkSample]] = {}
+    for sample in images:
+        given.setdefault(sample["source"], []).append(sample)
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    given: dict[str, list[Batch]] = {}
     mode, view = method.training, View(1.0)
     method.eval()
     with torch.random.fork_rng():  # training goes on as it would without this
-        torch.manual_seed(0)
-        for batch in batches:
-            given.setdefault(batch["source"][0], []).append(batch)
         for name, own in given.items():
-            copies = max(1, COPIES // sum(len(batch["id"]) for batch in own))
-            for batch in [batch for batch in own for _ in range(copies)]:
-                image, points = annotated(batch, view)
+            copies = max(1, COPIES // len(own))
+            for place, sample in enumerate(own):
+                torch.manual_seed(place)
+                points = to_network(sample["landmarks"][None], sample["affine"][None])
+                image, moved = seen_of(*view(sample["image"].expand(copies, -1, -1, -1), points.expand(copies, -1, -1)))
                 found = method(image.to(method.device), method.index_of(name))
-                error = (found.points - points.to(method.device)).norm(dim=-1)
-                seen.setdefault(name, []).append((error.cpu(), found.scores.cpu()))
+                error = (found.points.cpu() - moved).norm(dim=-1)
+                seen.setdefault(name, []).append((error, found.scores.cpu()))
     method.train(mode)
     return {name: fitted(*(torch.cat(each) for each in zip(*pairs, strict=True))) for name, pairs in seen.items()}
 

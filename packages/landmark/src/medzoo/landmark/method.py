@@ -158,8 +158,10 @@ class LandmarkMethod(Method):
         """After the last epoch, learn from the annotated images what the scores of a supervised method are worth."""
         ends = self.trainer.global_step == self.trainer.max_steps
         ends = ends or self.trainer.current_epoch + 1 == self.trainer.max_epochs
-        if self.supervised and ends and hasattr(self.data, "annotated_loader"):  # none where loaders are given
-            self.calibration = calibrations(self, self.data.annotated_loader(COPIES))
+        if self.supervised and ends and hasattr(self.data, "annotated"):  # none where loaders are given
+            images = self.data.annotated(COPIES)
+            found = calibrations(self, map(images.__getitem__, range(len(images))))
+            self.calibration = self.trainer.strategy.broadcast(found)  # running statistics differ between processes
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep the shots and what scores are worth with the weights."""

@@ -57,7 +57,11 @@ def annotated(batch: Batch, view: Callable[[Tensor, Tensor], tuple[Tensor, Tenso
     Returns:
         The images, and `(B, K, 2)` (x, y) in their pixels; NaN where a landmark is missing or has left the image.
     """
-    image, points = view(batch["image"], to_network(batch["landmarks"], batch["affine"]))
+    return seen_of(*view(batch["image"], to_network(batch["landmarks"], batch["affine"])))
+
+
+def seen_of(image: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return images `(B, 1, H, W)` and their points `(B, K, 2)`, NaN where one has left its image."""
     assert points is not None
     extent = points.new_tensor([image.shape[-1], image.shape[-2]])
     seen = ((points > -0.5) & (points < extent - 0.5)).all(dim=-1, keepdim=True)

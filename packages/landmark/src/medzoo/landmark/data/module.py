@@ -232,15 +232,14 @@ class LandmarkDataModule(MedzooDataModule):
         images = self._images(self._keys("train", labelled=False))
         return self.evaluation_loader(images, images.groups)
 
-    def annotated_loader(self, most: int) -> DataLoader[Mapping[str, object]]:
-        """Load up to `most` annotated images of each domain, spread evenly over them, with labels and as they are."""
+    def annotated(self, most: int) -> LabelledImages:
+        """Return up to `most` annotated images of each domain, spread evenly over them, with labels and as they are."""
         keys = [
             (domain, names[i * len(names) // min(most, len(names))])
             for domain, names in enumerate(self.shot_ids)
             for i in range(min(most, len(names)))
         ]
-        samples = LabelledImages(self._images(keys), self.sources)
-        return self.evaluation_loader(samples, samples.groups)
+        return LabelledImages(self._images(keys), self.sources)
 
     def val_dataloader(self) -> Loader:
         """Load the validation images with labels; no loader where there are none, or no shots to find anything with."""
